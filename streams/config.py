@@ -1,0 +1,365 @@
+"""What did the operator ask for?  dealpulse.yaml and the environment, as frozen settings.
+
+This is the only file that reads the environment.  Everything is checked at start: an unknown key, a
+wrong type or an impossible value raises `ConfigError`, whose text names the setting and the remedy.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+import msgspec
+import yaml
+
+ENV_PREFIX = "DEALPULSE_"
+
+LEAD, OPEN, WON, LOST = "lead", "open", "won", "lost"
+StageKind = Literal["lead", "open", "won", "lost"]
+
+CUTS = ("all", "pipeline", "stage", "team", "rep", "rep_stage", "product", "region", "lead_source", "customer")
+WINDOWS = ("1h", "24h", "7d", "28d", "90d", "day", "week", "month", "quarter", "year", "all")
+
+
+class ConfigError(Exception):
+    """A setting is wrong; the text says which one and what to do."""
+
+
+# ------------------------------------------------------------------ shapes of dealpulse.yaml
+
+
+class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One configured stage; its place in the list is its rank (lost stages have none)."""
+
+    name: str
+    kind: StageKind = "open"
+    qualified: bool = False
+    opportunity: bool = False
+    meeting: bool = False
+    proposal: bool = False
+    limit_days: float | None = None
+    probability: float | None = None
+
+
+class Pipeline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Stages in order, and after how many days a cohort's outcome counts as known."""
+
+    stages: tuple[Stage, ...]
+    maturity_days: int = 28
+
+
+class Rep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a rep belongs at present."""
+
+    team: str | None = None
+    manager: str | None = None
+    region: str | None = None
+
+
+class Business(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The business calendar: days begin and office hours run in this zone."""
+
+    zone: str = "UTC"
+    hours: str | None = None
+    holidays: tuple[str, ...] = ()
+
+
+class Sla(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Promises; durations in seconds."""
+
+    first_response: float = 3600.0
+
+
+class BadInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When the share of rejected records says that the deployment is wrong, not the data."""
+
+    share: float = 0.2
+    of_last: int = 1000
+    at_least: int = 200
+    stop: bool = True
+
+
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One alert rule: a sequential test on the matured panes of one KPI and cut."""
+
+    name: str
+    kind: Literal["conversion_drop", "response_rise"]
+    cut: str
+    budget_days: int = 365
+    baseline: float | None = None
+    min_entries: int = 300
+
+
+class Slack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where Slack messages go; the token and the webhook URL come from the environment only."""
+
+    channel: str | None = None
+    catch_up_limit: float = 2 * 86400.0
+
+
+DEFAULT_PIPELINES = {
+    "default": Pipeline(
+        stages=(
+            Stage("New", "lead"),
+            Stage("Qualified", "open", qualified=True, opportunity=True),
+            Stage("Meeting", "open", meeting=True),
+            Stage("Proposal", "open", proposal=True, limit_days=14, probability=0.4),
+            Stage("Won", "won"),
+            Stage("Lost", "lost"),
+        )
+    )
+}
+DEFAULT_RULES = (
+    Rule("conversion-drop", "conversion_drop", "stage"),
+    Rule("response-rise", "response_rise", "team"),
+)
+
+
+class Definitions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that a number's meaning depends on: dealpulse.yaml.  Durations in seconds."""
+
+    currency: str = "EUR"
+    business: Business = Business()
+    pipelines: dict[str, Pipeline] = msgspec.field(default_factory=lambda: dict(DEFAULT_PIPELINES))
+    reps: dict[str, Rep] = {}
+    sla: Sla = Sla()
+    windows: tuple[str, ...] = WINDOWS
+    cuts: tuple[str, ...] = CUTS
+    kpis: dict[str, bool] = {}
+    rules: tuple[Rule, ...] = DEFAULT_RULES
+    slack: Slack = Slack()
+    grace: float = 3600.0
+    publish_interval: float = 1.0
+    flush_interval: float = 0.1
+    tick_interval: float = 5.0
+    max_future: float = 300.0
+    partitions: int = 12
+    replication: int = 1
+    bad_input: BadInput = BadInput()
+    targets: list[Any] | dict[str, Any] = []
+    spend: list[Any] | dict[str, Any] = []
+    rates: dict[str, Any] = {}
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """Return the business zone."""
+        return ZoneInfo(self.business.zone)
+
+
+_DURATIONS = {
+    "grace",
+    "publish_interval",
+    "flush_interval",
+    "tick_interval",
+    "max_future",
+    "sla.first_response",
+    "slack.catch_up_limit",
+}
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+
+def seconds(text: str | float, setting: str) -> float:
+    """Read a duration such as 100ms, 5m, 1h or 14d; a bare number is seconds."""
+    if isinstance(text, (int, float)) and not isinstance(text, bool):
+        return float(text)
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d|w)\s*", str(text))
+    if not found:
+        raise ConfigError(f"{setting}: {text!r} is no duration; write for example 30s, 5m, 1h or 14d")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def read_definitions(path: str | Path | None) -> Definitions:
+    """Read dealpulse.yaml; None gives the defaults.  Raises ConfigError."""
+    if path is None:
+        return check(Definitions())
+    try:
+        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"config file {path}: {error.strerror}; set {ENV_PREFIX}CONFIG to a readable file") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"config file {path} is not valid YAML: {error}") from None
+    return definitions_from(raw or {})
+
+
+def definitions_from(raw: object) -> Definitions:
+    """Turn the parsed YAML into checked settings.  Raises ConfigError."""
+    if not isinstance(raw, dict):
+        raise ConfigError("dealpulse.yaml: expected a mapping of settings at the top level")
+    raw = _plain(_durations(raw))
+    _refuse_unknown(raw, Definitions, "")
+    try:
+        found = msgspec.convert(raw, Definitions, strict=True)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"dealpulse.yaml: {error}") from None
+    return check(found)
+
+
+def _plain(node: Any) -> Any:
+    """Turn YAML's dates back into text, and keys into strings."""
+    if isinstance(node, dict):
+        return {str(key): _plain(value) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return [_plain(value) for value in node]
+    return node if node is None or isinstance(node, (str, int, float, bool)) else str(node)
+
+
+def _durations(raw: dict[str, Any]) -> dict[str, Any]:
+    out = dict(raw)
+    for setting in _DURATIONS:
+        head, _, tail = setting.partition(".")
+        if tail and isinstance(out.get(head), dict) and tail in out[head]:
+            out[head] = {**out[head], tail: seconds(out[head][tail], setting)}
+        elif not tail and head in out:
+            out[head] = seconds(out[head], setting)
+    return out
+
+
+_NESTED: dict[str, type] = {"business": Business, "sla": Sla, "bad_input": BadInput, "slack": Slack}
+
+
+def _refuse_unknown(raw: Any, shape: type, where: str) -> None:
+    if not isinstance(raw, dict):
+        return
+    known = list(shape.__struct_fields__)  # type: ignore[attr-defined]  # every shape is a Struct
+    for key, value in raw.items():
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+            raise ConfigError(f"dealpulse.yaml: unknown setting {where}{key}; {hint}")
+        if shape is Definitions and key in _NESTED:
+            _refuse_unknown(value, _NESTED[key], f"{key}.")
+        elif shape is Definitions and key == "pipelines" and isinstance(value, dict):
+            for name, pipeline in value.items():
+                _refuse_unknown(pipeline, Pipeline, f"pipelines.{name}.")
+                for at, stage in enumerate(pipeline.get("stages") or [] if isinstance(pipeline, dict) else []):
+                    _refuse_unknown(stage, Stage, f"pipelines.{name}.stages[{at}].")
+        elif shape is Definitions and key == "reps" and isinstance(value, dict):
+            for name, rep in value.items():
+                _refuse_unknown(rep, Rep, f"reps.{name}.")
+        elif shape is Definitions and key == "rules" and isinstance(value, list):
+            for at, rule in enumerate(value):
+                _refuse_unknown(rule, Rule, f"rules[{at}].")
+
+
+def check(found: Definitions) -> Definitions:
+    """Refuse settings that parse but cannot work.  Raises ConfigError."""
+    if not re.fullmatch(r"[A-Z]{3}", found.currency):
+        raise ConfigError(f"currency: {found.currency!r} is no ISO 4217 code; write for example EUR")
+    if found.business.zone not in available_timezones():
+        raise ConfigError(f"business.zone: {found.business.zone!r} is no IANA time zone; write for example Europe/Kyiv")
+    for name, pipeline in found.pipelines.items():
+        names = [stage.name for stage in pipeline.stages]
+        twice = {one for one in names if names.count(one) > 1}
+        if twice:
+            raise ConfigError(f"pipelines.{name}.stages: {sorted(twice)[0]!r} stands there twice; stage names must differ")
+        if pipeline.maturity_days < 0:
+            raise ConfigError(f"pipelines.{name}.maturity_days: must be 0 or more")
+    for setting, values, known in (("windows", found.windows, WINDOWS), ("cuts", found.cuts, CUTS)):
+        for value in values:
+            if value not in known:
+                raise ConfigError(f"{setting}: unknown {value!r}; known: {', '.join(known)}")
+    for rule in found.rules:
+        if rule.cut not in CUTS:
+            raise ConfigError(f"rules.{rule.name}.cut: unknown {rule.cut!r}; known: {', '.join(CUTS)}")
+    if not 1 <= found.partitions <= 1024:
+        raise ConfigError(f"partitions: {found.partitions} is not between 1 and 1024")
+    for setting in ("publish_interval", "flush_interval", "tick_interval"):
+        if not 0.001 <= getattr(found, setting) <= 3600:
+            raise ConfigError(f"{setting}: must be between 1ms and 1h")
+    return found
+
+
+# ------------------------------------------------------------------ the environment
+
+
+class Secret(str):
+    """A string that does not show itself in logs and errors."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+class Environment(msgspec.Struct, frozen=True):
+    """How this installation runs: every DEALPULSE_ variable, in the order that doctor lists them."""
+
+    broker: str = "kafka://127.0.0.1:9092"
+    app_id: str = "dealpulse"
+    config: str | None = None
+    slot: str | None = None
+    web_host: str = "127.0.0.1"
+    web_port: int = 0
+    log_level: str = "WARNING"
+    slack_token: Secret | None = None
+    slack_webhook: Secret | None = None
+    slack_channel: str | None = None
+    security_protocol: str | None = None
+    sasl_mechanism: str | None = None
+    sasl_username: str | None = None
+    sasl_password: Secret | None = None
+    ssl_ca_location: str | None = None
+    ssl_certificate_location: str | None = None
+    ssl_key_location: str | None = None
+
+
+_SECRETS = {"slack_token", "slack_webhook", "sasl_password"}
+
+
+def read_environment(environ: Mapping[str, str] | None = None) -> Environment:
+    """Read every DEALPULSE_ variable; a secret may come from a file named by NAME_FILE.  Raises ConfigError."""
+    environ = os.environ if environ is None else environ
+    found: dict[str, Any] = {}
+    for name in Environment.__struct_fields__:
+        variable = ENV_PREFIX + name.upper()
+        value = environ.get(variable)
+        if name in _SECRETS:
+            value = _secret(environ, variable, value)
+        if value is None or value == "":
+            continue
+        if name == "web_port":
+            if not value.isdigit() or int(value) > 65535:
+                raise ConfigError(f"{variable}: {value!r} is no port; write a number from 0 (any free one) to 65535")
+            found[name] = int(value)
+        else:
+            found[name] = Secret(value) if name in _SECRETS else value
+    return Environment(**found)
+
+
+def _secret(environ: Mapping[str, str], variable: str, value: str | None) -> str | None:
+    path = environ.get(variable + "_FILE")
+    if not path:
+        return value
+    if value:
+        raise ConfigError(f"{variable} and {variable}_FILE are both set; keep one of them")
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(f"{variable}_FILE: cannot read {path}: {error.strerror}") from None
+
+
+def bootstrap(environment: Environment) -> str:
+    """Return host:port[,host:port] of the broker URL.  Raises ConfigError."""
+    url = environment.broker
+    scheme, mark, rest = url.partition("://")
+    if mark and scheme not in ("kafka", "dealpulse"):
+        raise ConfigError(f"{ENV_PREFIX}BROKER: {url!r} has an unknown scheme; write kafka://host:9092")
+    hosts = (rest if mark else url).rstrip("/")
+    for host in hosts.split(","):
+        if not re.fullmatch(r"(?:\[[0-9a-fA-F:]+\]|[^\s:/\[\]]+):\d{1,5}", host.strip()):
+            raise ConfigError(f"{ENV_PREFIX}BROKER: {url!r} is no broker address; write kafka://host:9092")
+    return hosts
+
+
+def client_settings(environment: Environment) -> dict[str, Any]:
+    """Return what every librdkafka client needs: addresses and, where set, TLS and SASL."""
+    settings: dict[str, Any] = {"bootstrap.servers": bootstrap(environment)}
+    for name in Environment.__struct_fields__:
+        if name.startswith(("security_", "sasl_", "ssl_")) and getattr(environment, name) is not None:
+            settings[name.replace("_", ".")] = str(getattr(environment, name))
+    return settings
