@@ -1,0 +1,79 @@
+"""What does the edge ask of a room?  The one contract between Kafka and the plain code.
+
+A room is synchronous, single-threaded and free of I/O.  The edge restores its state, hands it runs
+of records, and from time to time asks for everything it wants to make visible; that goes out in one
+transaction together with the offsets of every record handed over so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from confluent_kafka import Message
+
+Headers = list[tuple[str, bytes]]
+# topic, partition (-1: by the key, murmur2 as Java clients do), key, value, headers
+Output = tuple[str, int, bytes | None, bytes | None, Headers | None]
+
+
+class StateTable:
+    """The state of one partition of one room: bytes by key, and which keys changed since the last flush.
+
+    The table runs ahead of Kafka while a flush is in flight.  That is sound because a flush that does
+    not commit ends the process or the generation, and the table with it.
+    """
+
+    __slots__ = ("changed", "rows")
+
+    def __init__(self) -> None:
+        self.rows: dict[bytes, bytes] = {}
+        self.changed: set[bytes] = set()
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value, or None."""
+        return self.rows.get(key)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Set the value; it reaches the changelog with the next flush."""
+        self.rows[key] = value
+        self.changed.add(key)
+
+    def delete(self, key: bytes) -> None:
+        """Take the key away; a tombstone reaches the changelog with the next flush."""
+        if self.rows.pop(key, None) is not None:
+            self.changed.add(key)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What the edge knows when it asks for output.  `now` is wall-clock µs since 1970 UTC."""
+
+    now: int
+    caught_up: frozenset[int]  # partitions of this room whose every source has been read to its end
+
+
+class Room(Protocol):
+    """One room: deals, kpis, alerts or notify."""
+
+    name: str
+    sources: tuple[str, ...]
+
+    def open(self, partition: int, state: StateTable) -> None:
+        """Start to own a partition; its state is restored."""
+
+    def close(self, partition: int) -> None:
+        """Stop to own a partition; forget all about it."""
+
+    def handle(self, partition: int, topic: str, run: Sequence[Message]) -> int:
+        """Take in a run of records of one partition; return how many bytes of work are now pending.
+
+        Bad input never raises.  Whatever is raised ends the process.
+        """
+
+    def drain(self, moment: Moment) -> list[Output]:
+        """Write the changed state into the tables, and return every record to send."""
+
+    def due(self, moment: Moment) -> bool:
+        """Is there something to send although no record came in?"""

@@ -1,0 +1,60 @@
+"""Which topics are there?  All of them, in flow order, with their cleanup policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+DAY_MS = 86_400_000
+
+ACTIVITY = "crm.activity"
+STAGE_CHANGE = "crm.deal-stage-change"
+REFERENCE = "crm.reference"
+DEAD_LETTER = "crm.dead-letter"
+TICKS = "dealpulse.ticks"
+DELTAS = "dealpulse.deltas"
+KPI_LATEST = "dealpulse.kpi.latest.v1"
+KPI_HISTORY = "dealpulse.kpi.history.v1"
+MATURED = "dealpulse.matured"
+ALERTS = "dealpulse.alerts.v1"
+ALERT_EVENTS = "dealpulse.alert-events.v1"
+
+ROOMS = ("deals", "kpis", "alerts", "notify")
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One topic as it must exist on the broker; every topic has the same number of partitions."""
+
+    name: str
+    cleanup: str
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+_KEEP = {"retention.ms": "-1"}
+_WEEK = {"retention.ms": str(7 * DAY_MS)}
+_MONTH = {"retention.ms": str(30 * DAY_MS)}
+_COMPACT = {"segment.bytes": str(64 << 20), "segment.ms": "600000"}
+_LATEST = {**_COMPACT, "delete.retention.ms": str(7 * DAY_MS)}
+
+
+def changelog(app_id: str, room: str) -> str:
+    """Return the name of a room's changelog topic."""
+    return f"{app_id}-{room}-changelog"
+
+
+def all_topics(app_id: str) -> tuple[Topic, ...]:
+    """Return every topic, sources first."""
+    return (
+        Topic(STAGE_CHANGE, "delete", _KEEP),
+        Topic(ACTIVITY, "delete", _KEEP),
+        Topic(REFERENCE, "compact", _COMPACT),
+        Topic(TICKS, "delete", _WEEK),
+        Topic(DEAD_LETTER, "delete", _MONTH),
+        Topic(DELTAS, "delete", _WEEK),
+        Topic(KPI_LATEST, "compact", _LATEST),
+        Topic(KPI_HISTORY, "delete", _KEEP),
+        Topic(MATURED, "delete", _KEEP),
+        Topic(ALERTS, "compact", _LATEST),
+        Topic(ALERT_EVENTS, "delete", _KEEP),
+        *(Topic(changelog(app_id, room), "compact", _COMPACT) for room in ROOMS),
+    )
