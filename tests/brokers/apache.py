@@ -1,0 +1,118 @@
+"""How do tests get an Apache Kafka broker without Docker?  One JVM, KRaft, on free loopback ports."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from streams.kafka.embedded import end_process, free_port
+
+HERE = Path(__file__).parent
+JARS = HERE / "target" / "jars"
+START_DEADLINE = 60.0
+
+PROPERTIES = """
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+controller.listener.names=CONTROLLER
+log.dirs={directory}/data
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=6000
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+num.io.threads=4
+num.network.threads=2
+"""
+
+# The JVM ends with the test run even if that is killed.
+_START = """
+import ctypes, os, signal, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
+    if os.getppid() != int(sys.argv[1]):
+        sys.exit(1)
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+
+class MissingToolsError(Exception):
+    """Java, Maven or the jars are not there; the text says which."""
+
+
+def jars() -> Path:
+    """Return the folder of the broker's jars, fetched once.  Raises MissingToolsError."""
+    if shutil.which("java") is None:
+        raise MissingToolsError("no java on the PATH")
+    done = JARS / "complete"
+    if done.exists() and done.stat().st_mtime >= (HERE / "pom.xml").stat().st_mtime:
+        return JARS
+    if shutil.which("mvn") is None:
+        raise MissingToolsError("no mvn on the PATH to fetch Apache Kafka's jars with")
+    fetch = ["mvn", "-q", "-B", "-f", str(HERE / "pom.xml"), "dependency:copy-dependencies"]
+    fetch += ["-DincludeScope=runtime", f"-DoutputDirectory={JARS}"]
+    try:
+        subprocess.run(fetch, check=True, timeout=600, capture_output=True)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        raise MissingToolsError(f"mvn cannot fetch Apache Kafka's jars: {error}") from None
+    done.touch()
+    return JARS
+
+
+@contextlib.contextmanager
+def apache_kafka(directory: Path) -> Iterator[str]:
+    """Run a broker in `directory` for the length of the block; yields its kafka:// URL."""
+    port, controller = free_port(), free_port()
+    settings = directory / "server.properties"
+    settings.write_text(PROPERTIES.format(port=port, controller=controller, directory=directory))
+    java = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-cp", f"{jars()}/*"]
+    format_disk = [*java, "kafka.tools.StorageTool", "format", "-t", "dGVzdHRlc3R0ZXN0dGVzdA", "-c", str(settings)]
+    subprocess.run(format_disk, check=True, timeout=60, capture_output=True)
+    with (directory / "broker.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _START, str(os.getpid()), *java, "kafka.Kafka", str(settings)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=directory,
+            start_new_session=True,
+        )
+    try:
+        _wait_until_up(process, port, directory / "broker.log")
+        yield f"kafka://127.0.0.1:{port}"
+    finally:
+        # nothing on its disk is wanted again, and an orderly shutdown takes seconds
+        process.send_signal(signal.SIGKILL)
+        end_process(process, 5.0)
+        process.wait(10)
+
+
+def _wait_until_up(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    admin = AdminClient({"bootstrap.servers": f"127.0.0.1:{port}", "log_level": 0})
+    end = time.monotonic() + START_DEADLINE
+    while time.monotonic() < end and process.poll() is None:
+        with contextlib.suppress(KafkaException):
+            if admin.list_topics(timeout=1.0).brokers:
+                return
+        time.sleep(0.1)
+    raise RuntimeError(f"Apache Kafka did not start: {log.read_text(errors='replace')[-2000:]}")
