@@ -1,0 +1,51 @@
+# Everything that is done to this project has its name here.  `make` lists them.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check-fast test-faults bench lock clean
+.SILENT: help install $(INSTALLED)
+
+help: ## this list
+	awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## an environment in .venv, from the lock with hashes
+
+$(INSTALLED): requirements-dev.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "dealpulse needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; say which one: make PYTHON=python3.11")'
+	echo "installing into .venv (once)"
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: install ## see it run: a broker inside, sample CRM data, live view (Ctrl-C ends it)
+	$(BIN)/dealpulse demo
+
+test: install ## the whole suite, on both brokers, with faults
+	$(BIN)/python -m pytest
+
+check-fast: install ## lint, types, import rules and the quick tests, in under a minute
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q -m "not slow and not kafka and not faults"
+
+test-faults: install ## only the tests that kill, freeze and cut off workers
+	$(BIN)/python -m pytest -m faults
+
+bench: install ## events per second and CPU-seconds per million events on this machine
+	$(BIN)/python bench/run.py
+
+lock: ## write the locks anew from pyproject.toml (needs uv)
+	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
+	    pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
+	    --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean: ## remove what was built and cached; .venv stays
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.* .demo
+	find streams tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
