@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from enum import StrEnum
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 MAX_BYTES = 64 * 1024
 MAX_TEXT = 256
 MAX_ATTRIBUTES = 1024
+EARLIEST = 946_684_800_000_000  # 2000-01-01T00:00:00Z in µs
+# Nesting that no reader's stack can refuse, so that the same bytes are accepted by every worker.
+MAX_DEPTH = 256
 
 ACTIVITY_TYPES = (
     "call", "email", "meeting", "message", "proposal", "task", "note", "form", "payment", "other",
@@ -25,6 +29,13 @@ SAYABLE = (
     "rep_id", "customer_id", "product", "region", "lead_source", "amount", "currency", "quantity", "cost",
     "close_date", "lost_reason", "attributes",
 )  # fmt: skip
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What acceptance depends on besides the record: µs into the future, and the zone of dates alone."""
+
+    max_future: int
+    zone: ZoneInfo
 
 
 class Reason(StrEnum):

@@ -1,0 +1,108 @@
+"""How many µs does one record take to decode?  Run: python -m bench.decode [SECONDS]."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from streams.events.contract import ACTIVITY_TYPES, OUTCOMES, Rejection
+from streams.events.decode import Limits, decode_activity, decode_stage_change
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+RECEIVED = int(datetime(2025, 6, 1, tzinfo=UTC).timestamp() * 1e6)
+LIMITS = Limits(max_future=300_000_000, zone=ZoneInfo("Europe/Kyiv"))
+Record = tuple[bytes, bytes]
+
+
+def moment(chance: random.Random, spec: str) -> str:
+    """Return a random time of 500 days; spec is that of datetime.isoformat."""
+    at = START + timedelta(microseconds=chance.randrange(500 * 86_400_000_000))
+    return at.isoformat(timespec=spec).replace("+00:00", "Z")
+
+
+def record(event: dict[str, Any], size: int, *, compact: bool) -> Record:
+    """Return key and value, padded with an unknown field to the size."""
+    separators = (",", ":") if compact else (", ", ": ")
+    missing = size - len(json.dumps(event, separators=separators)) - 12
+    if missing > 0:
+        event["note"] = "x" * missing
+    return event["deal_id"].encode(), json.dumps(event, separators=separators).encode()
+
+
+def activity(chance: random.Random, spec: str) -> Record:
+    """Return one activity of 300 bytes."""
+    event = {
+        "event_id": f"a-{chance.randrange(10**9):09}",
+        "occurred_at": moment(chance, spec),
+        "deal_id": f"deal-{chance.randrange(100_000):06}",
+        "type": chance.choice(ACTIVITY_TYPES),
+        "rep_id": f"rep-{chance.randrange(200)}",
+        "customer_id": f"cust-{chance.randrange(30_000)}",
+        "direction": chance.choice(("inbound", "outbound")),
+        "outcome": chance.choice(OUTCOMES[1:]),
+        "duration_s": chance.choice((chance.randrange(3600), chance.randrange(36000) / 10)),
+        "automated": False,
+    }
+    return record(event, 300, compact=False)
+
+
+def stage_change(chance: random.Random, spec: str) -> Record:
+    """Return one stage change with ten things said."""
+    event = {
+        "event_id": f"s-{chance.randrange(10**9):09}",
+        "occurred_at": moment(chance, spec),
+        "deal_id": f"deal-{chance.randrange(100_000):06}",
+        "from_stage": "Qualified",
+        "to_stage": chance.choice(("Meeting", "Proposal", "Won")),
+        "pipeline": "default",
+        "rep_id": f"rep-{chance.randrange(200)}",
+        "customer_id": f"cust-{chance.randrange(30_000)}",
+        "product": f"GTX {chance.randrange(40)}",
+        "region": "EU",
+        "lead_source": chance.choice(("web", "referral", "event")),
+        "amount": chance.randrange(10_000_000) / 100,
+        "currency": "EUR",
+        "close_date": "2025-09-30",
+    }
+    return record(event, 380, compact=False)
+
+
+def best(decode: Callable[..., object], records: list[Record], seconds: float) -> float:
+    """Return the µs per record of the best round, after a first round that fills the caches."""
+    for key, value in records:
+        found = decode(key, value, RECEIVED, LIMITS)
+        if isinstance(found, Rejection):
+            raise SystemExit(f"refused: {found} {value!r}")
+    rounds = []
+    until = time.perf_counter() + seconds
+    while not rounds or time.perf_counter() < until:
+        start = time.perf_counter()
+        for key, value in records:
+            decode(key, value, RECEIVED, LIMITS)
+        rounds.append((time.perf_counter() - start) / len(records) * 1e6)
+    return min(rounds)
+
+
+def main() -> None:
+    """Print one line per kind of record and precision of its times."""
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 2.0
+    chance = random.Random(7)  # sample data, no secret
+    for name, make, decode in (
+        ("activity", activity, decode_activity),
+        ("stage change", stage_change, decode_stage_change),
+    ):
+        for spec in ("seconds", "milliseconds", "microseconds"):
+            records = [make(chance, spec) for _ in range(20_000)]
+            size = sum(len(value) for _, value in records) / len(records)
+            took = best(decode, records, seconds)
+            print(f"{name:12}  {spec:12}  {size:4.0f} bytes  {took:5.2f} µs")
+
+
+if __name__ == "__main__":
+    main()
