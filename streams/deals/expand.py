@@ -1,0 +1,153 @@
+"""Which cells does a fact touch?  Facts of one flush, expanded once into cells per cut and entity.
+
+An entity is (cut, its values in the cut's order); its cells are by pane.  Facts add up before they are
+expanded, so what many events have in common is expanded once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from streams.deals.contributions import Fact
+from streams.deals.record import CALL, OUTBOUND, UNSAID
+from streams.deals.terms import FIRST_LEVEL, Kind, Terms
+from streams.panes.cell import Cell, Measure
+from streams.panes.histogram import bucket
+from streams.panes.pane import DAY, FINE, LEVEL, WAIT, pane
+
+Entity = tuple[str, ...]  # the cut, then the values
+Cells = dict[Entity, dict[int, Cell]]
+Amounts = list[tuple[int, int]]
+
+_KEYS = {measure: measure << 16 for measure in Measure}
+
+
+def expand(changes: Iterable[tuple[Fact, int]], terms: Terms, finest: int) -> Cells:
+    """Add up facts times their counts.
+
+    A fact of a fine pane from `finest` on goes to that pane, an older one to its day.
+    """
+    cells: Cells = {}
+    day_of_fine = terms.calendar.day_of_fine
+    for fact, count in changes:
+        if not count:
+            continue
+        kind, when = fact[0], fact[1]
+        amounts = measures(fact, terms)
+        if kind >= FIRST_LEVEL:
+            place = pane(LEVEL, when)
+        elif when >= finest:
+            place = pane(FINE, when)
+        else:
+            place = pane(DAY, day_of_fine(when))
+        for entity in entities(fact, terms):
+            _add(cells.setdefault(entity, {}).setdefault(place, {}), amounts, count)
+            if kind is Kind.WAIT:
+                since = fact[9]
+                waiting = cells[entity].setdefault(pane(WAIT, since // 300_000_000), {})
+                _add(waiting, [(since, 1)], count)
+    return cells
+
+
+def _add(cell: Cell, amounts: Amounts, count: int) -> None:
+    for key, amount in amounts:
+        cell[key] = cell.get(key, 0) + amount * count
+
+
+def entities(fact: Fact, terms: Terms) -> list[Entity]:
+    """Return the entity of each enabled cut that the fact belongs to; what is not known is in no cut."""
+    kind, _, pipeline, stage, rep, product, region, source, customer, _, _ = fact
+    found: list[Entity] = []
+    for cut in terms.cuts[kind]:
+        if cut == "all":
+            found.append(("all",))
+        elif cut == "rep":
+            if rep is not None:
+                found.append(("rep", rep))
+        elif cut == "team":
+            team = terms.rep(rep).team
+            if team is not None:
+                found.append(("team", team))
+        elif cut == "rep_stage":
+            if rep is not None and stage is not None:
+                found.append(("rep_stage", rep, pipeline or "", stage))
+        elif cut == "stage":
+            if stage is not None:
+                found.append(("stage", pipeline or "", stage))
+        else:
+            value = {
+                "pipeline": pipeline, "product": product, "region": region, "lead_source": source, "customer": customer,
+            }[cut]  # fmt: skip
+            if value is not None:
+                found.append((cut, value))
+    return found
+
+
+def measures(fact: Fact, terms: Terms) -> Amounts:
+    """Return the integers of a fact."""
+    return _MEASURES[fact[0]](fact[9], fact[10], terms)
+
+
+def _one(measure: Measure) -> Amounts:
+    return [(_KEYS[measure], 1)]
+
+
+def _duration(total: Measure, histogram: Measure, milliseconds: int) -> Amounts:
+    return [(_KEYS[total], milliseconds), (_KEYS[histogram] | bucket(milliseconds), 1)]
+
+
+def _conversion(advanced: bool, _: None, __: Terms) -> Amounts:
+    return _one(Measure.COHORT_ENTERED) + (_one(Measure.COHORT_ADVANCED) if advanced else [])
+
+
+def _cohort(won: bool, _: None, __: Terms) -> Amounts:
+    return _one(Measure.CREATED) + (_one(Measure.CREATED_WON) if won else [])
+
+
+def _response(response: int | None, business: int | None, terms: Terms) -> Amounts:
+    found = _one(Measure.ASKED)
+    if response is not None and business is not None:
+        found += _one(Measure.ANSWERED) + (_one(Measure.WITHIN_SLA) if business <= terms.sla_ms else [])
+        found += _duration(Measure.RESPONSE_MS, Measure.RESPONSE, response)
+        found += _duration(Measure.BUSINESS_MS, Measure.BUSINESS, business)
+    return found
+
+
+def _cycle(won: bool, cycle: int, _: Terms) -> Amounts:
+    found = _one(Measure.CLOSED_CYCLES) + _duration(Measure.CLOSED_CYCLE_MS, Measure.CLOSED_CYCLE, cycle)
+    if won:
+        found += _one(Measure.WON_CYCLES) + _duration(Measure.WON_CYCLE_MS, Measure.WON_CYCLE, cycle)
+    return found
+
+
+def _money(total: Measure, deals: Measure, currency: int, minor: int) -> Amounts:
+    return [(_KEYS[total] | currency, minor), (_KEYS[deals] | currency, 1)]
+
+
+def _activity(sub: int, connected: bool, _: Terms) -> Amounts:
+    found = [(_KEYS[Measure.ACTIVITIES] | sub, 1)]
+    if sub >> 2 == CALL and sub & 3 in (UNSAID, OUTBOUND):
+        found += _one(Measure.OUTBOUND_CALLS) + (_one(Measure.CONNECTED_CALLS) if connected else [])
+    return found
+
+
+def _level(lead: bool, _: None, __: Terms) -> Amounts:
+    return _one(Measure.ACTIVE) + (_one(Measure.LEADS) if lead else [])
+
+
+_MEASURES = {
+    Kind.LEAD: lambda *_: _one(Measure.NEW_LEADS),
+    Kind.ENTER: lambda *_: _one(Measure.ENTERED),
+    Kind.LEAVE: lambda stay, *_: _one(Measure.LEFT) + _duration(Measure.STAY_MS, Measure.STAY, stay),
+    Kind.CONVERSION: _conversion,
+    Kind.COHORT: _cohort,
+    Kind.RESPONSE: _response,
+    Kind.OUTCOME: lambda won, *_: _one(Measure.WON if won else Measure.LOST),
+    Kind.CYCLE: _cycle,
+    Kind.MONEY: lambda currency, minor, _: _money(Measure.REVENUE, Measure.REVENUE_DEALS, currency, minor),
+    Kind.ACTIVITY: _activity,
+    Kind.TALK: lambda talk, *_: [(_KEYS[Measure.TALK_MS], talk), *_one(Measure.TALKS)],
+    Kind.LEVEL: _level,
+    Kind.VALUE: lambda currency, minor, _: _money(Measure.VALUE, Measure.VALUE_DEALS, currency, minor),
+    Kind.WAIT: lambda *_: _one(Measure.WAITING),
+}

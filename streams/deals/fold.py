@@ -1,0 +1,213 @@
+"""What changes when an event arrives?  The event goes into the record; facts are taken back and added.
+
+Every path gives facts(after) - facts(before).  A newer event of a known deal touches only what it can
+change: that it comes to the same is proved by a property test, not assumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from streams.deals.contributions import (
+    Fact,
+    activity_facts,
+    created_at,
+    facts_of_row,
+    first_touch,
+    stage_facts,
+)
+from streams.deals.history import History
+from streams.deals.record import (
+    MAX_ACTIVITIES,
+    MAX_STAGE_EVENTS,
+    Deal,
+    Row,
+    StageEvent,
+    fingerprint,
+    has_stage_event,
+    holds,
+    insert_row,
+    insert_stage_event,
+    oldest_activity,
+    pack_row,
+    row_of,
+    settle_activity,
+    settle_stage_event,
+    stage_event,
+    unpack_rows,
+)
+from streams.deals.terms import FIRST_LEVEL, Terms
+from streams.events.contract import Activity, StageChange
+
+Changes = list[tuple[Fact, int]]
+
+
+class Refusal(Enum):
+    """Why an event changes nothing."""
+
+    DUPLICATE = "duplicate"
+    TOO_LATE = "too_late"
+
+
+@dataclass(slots=True)
+class Noticed:
+    """What is counted but changes no number."""
+
+    settled: int = 0
+    stage_mismatches: int = 0
+    anomalies: int = 0
+    unconfigured: set[tuple[str, str]] = field(default_factory=set)
+
+
+def difference(before: Iterable[Fact], after: Iterable[Fact], day: int) -> Changes:
+    """Return after - before; what changed about the present changed on `day`."""
+    counts: dict[Fact, int] = {}
+    for fact in after:
+        counts[fact] = counts.get(fact, 0) + 1
+    for fact in before:
+        counts[fact] = counts.get(fact, 0) - 1
+    return [
+        ((fact[0], day, *fact[2:]) if fact[0] >= FIRST_LEVEL else fact, count)  # type: ignore[misc]
+        for fact, count in counts.items()
+        if count
+    ]
+
+
+# ------------------------------------------------------------------ stage events
+
+
+def apply_stage_change(deal: Deal, event: StageChange, terms: Terms, noticed: Noticed) -> Changes | Refusal:
+    """Fold a stage event into the record, in place; return the changed facts."""
+    if has_stage_event(deal, event.event_id):
+        return Refusal.DUPLICATE
+    kept = stage_event(event)
+    before = History(deal.stages[:], terms)
+    if len(deal.stages) >= MAX_STAGE_EVENTS or deal.settled:
+        oldest = next(held for held in before.events if held is not _creating(before))
+        if kept.order < oldest.order:
+            return Refusal.TOO_LATE
+    noticed.stage_mismatches += _mismatch(event, before)
+    insert_stage_event(deal, kept)
+    after = History(deal.stages[:], terms)
+    noticed.anomalies += max(0, after.anomalies - before.anomalies)
+    noticed.unconfigured.update((e.pipeline, e.stage) for e in after.entries[-1:] if not e.meaning.configured)
+
+    touch = deal.touch
+    if _touches_activities(deal, kept, before, after):
+        rows = unpack_rows(deal)
+        touch = first_touch(after, rows, deal.settled_touch)
+        old, new = _all_facts(before, deal.touch, rows, deal, terms), _all_facts(after, touch, rows, deal, terms)
+    else:
+        if created_at(after) != deal.created:
+            touch = first_touch(after, unpack_rows(deal), deal.settled_touch)
+        old, new = stage_facts(before, deal.touch, deal, terms), stage_facts(after, touch, deal, terms)
+    _summarise(deal, after, touch)
+    while len(deal.stages) > MAX_STAGE_EVENTS:
+        _settle(deal, terms)
+        noticed.settled += 1
+    return difference(old, new, terms.calendar.day_of(event.at))
+
+
+def _touches_activities(deal: Deal, kept: StageEvent, before: History, after: History) -> bool:
+    """Could this event change the facts of activities that are held, or whether they count at all?"""
+    if not deal.rows:
+        return False
+    if kept.at <= deal.newest or deal.deleted or kept.deleted is not None:
+        return True
+    if not deal.rep_spoken and ("rep_id" in kept.said or "rep_id" in kept.clear):
+        return True
+    return after.entries[: len(before.entries)] != before.entries
+
+
+def _all_facts(history: History, touch: int, rows: list[Row], deal: Deal, terms: Terms) -> list[Fact]:
+    if history.deleted:
+        return []
+    return stage_facts(history, touch, deal, terms) + activity_facts(rows, history, terms)
+
+
+def _summarise(deal: Deal, history: History, touch: int) -> None:
+    last = history.entries[-1] if history.entries else None
+    deal.newest = max(deal.newest, deal.stages[-1].at)
+    deal.created, deal.touch = created_at(history), touch
+    deal.pipeline, deal.stage = (last.pipeline, last.stage) if last else (None, None)
+    deal.rep = history.present("rep_id")
+    deal.rep_spoken = bool(history.said("rep_id"))
+    deal.deleted = history.deleted
+
+
+def _mismatch(event: StageChange, before: History) -> bool:
+    """Does the event name another stage to come from than the one before it in order?"""
+    if event.from_stage is None:
+        return False
+    earlier = [entry for entry in before.entries if (entry.at, before.events[entry.place].event_id) < (event.at, event.event_id)]
+    return event.from_stage != (earlier[-1].stage if earlier else None)
+
+
+def _creating(history: History) -> StageEvent | None:
+    """Return the event that created the deal: it is held as long as the deal lives."""
+    return history.events[history.entries[history.created].place] if history.created >= 0 else None
+
+
+def _settle(deal: Deal, terms: Terms) -> None:
+    history = History(deal.stages[:], terms)
+    anchor = _creating(history)
+    index = next(at for at, held in enumerate(deal.stages) if held is not anchor)
+    seen = {tuple(one) for one in deal.settled_stages}
+    firsts: list[list[str]] = []
+    for entry in history.entries:
+        if (entry.pipeline, entry.stage) not in seen and history.events[entry.place] is deal.stages[index]:
+            firsts.append([entry.pipeline, entry.stage])
+        seen.add((entry.pipeline, entry.stage))
+    settle_stage_event(deal, index, firsts)
+
+
+# ------------------------------------------------------------------ activities
+
+
+def apply_activity(deal: Deal, event: Activity, terms: Terms, noticed: Noticed) -> Changes | Refusal:
+    """Fold an activity of a deal into its record, in place; return the changed facts."""
+    mark = fingerprint(event.event_id, planned=event.planned)
+    if holds(deal.ids, mark):
+        return Refusal.DUPLICATE
+    if deal.activities >= MAX_ACTIVITIES or deal.settled_activities:
+        oldest = oldest_activity(deal)
+        if event.at < oldest or (event.at == oldest and deal.settled_activities):
+            return Refusal.TOO_LATE
+    row = row_of(event)
+    insert_row(deal, pack_row(deal, event), mark)
+    changes = [] if deal.deleted else _activity_changes(deal, row, terms)
+    deal.newest = max(deal.newest, event.at)
+    if deal.activities > MAX_ACTIVITIES:
+        settle_activity(deal)
+        noticed.settled += 1
+    return changes
+
+
+def _activity_changes(deal: Deal, row: Row, terms: Terms) -> Changes:
+    if not row.human:
+        return []
+    first = row.outbound_touch and 0 <= deal.created <= row.at and (deal.touch < 0 or row.at < deal.touch)
+    if row.at >= deal.newest:
+        rep, pipeline, stage = row.rep or deal.rep, deal.pipeline, deal.stage
+        history = History(deal.stages, terms) if first else None
+    else:
+        history = History(deal.stages, terms)
+        rep = row.rep if row.rep is not None else history.at_instant("rep_id", row.at)
+        entry = next((entry for entry in reversed(history.entries) if entry.at <= row.at), None)
+        pipeline, stage = (entry.pipeline, entry.stage) if entry else (None, None)
+    changes: Changes = [(fact, 1) for fact in facts_of_row(row, rep, pipeline, stage, terms)]
+    if first and history is not None:
+        old = stage_facts(history, deal.touch, deal, terms)
+        deal.touch = row.at
+        changes += difference(old, stage_facts(history, row.at, deal, terms), terms.calendar.day_of(row.at))
+    return changes
+
+
+def facts_without_deal(event: Activity, terms: Terms) -> Changes:
+    """Return the facts of an activity without a deal: it counts for its rep, the team and all."""
+    row = row_of(event)
+    if not row.human:
+        return []
+    return [(fact, 1) for fact in facts_of_row(row, event.rep_id, None, None, terms)]

@@ -1,0 +1,142 @@
+"""In what order did it happen, and what was known when?  A deal's stage events, put straight.
+
+Closing entries dated less than a day before creation (dates without times) are moved directly behind it,
+with all that they say.  Everything else about a deal reads this history.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Any, NamedTuple
+
+from streams.deals.record import StageEvent
+from streams.deals.terms import StageMeaning, Terms
+
+DAY_US = 86_400_000_000
+DEFAULT_PIPELINE = "default"
+# The position in a list of what was said at which place; None as value = cleared.
+Said = list[tuple[int, Any]]
+
+
+class Entry(NamedTuple):
+    """One entry into a stage: the place of its event, its instant, and what the stage is."""
+
+    place: int
+    at: int
+    pipeline: str
+    stage: str
+    meaning: StageMeaning
+
+
+class History:
+    """The stage events of one deal in the order that counts.  Instants in µs."""
+
+    __slots__ = ("_said", "anomalies", "created", "entries", "events", "times")
+
+    def __init__(self, events: list[StageEvent], terms: Terms) -> None:
+        self.times = [event.at for event in events]
+        self.events = events
+        self.entries = _entries(events, self.times, terms)
+        self.created = _created(self.entries)
+        self.anomalies = 0
+        if self.created > 0:
+            self._move_closings(terms)
+        self._said: dict[str, Said] = {}
+
+    def _move_closings(self, terms: Terms) -> None:
+        """Put the closing entries less than a day before creation directly behind it, in their order."""
+        creating = self.entries[self.created]
+        early = [entry.place for entry in self.entries[: self.created] if entry.at > creating.at - DAY_US]
+        self.anomalies = self.created - len(early)
+        if not early:
+            return
+        # Between the first of them and creation every stage that is said is a closing one: nothing else came before.
+        moved = [at for at in range(early[0], creating.place) if self.events[at].to_stage is not None]
+        kept = [at for at in range(creating.place + 1) if at not in moved]
+        order = [*kept, *moved, *range(creating.place + 1, len(self.events))]
+        instants = dict.fromkeys(moved, creating.at)
+        self.times = [instants.get(at, self.times[at]) for at in order]
+        self.events = [self.events[at] for at in order]
+        self.entries = _entries(self.events, self.times, terms)
+        self.created = _created(self.entries)
+
+    # -------------------------------------------------------------- what was known
+
+    def said(self, name: str) -> Said:
+        """Return where a value was said or cleared, in order."""
+        found = self._said.get(name)
+        if found is None:
+            found = self._said[name] = [
+                (place, event.said.get(name))
+                for place, event in enumerate(self.events)
+                if name in event.said or name in event.clear
+            ]
+        return found
+
+    def known(self, name: str, until: int, limit: int) -> Any:
+        """Return the last word of the events before place `until`, else the first value said before `limit`."""
+        said = self.said(name)
+        if not said:
+            return None
+        last = None
+        for word in said:
+            if word[0] >= until:
+                break
+            last = word
+        if last is not None:
+            return last[1]
+        return next((value for place, value in said if place < limit and value is not None), None)
+
+    def at_instant(self, name: str, at: int) -> Any:
+        """Return what is known at an instant, events of that instant included, else the first value said later."""
+        return self.known(name, bisect_right(self.times, at), len(self.events))
+
+    def present(self, name: str) -> Any:
+        """Return the last word; None when cleared or never said."""
+        said = self.said(name)
+        return said[-1][1] if said else None
+
+    # -------------------------------------------------------------- where it stands
+
+    @property
+    def deleted(self) -> bool:
+        """Is the last word that the deal is deleted?"""
+        for event in reversed(self.events):
+            if event.deleted is not None:
+                return event.deleted
+        return False
+
+    def leaving(self, index: int) -> int:
+        """Return the place of the event that left an entry's stage; behind the end when none did."""
+        return self.entries[index + 1].place if index + 1 < len(self.entries) else len(self.events)
+
+    def close(self) -> Entry | None:
+        """Return the first entry of the last uninterrupted run of closing entries of the last one's kind."""
+        if not self.entries or self.entries[-1].meaning.begins:
+            return None
+        kind = self.entries[-1].meaning.kind
+        index = len(self.entries) - 1
+        while index and self.entries[index - 1].meaning.kind == kind:
+            index -= 1
+        return self.entries[index]
+
+
+def _entries(events: list[StageEvent], times: list[int], terms: Terms) -> list[Entry]:
+    found: list[Entry] = []
+    pipeline = stage = None
+    for place, event in enumerate(events):
+        if event.to_stage is None:
+            continue
+        into = event.pipeline or pipeline or DEFAULT_PIPELINE
+        if into != pipeline or event.to_stage != stage:
+            pipeline, stage = into, event.to_stage
+            found.append(Entry(place, times[place], pipeline, stage, terms.stage(pipeline, stage)))
+    return found
+
+
+def _created(entries: list[Entry]) -> int:
+    """Return the index of the first entry into a stage of kind lead or open, else of the first; -1: none."""
+    for index, entry in enumerate(entries):
+        if entry.meaning.begins:
+            return index
+    return 0 if entries else -1

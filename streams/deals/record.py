@@ -1,0 +1,238 @@
+"""What is kept of a deal?  Its events in compact form, and a summary that follows from them.
+
+One value per deal: the stage events whole, the activities as packed rows.  Everything that is counted is
+derived from these (contributions.py); the summary only lets a newer event be taken in without reading
+the rest.  Order everywhere: time in µs, stage events before activities, event id.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from struct import Struct as Layout
+from typing import Any, NamedTuple
+
+import msgspec
+from xxhash import xxh3_64_digest
+
+from streams.events.contract import Activity, StageChange
+
+MAX_STAGE_EVENTS = 64
+MAX_ACTIVITIES = 512
+
+CALL, EMAIL, MEETING, MESSAGE, PROPOSAL = range(5)
+UNSAID, INBOUND, OUTBOUND, INTERNAL = range(4)
+CONNECTED = 1
+_AUTOMATED, _PLANNED = 0x40, 0x80
+_TOUCHES = frozenset((CALL, EMAIL, MEETING, MESSAGE, PROPOSAL))
+_OUTBOUND_WHEN_UNSAID = frozenset((CALL, EMAIL, PROPOSAL))
+
+# time µs, type | direction << 4 | flags, outcome, index of the rep + 1 (0: none named), duration ms + 1 (0: not said)
+_ROW = Layout("<qBBHI")
+ROW_BYTES = _ROW.size
+ID_BYTES = 8
+_LONGEST = 0xFFFFFFFE
+
+
+class StageEvent(msgspec.Struct, array_like=True, gc=False):
+    """One stage event as it is kept."""
+
+    at: int
+    event_id: str
+    to_stage: str | None
+    pipeline: str | None
+    said: dict[str, Any]
+    clear: list[str]
+    deleted: bool | None
+
+    @property
+    def order(self) -> tuple[int, str]:
+        """Return the place in order; code points sort as their UTF-8 bytes do."""
+        return self.at, self.event_id
+
+
+class Row(NamedTuple):
+    """One activity as it is kept."""
+
+    at: int
+    type: int
+    direction: int
+    automated: bool
+    planned: bool
+    outcome: int
+    rep: str | None
+    duration_ms: int
+
+    @property
+    def human(self) -> bool:
+        """Was it done by a person, and done?"""
+        return not self.automated and not self.planned
+
+    @property
+    def outbound(self) -> bool:
+        """Does it count as going out?  A call, e-mail or proposal without a direction does."""
+        return self.direction == OUTBOUND or (self.direction == UNSAID and self.type in _OUTBOUND_WHEN_UNSAID)
+
+    @property
+    def outbound_touch(self) -> bool:
+        """Is it a human touch that goes out?"""
+        return self.human and self.type in _TOUCHES and self.outbound
+
+
+class Deal(msgspec.Struct, array_like=True, gc=False):
+    """The record of one deal.  Instants in µs; -1 = none."""
+
+    newest: int = -1
+    created: int = -1
+    touch: int = -1  # the first outbound touch at or after creation
+    pipeline: str | None = None
+    stage: str | None = None
+    rep: str | None = None
+    rep_spoken: bool = False  # has anything ever been said or cleared about the rep
+    deleted: bool = False
+    settled: int = 0  # stage events that can no longer be corrected
+    settled_stages: list[list[str]] = []  # stages whose first entry is settled: [pipeline, stage]
+    settled_touch: int = -1  # the first outbound touch among the activities let go
+    settled_activities: int = 0
+    stages: list[StageEvent] = []
+    reps: list[str] = []  # named by activities
+    rows: bytes = b""  # the activities, ROW_BYTES each, ascending by time
+    ids: bytes = b""  # their fingerprints, ID_BYTES each, in the same order
+
+    @property
+    def activities(self) -> int:
+        """Return how many activities are held."""
+        return len(self.rows) // ROW_BYTES
+
+
+def encode(deal: Deal) -> bytes:
+    """Return the record as bytes."""
+    return _encoder.encode(deal)
+
+
+def decode(data: bytes) -> Deal:
+    """Return the record of bytes."""
+    return _decoder.decode(data)
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Deal)
+
+
+# ------------------------------------------------------------------ stage events
+
+
+def stage_event(event: StageChange) -> StageEvent:
+    """Return what is kept of a stage change."""
+    return StageEvent(
+        event.at, event.event_id, event.to_stage, event.pipeline, event.said, list(event.clear), event.deleted
+    )
+
+
+def has_stage_event(deal: Deal, event_id: str) -> bool:
+    """Is this event id already held?"""
+    return any(event.event_id == event_id for event in deal.stages)
+
+
+def insert_stage_event(deal: Deal, event: StageEvent) -> None:
+    """Put a stage event in its place; call only for an id that is not held."""
+    if not deal.stages or event.order > deal.stages[-1].order:
+        deal.stages.append(event)
+    else:
+        insort(deal.stages, event, key=lambda held: held.order)
+
+
+# ------------------------------------------------------------------ activities
+
+
+def fingerprint(event_id: str, *, planned: bool) -> bytes:
+    """Return 8 bytes for an activity's id; a planned activity and its completion may share the id."""
+    return xxh3_64_digest(event_id, seed=planned)
+
+
+def holds(ids: bytes, mark: bytes) -> bool:
+    """Is the fingerprint among the packed ones?  A match across two neighbours does not count."""
+    at = ids.find(mark)
+    while at >= 0:
+        if at % ID_BYTES == 0:
+            return True
+        at = ids.find(mark, at + 1)
+    return False
+
+
+def pack_row(deal: Deal, event: Activity) -> bytes:
+    """Return an activity as a row; its rep is added to the deal's list when new."""
+    rep = 0
+    if event.rep_id is not None:
+        if event.rep_id not in deal.reps:
+            deal.reps.append(event.rep_id)
+        rep = deal.reps.index(event.rep_id) + 1
+    flags = event.type | event.direction << 4 | (_AUTOMATED if event.automated else 0) | (_PLANNED if event.planned else 0)
+    return _ROW.pack(event.at, flags, event.outcome, rep, min(event.duration_ms, _LONGEST) + 1)
+
+
+def insert_row(deal: Deal, row: bytes, mark: bytes) -> None:
+    """Put a row behind all that are not later; without a search when it is the newest."""
+    at = _ROW.unpack(row)[0]
+    rows = deal.rows
+    if not rows or _ROW.unpack_from(rows, len(rows) - ROW_BYTES)[0] <= at:
+        deal.rows, deal.ids = rows + row, deal.ids + mark
+        return
+    place = sum(1 for held in _ROW.iter_unpack(rows) if held[0] <= at)
+    deal.rows = rows[: place * ROW_BYTES] + row + rows[place * ROW_BYTES :]
+    deal.ids = deal.ids[: place * ID_BYTES] + mark + deal.ids[place * ID_BYTES :]
+
+
+def row_of(event: Activity) -> Row:
+    """Return an activity as if it were held."""
+    return Row(
+        event.at, event.type, event.direction, event.automated, event.planned, event.outcome, event.rep_id,
+        event.duration_ms,
+    )  # fmt: skip
+
+
+def unpack_rows(deal: Deal) -> list[Row]:
+    """Return the activities held, ascending by time."""
+    reps = deal.reps
+    return [
+        Row(
+            at, flags & 15, flags >> 4 & 3, bool(flags & _AUTOMATED), bool(flags & _PLANNED), outcome,
+            reps[rep - 1] if rep else None, duration - 1,
+        )
+        for at, flags, outcome, rep, duration in _ROW.iter_unpack(deal.rows)
+    ]  # fmt: skip
+
+
+# ------------------------------------------------------------------ bounds
+
+
+def settle_stage_event(deal: Deal, index: int, first_stages: list[list[str]]) -> None:
+    """Let go of a stage event; what it said lives on in the one behind it.
+
+    `first_stages` are the [pipeline, stage] whose first entry is the event that goes.
+    """
+    gone, heir = deal.stages[index], deal.stages[index + 1]
+    if heir.to_stage is None:
+        heir.to_stage, heir.pipeline = gone.to_stage, gone.pipeline
+    known = {*heir.said, *heir.clear}
+    heir.said = {**{name: value for name, value in gone.said.items() if name not in known}, **heir.said}
+    heir.clear = heir.clear + [name for name in gone.clear if name not in known and name not in heir.said]
+    if heir.deleted is None:
+        heir.deleted = gone.deleted
+    deal.settled_stages = deal.settled_stages + first_stages
+    deal.settled += 1
+    del deal.stages[index]
+
+
+def oldest_activity(deal: Deal) -> int:
+    """Return the instant of the oldest activity held."""
+    at: int = _ROW.unpack_from(deal.rows)[0]
+    return at
+
+
+def settle_activity(deal: Deal) -> None:
+    """Let go of the oldest activity; when it was the first touch, its instant is kept."""
+    oldest = unpack_rows(Deal(reps=deal.reps, rows=deal.rows[:ROW_BYTES]))[0]
+    if oldest.outbound_touch and deal.settled_touch < 0 <= deal.created <= oldest.at:
+        deal.settled_touch = oldest.at
+    deal.rows, deal.ids = deal.rows[ROW_BYTES:], deal.ids[ID_BYTES:]
+    deal.settled_activities += 1

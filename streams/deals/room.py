@@ -1,0 +1,329 @@
+"""What do the deals say happened?  Source events in, deltas and dead letters out.
+
+One room over all partitions that this worker owns.  Records are decoded once per flush, facts of all
+partitions add up before they are expanded, and the state is written once per flush.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import orjson
+from confluent_kafka import Message
+
+from streams import metrics, topics
+from streams.config import BadInput, Definitions
+from streams.deals import record
+from streams.deals.contributions import Fact
+from streams.deals.expand import Cells, expand
+from streams.deals.fold import Changes, Noticed, Refusal, apply_activity, apply_stage_change, facts_without_deal
+from streams.deals.record import Deal
+from streams.deals.terms import Terms
+from streams.events.contract import Activity, Limits, Reason, Rejection, StageChange
+from streams.events.decode import decode_activity, decode_stage_change
+from streams.kafka.room import Moment, Output, StateTable
+from streams.panes import delta
+from streams.panes.calendar import FINE_US
+from streams.panes.pane import FINE_SENT
+
+REP_MEMORY = 4096  # fingerprints kept per rep of activities without a deal
+_PROGRESS_KEY = b"\x00progress"
+_PROGRESS_EVERY = 1_000_000  # µs between deltas that only say how far time is
+_SETTLE_AFTER = 2_000_000  # µs
+
+
+class TooMuchBadInput(Exception):
+    """The share of rejected records says that the deployment is wrong, not the data."""
+
+
+class Tick(msgspec.Struct):
+    """A record on the ticks topic: what the clock said (µs), and whether no more events are coming."""
+
+    time: int | None = None
+    settle: bool = False
+
+
+_ticks = msgspec.json.Decoder(Tick)
+
+
+class _Partition:
+    """What is known of one owned partition between two flushes."""
+
+    __slots__ = ("changed", "deals", "outcomes", "refused", "reps", "settled", "state", "ticked", "watermark")
+
+    def __init__(self, state: StateTable, memory: int) -> None:
+        self.state = state
+        self.deals: dict[str, Deal] = {}  # touched since the last flush
+        self.reps: dict[str, bytes] = {}
+        self.watermark = -1
+        self.settled = False
+        self.changed = True  # progress not yet told
+        self.ticked = 0
+        self.outcomes: deque[bool] = deque(maxlen=memory)
+        self.refused = 0
+
+
+class DealsRoom:
+    """Events to deltas."""
+
+    name = "deals"
+    sources = (topics.STAGE_CHANGE, topics.ACTIVITY, topics.TICKS)
+
+    def __init__(self, definitions: Definitions, *, ticks: bool) -> None:
+        self.terms = Terms(definitions)
+        self.limits = Limits(round(definitions.max_future * 1_000_000), definitions.zone)
+        self._bad_input: BadInput = definitions.bad_input
+        self._partitions_out = definitions.partitions
+        self._tick_every = round(definitions.tick_interval * 1_000_000) if ticks else 0
+        self._owned: dict[int, _Partition] = {}
+        self._changes: dict[Fact, int] = {}
+        self._dead: list[Output] = []
+        self._born = 0
+        self._told = 0
+
+    # -------------------------------------------------------------- ownership
+
+    def open(self, partition: int, state: StateTable) -> None:
+        """Start to own a partition."""
+        owned = self._owned[partition] = _Partition(state, self._bad_input.of_last)
+        kept = state.get(_PROGRESS_KEY)
+        if kept is not None:
+            owned.watermark, owned.settled = orjson.loads(kept)
+
+    def close(self, partition: int) -> None:
+        """Stop to own a partition.  What was not flushed is read again by its next owner."""
+        self._owned.pop(partition, None)
+        self._changes.clear()
+        self._dead.clear()
+        self._born = 0
+
+    # -------------------------------------------------------------- events in
+
+    def handle(self, partition: int, topic: str, run: Sequence[Message]) -> int:
+        """Fold a run of records into their deals."""
+        owned = self._owned[partition]
+        if topic == topics.TICKS:
+            for message in run:
+                self._tick(owned, message)
+            return len(run)
+        fold = self._stage_change if topic == topics.STAGE_CHANGE else self._activity
+        noticed, accepted, duplicates, rejected, size = Noticed(), 0, 0, 0, 0
+        for message in run:
+            received = message.timestamp()[1] * 1000
+            value = message.value()
+            size += 64 if value is None else len(value)
+            result = fold(owned, message.key(), value, received, noticed)
+            if result is None:
+                accepted += 1
+            elif result is Refusal.DUPLICATE:
+                duplicates += 1
+            else:
+                rejected += 1
+                self._refuse(result, message)
+            if self._bad_input.stop:
+                self._watch_share(owned, partition, topic, bad=isinstance(result, Rejection))
+        if accepted:
+            owned.changed, owned.settled = True, False
+        born = run[0].timestamp()[1] * 1000
+        self._born = min(self._born or born, born)
+        _count(topic, len(run), accepted, duplicates, noticed, run[-1].timestamp()[1])
+        return size
+
+    def _stage_change(
+        self, owned: _Partition, key: bytes | None, value: bytes | None, received: int, noticed: Noticed
+    ) -> Rejection | Refusal | None:
+        event = decode_stage_change(key, value, received, self.limits)
+        if isinstance(event, Rejection):
+            return event
+        deal = self._deal(owned, event.deal_id)
+        return self._take(owned, event, apply_stage_change(deal, event, self.terms, noticed))
+
+    def _activity(
+        self, owned: _Partition, key: bytes | None, value: bytes | None, received: int, noticed: Noticed
+    ) -> Rejection | Refusal | None:
+        event = decode_activity(key, value, received, self.limits)
+        if isinstance(event, Rejection):
+            return event
+        if event.deal_id is None:
+            return self._take(owned, event, self._without_deal(owned, event))
+        deal = self._deal(owned, event.deal_id)
+        return self._take(owned, event, apply_activity(deal, event, self.terms, noticed))
+
+    def _take(self, owned: _Partition, event: StageChange | Activity, result: Changes | Refusal) -> Rejection | Refusal | None:
+        if result is Refusal.DUPLICATE:
+            return result
+        if result is Refusal.TOO_LATE:
+            return Rejection(Reason.TOO_LATE, "older than all that the full record of this deal still holds")
+        if event.at > owned.watermark:
+            owned.watermark = event.at
+        changes = self._changes
+        for fact, count in result:
+            changes[fact] = changes.get(fact, 0) + count
+        return None
+
+    def _deal(self, owned: _Partition, deal_id: str) -> Deal:
+        deal = owned.deals.get(deal_id)
+        if deal is None:
+            kept = owned.state.get(b"d" + deal_id.encode())
+            deal = owned.deals[deal_id] = Deal() if kept is None else record.decode(kept)
+        return deal
+
+    def _without_deal(self, owned: _Partition, event: Activity) -> Changes | Refusal:
+        rep = event.rep_id or ""
+        ids = owned.reps.get(rep)
+        if ids is None:
+            ids = owned.state.get(b"r" + rep.encode()) or b""
+        mark = record.fingerprint(event.event_id, planned=event.planned)
+        if record.holds(ids, mark):
+            return Refusal.DUPLICATE
+        owned.reps[rep] = (ids + mark)[-REP_MEMORY * record.ID_BYTES :]
+        return facts_without_deal(event, self.terms)
+
+    # -------------------------------------------------------------- bad input
+
+    def _refuse(self, rejection: Rejection, message: Message) -> None:
+        metrics.EVENTS_REJECTED.labels(rejection.reason).inc()
+        metrics.DEAD_LETTERS.labels(rejection.reason).inc()
+        self._dead.append((topics.DEAD_LETTER, -1, message.key(), dead_letter(rejection, message), None))
+
+    def _watch_share(self, owned: _Partition, partition: int, topic: str, *, bad: bool) -> None:
+        outcomes = owned.outcomes
+        if len(outcomes) == outcomes.maxlen and outcomes[0]:
+            owned.refused -= 1
+        outcomes.append(bad)
+        if not bad:
+            return
+        owned.refused += 1
+        limit = self._bad_input
+        if owned.refused >= limit.at_least and owned.refused > limit.share * len(outcomes):
+            raise TooMuchBadInput(
+                f"{owned.refused} of the last {len(outcomes)} records of partition {partition} (now {topic}) are refused: this "
+                "looks like a wrong deployment, not like bad data; nothing was committed. See `dealpulse dlq list`, mend the "
+                "producer, or set bad_input.stop: false in dealpulse.yaml to go on"
+            )
+
+    # -------------------------------------------------------------- time
+
+    def _tick(self, owned: _Partition, message: Message) -> None:
+        try:
+            tick = _ticks.decode(message.value() or b"")
+        except msgspec.DecodeError:
+            return  # not ours: a tick is no event, and a wrong one must not move the clock
+        if tick.time is not None and 0 < tick.time <= message.timestamp()[1] * 1000 + self.limits.max_future:
+            owned.watermark = max(owned.watermark, tick.time)
+        owned.settled = tick.settle
+        owned.changed = True
+
+    def due(self, moment: Moment) -> bool:
+        """Is it time to tick, or to tell how far time is?"""
+        return bool(self._to_tick(moment)) or (
+            moment.now - self._told >= _PROGRESS_EVERY and any(owned.changed for owned in self._owned.values())
+        )
+
+    def _to_tick(self, moment: Moment) -> list[int]:
+        if not self._tick_every:
+            return []
+        return [
+            partition
+            for partition, owned in self._owned.items()
+            if partition in moment.caught_up and moment.now - owned.ticked >= self._tick_every
+        ]
+
+    # -------------------------------------------------------------- output
+
+    def drain(self, moment: Moment) -> list[Output]:
+        """Write the touched deals into the state; return deltas, dead letters and ticks."""
+        for owned in self._owned.values():
+            self._write(owned)
+        output = self._dead
+        self._dead = []
+        output.extend(self._deltas(moment))
+        for partition in self._to_tick(moment):
+            self._owned[partition].ticked = moment.now
+            output.append((topics.TICKS, partition, None, orjson.dumps({"time": moment.now}), None))
+        return output
+
+    def _write(self, owned: _Partition) -> None:
+        state = owned.state
+        for deal_id, deal in owned.deals.items():
+            state.put(b"d" + deal_id.encode(), record.encode(deal))
+        for rep, ids in owned.reps.items():
+            state.put(b"r" + rep.encode(), ids)
+        owned.deals.clear()
+        owned.reps.clear()
+        if owned.changed:
+            state.put(_PROGRESS_KEY, orjson.dumps([owned.watermark, owned.settled]))
+
+    def _deltas(self, moment: Moment) -> list[Output]:
+        highest = max((owned.watermark for owned in self._owned.values()), default=-1)
+        cells = expand(self._changes.items(), self.terms, self._finest())
+        self._changes = {}
+        tell = bool(highest >= 0 or cells) and (bool(cells) or moment.now - self._told >= _PROGRESS_EVERY)
+        if not tell:
+            return []
+        progress = {
+            partition: delta.Progress(owned.watermark, partition in moment.caught_up, owned.settled)
+            for partition, owned in self._owned.items()
+        }
+        tell_all = moment.now - self._told >= _PROGRESS_EVERY
+        if tell_all:
+            self._told = moment.now
+            for owned in self._owned.values():
+                owned.changed = False
+        born, self._born = self._born, 0
+        return self._address(cells, progress, born, tell_all=tell_all)
+
+    def _finest(self) -> int:
+        """Return the first fine pane that a reader who is current could need."""
+        lowest = min((owned.watermark for owned in self._owned.values() if owned.watermark >= 0), default=0)
+        return lowest // FINE_US - FINE_SENT
+
+    def _address(self, cells: Cells, progress: dict[int, delta.Progress], born: int, *, tell_all: bool) -> list[Output]:
+        by_partition: list[list[tuple[tuple[str, ...], dict[int, dict[int, int]]]]] = [[] for _ in range(self._partitions_out)]
+        for entity, panes in cells.items():
+            by_partition[delta.partition_of(entity, self._partitions_out)].append((entity, panes))
+        return [
+            (topics.DELTAS, partition, None, value, None)
+            for partition, entities in enumerate(by_partition)
+            if entities or tell_all
+            for value in delta.encode(progress, born, entities)
+        ]
+
+
+def dead_letter(rejection: Rejection, message: Message) -> bytes:
+    """Return the dead-letter record: reason, origin, and the raw bytes."""
+    letter: dict[str, Any] = {
+        "reason": rejection.reason.value,
+        "detail": rejection.detail,
+        "topic": message.topic(),
+        "partition": message.partition(),
+        "offset": message.offset(),
+        "timestamp": message.timestamp()[1],
+        "key_base64": _base64(message.key()),
+        "value_base64": _base64(message.value()),
+    }
+    return orjson.dumps(letter)
+
+
+def _base64(data: bytes | None) -> str | None:
+    return None if data is None else b64encode(data).decode("ascii")
+
+
+def _count(topic: str, read: int, accepted: int, duplicates: int, noticed: Noticed, newest_ms: int) -> None:
+    metrics.EVENTS_CONSUMED.labels(topic).inc(read)
+    metrics.EVENTS_ACCEPTED.inc(accepted)
+    metrics.LAST_EVENT.set(newest_ms / 1000)
+    if duplicates:
+        metrics.EVENTS_DUPLICATE.inc(duplicates)
+    if noticed.settled:
+        metrics.EVENTS_SETTLED.inc(noticed.settled)
+    if noticed.stage_mismatches:
+        metrics.STAGE_MISMATCH.inc(noticed.stage_mismatches)
+    if noticed.anomalies:
+        metrics.ANOMALY.labels("closed_before_created").inc(noticed.anomalies)
+    if noticed.unconfigured:
+        metrics.UNCONFIGURED_STAGE.inc(len(noticed.unconfigured))

@@ -1,0 +1,1 @@
+"""What are the numbers?  Deltas added to panes, panes to windows, windows to KPI records."""

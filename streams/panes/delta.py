@@ -1,0 +1,73 @@
+"""What travels between the rooms?  What changed in one flush: cells by entity and pane, and how far time is.
+
+Deltas are added, never overwritten; each is read exactly once.  MessagePack.
+"""
+
+from __future__ import annotations
+
+from zlib import crc32
+
+import msgspec
+
+from streams.panes.cell import Cell
+
+MAX_BYTES = 256 * 1024
+
+
+class Progress(msgspec.Struct, array_like=True, frozen=True):
+    """How far a source partition is.  `watermark` in µs, -1 before its first event."""
+
+    watermark: int
+    caught_up: bool  # everything that is in the source has been read
+    settled: bool  # and no more is coming: the clock may pass this partition
+
+
+class Delta(msgspec.Struct, array_like=True):
+    """One record on the deltas topic."""
+
+    progress: dict[int, Progress]
+    born: int  # Kafka timestamp in µs of the oldest event in it, 0 without events
+    entities: list[msgspec.Raw]  # of EntityDelta
+
+
+class EntityDelta(msgspec.Struct, array_like=True):
+    """What changed for one entity: (cut, value, ...), and {pane: {measure: change}}."""
+
+    entity: tuple[str, ...]
+    panes: dict[int, Cell]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_delta = msgspec.msgpack.Decoder(Delta)
+_entity = msgspec.msgpack.Decoder(EntityDelta)
+
+
+def partition_of(entity: tuple[str, ...], partitions: int) -> int:
+    """Return the partition that owns an entity."""
+    return crc32("\x1f".join(entity).encode()) % partitions
+
+
+def encode(progress: dict[int, Progress], born: int, entities: list[tuple[tuple[str, ...], dict[int, Cell]]]) -> list[bytes]:
+    """Return the records that carry these changes, none much over MAX_BYTES."""
+    packed = [_encoder.encode((entity, panes)) for entity, panes in entities]
+    records: list[bytes] = []
+    batch: list[msgspec.Raw] = []
+    size = 0
+    for one in packed:
+        if size + len(one) > MAX_BYTES and batch:
+            records.append(_encoder.encode(Delta(progress, born, batch)))
+            batch, size = [], 0
+        batch.append(msgspec.Raw(one))
+        size += len(one)
+    records.append(_encoder.encode(Delta(progress, born, batch)))
+    return records
+
+
+def decode(data: bytes) -> Delta:
+    """Return the delta of bytes."""
+    return _delta.decode(data)
+
+
+def decode_entity(data: msgspec.Raw) -> EntityDelta:
+    """Return one entity's changes."""
+    return _entity.decode(data)

@@ -1,0 +1,21 @@
+"""What is a pane?  One fixed interval of one grain, as one integer: index << 3 | grain.
+
+FINE, DAY and MONTH are intervals of time, LIFE is all of it.  LEVEL panes hold how levels changed on a
+day; index 0 is the sum of all days that are closed.  WAIT panes hold who still waits, by the fine pane
+of creation: {created in µs: deals}.
+"""
+
+from __future__ import annotations
+
+FINE, DAY, MONTH, LIFE, LEVEL, WAIT = range(6)
+
+# Kept behind the watermark.  The window before `24h` reaches back 48 h; days serve the 90 days before `90d` and weeks.
+FINE_KEPT = 50 * 12
+DAYS_KEPT = 400
+# A fact this far behind its partition's watermark is sent by day: no reader that is current can need it finer.
+FINE_SENT = 72 * 12
+
+
+def pane(grain: int, index: int) -> int:
+    """Return the pane of a grain and index."""
+    return index << 3 | grain
