@@ -1,0 +1,199 @@
+"""How does a worker run?  One Faust app with one agent per room, in this process, until it is told to stop.
+
+Exit codes: 0 stopped in order, all of it committed and the group left; 1 could not start, with one sentence
+that says why; 70 lost its place or failed: start it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import faust
+from faust.types import AppT, EventT, Message
+
+from streams.config import Definitions, Environment, bootstrap, client_settings
+from streams.kafka import transport
+from streams.kafka.admin import AdminError, check_broker, is_embedded
+from streams.kafka.clients import SESSION_TIMEOUT, Connection
+from streams.kafka.edge import Edge, Options
+from streams.kafka.embedded import SecondWorkerError, claim_for_one_worker
+from streams.kafka.exits import LOST_ITS_PLACE, log
+from streams.kafka.faults import Faults
+from streams.kafka.flush import FlushReport, StartError
+from streams.kafka.room import Room
+from streams.topics import Topic
+
+CANNOT_START = 1
+
+
+class App(faust.App):
+    """A Faust app that knows the edge its transport and agents share."""
+
+    edge: Edge
+
+
+class RunSchema(faust.Schema):
+    """Hands a run to the agent as it is: the room decodes, since Faust would ack what it cannot decode."""
+
+    def compile(self, app: AppT, **_options: Any) -> Callable[..., Awaitable[EventT]]:
+        """Return the function that makes an event of a message."""
+
+        async def decode(message: Message, *, propagate: bool = False) -> EventT:  # noqa: ARG001  # Faust's signature
+            return app.create_event(None, message.value, None, message)
+
+        return decode
+
+
+def build_app(
+    environment: Environment,
+    definitions: Definitions,
+    rooms: Sequence[Room],
+    *,
+    on_report: Callable[[FlushReport], None] | None = None,
+    one_worker: bool = False,
+    accept_older_state: bool = False,
+    session_timeout: float = SESSION_TIMEOUT,
+    transactions: bool = True,
+    faults: Faults | None = None,
+    web: bool = False,
+) -> App:
+    """Return the app; `app.edge` tells its status and lag.
+
+    `one_worker` refuses a second member of the group.  `transactions=False` is the negative control of the
+    fault tests.  `web` turns Faust's own web server on.
+    """
+    connection = Connection(client_settings(environment), environment.app_id, environment.slot, session_timeout)
+    options = Options(
+        flush_interval=definitions.flush_interval,
+        partitions=definitions.partitions if one_worker else None,
+        accept_older_state=accept_older_state,
+        transactions=transactions,
+        faults=faults or Faults(),
+        on_report=on_report or (lambda _report: None),
+    )
+    app = App(
+        environment.app_id,
+        broker=transport.faust_url(bootstrap(environment)),
+        datadir=tempfile.mkdtemp(prefix="dealpulse-"),
+        web_enabled=web,
+        web_host=environment.web_host,
+        web_port=environment.web_port or 6066,
+        processing_guarantee="at_least_once",
+        stream_wait_empty=True,
+        stream_buffer_maxsize=64,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        worker_redirect_stdouts=False,
+    )
+    app.edge = Edge(connection, rooms, options)
+    for room in rooms:
+        _add_agent(app, room)
+    return app
+
+
+def _add_agent(app: App, room: Room) -> None:
+    take = app.edge.intake.take
+
+    async def agent(stream: Any) -> None:
+        try:
+            async for event in stream.noack().events():
+                await take(room, event.value, event.ack)
+        except Exception as error:  # noqa: BLE001  # Faust would ack and restart
+            app.edge.fail(f"room {room.name} failed: {error!r}", error)
+
+    app.agent(app.topic(*room.sources, schema=RunSchema()), name=room.name)(agent)
+
+
+def run_worker(
+    environment: Environment,
+    definitions: Definitions,
+    rooms: Sequence[Room],
+    *,
+    topics: Sequence[Topic] | None = None,
+    prepare: Callable[[App], None] | None = None,
+    **options: Any,
+) -> int:
+    """Run a worker in this process until SIGTERM or SIGINT; return its exit code.
+
+    `topics` are checked before the start (default: all of ours).  `prepare` may add tasks, timers and
+    services to the app; `options` are build_app's.
+    """
+    _log_to_stderr(environment.log_level)
+    # Until Faust listens to signals there is nothing to lose.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))
+    started: list[App] = []
+    problem = _in_background(lambda: started.append(_start(environment, definitions, rooms, topics, options)))
+    if problem is not None:
+        print(f"dealpulse: {problem}", file=sys.stderr)  # noqa: T201  # whoever starts a worker reads this
+        return CANNOT_START
+    if prepare is not None:
+        prepare(started[0])
+    return _run(started[0])
+
+
+def _start(
+    environment: Environment,
+    definitions: Definitions,
+    rooms: Sequence[Room],
+    topics: Sequence[Topic] | None,
+    options: dict[str, Any],
+) -> App:
+    problems = check_broker(environment, definitions, topics, transactions=False)
+    if problems:
+        raise StartError("; ".join(problems))
+    embedded = is_embedded(environment)
+    if embedded:
+        claim_for_one_worker(bootstrap(environment), environment.app_id)
+    app = build_app(environment, definitions, rooms, one_worker=embedded, **options)
+    app.edge.connect()
+    return app
+
+
+def _in_background(work: Callable[[], None]) -> str | None:
+    """Run what blocks in a thread, so that signals are heard; return why it failed."""
+    problems: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001  # raised again below
+            problems.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join()
+    if not problems:
+        return None
+    if isinstance(problems[0], (StartError, AdminError, SecondWorkerError)):
+        return str(problems[0])
+    raise problems[0]
+
+
+def _run(app: App) -> int:
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    worker = faust.Worker(
+        app, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False, loglevel=None, blocking_timeout=0
+    )
+    worker.spinner = None
+    try:
+        worker.execute_from_commandline()
+    except SystemExit as ended:
+        if ended.code in (0, None):
+            return 0
+        log.critical("the worker failed: %r", worker.crash_reason or app.crash_reason)
+    return LOST_ITS_PLACE
+
+
+def _log_to_stderr(level: str) -> None:
+    if not logging.getLogger().handlers:
+        logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)

@@ -1,0 +1,178 @@
+"""Are the broker and the topics what they must be?  Creates what is missing, and says what is wrong.
+
+Every answer comes within a deadline, and every problem is one sentence that says what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import wait
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+
+from streams.config import Definitions, Environment, bootstrap, client_settings
+from streams.kafka.embedded import CLUSTER_ID
+from streams.kafka.poll import describe
+from streams.topics import Topic, all_topics
+
+DEADLINE = 8.0
+TRANSACTIONS_DEADLINE = 12.0
+
+_ANSWERED = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "the credentials may not create topics",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "the credentials may not create topics",
+    KafkaError.INVALID_REPLICATION_FACTOR: "the cluster has fewer brokers than the replication factor; set replication",
+}
+
+
+class AdminError(Exception):
+    """The broker cannot be asked or refuses; the text says why."""
+
+
+class BrokerAdmin:
+    """One connection for questions to the broker."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._address = bootstrap(environment)
+        self._settings: dict[str, Any] = {
+            **client_settings(environment),
+            "client.id": f"{environment.app_id}-admin",
+            "log_level": 2,  # what matters comes back as an error
+            "socket.timeout.ms": int(DEADLINE * 1000),
+        }
+        self._client = AdminClient(self._settings)
+
+    def look(self) -> Any:
+        """Return the cluster's metadata.  Raises AdminError."""
+        try:
+            return self._client.list_topics(timeout=DEADLINE)
+        except KafkaException as error:
+            raise AdminError(
+                f"no broker answers at {self._address} ({describe(error)}); is it running, and is DEALPULSE_BROKER right?"
+            ) from None
+
+    def create(self, topics: Sequence[Topic], definitions: Definitions) -> list[str]:
+        """Create the topics; return their names.  Raises AdminError."""
+        if not topics:
+            return []
+        new = [
+            NewTopic(topic.name, definitions.partitions, definitions.replication, config=_settings_of(topic, definitions))
+            for topic in topics
+        ]
+        for name, future in self._client.create_topics(new, request_timeout=DEADLINE).items():
+            try:
+                future.result(DEADLINE + 1)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # somebody was faster
+                    why = _ANSWERED.get(error.args[0].code(), "the broker refuses it")
+                    raise AdminError(f"topic {name} cannot be created: {why} ({describe(error)})") from None
+        return [topic.name for topic in topics]
+
+    def policies(self, names: Sequence[str]) -> dict[str, str]:
+        """Return each topic's cleanup policy, as far as the broker tells."""
+        asked = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+        answers = self._client.describe_configs(asked, request_timeout=DEADLINE)
+        done, _ = wait(answers.values(), timeout=DEADLINE + 1)
+        found = {}
+        for resource, future in answers.items():
+            if future in done and future.exception() is None:
+                entry = future.result().get("cleanup.policy")
+                if entry is not None:
+                    found[resource.name] = str(entry.value)
+        return found
+
+    def has_transactions(self, transactional_id: str) -> str | None:
+        """Return None, or why no transaction can be begun."""
+        producer = Producer({**self._settings, "transactional.id": transactional_id})
+        try:
+            producer.init_transactions(TRANSACTIONS_DEADLINE)
+        except KafkaException as error:
+            return describe(error)
+        return None
+
+
+def _settings_of(topic: Topic, definitions: Definitions) -> dict[str, str]:
+    settings = {"cleanup.policy": topic.cleanup, **topic.settings}
+    if definitions.replication >= 3:
+        settings["min.insync.replicas"] = "2"
+        settings["unclean.leader.election.enable"] = "false"
+    return settings
+
+
+def create_topics(
+    environment: Environment, definitions: Definitions, topics: Sequence[Topic] | None = None
+) -> list[str]:
+    """Create every topic that is missing; return their names.  Raises AdminError."""
+    admin = BrokerAdmin(environment)
+    there = admin.look().topics
+    wanted = all_topics(environment.app_id) if topics is None else topics
+    return admin.create([topic for topic in wanted if topic.name not in there], definitions)
+
+
+def check_topics(
+    environment: Environment, definitions: Definitions, topics: Sequence[Topic] | None = None
+) -> list[str]:
+    """Return what is wrong with the topics, a sentence each.  Raises AdminError."""
+    admin = BrokerAdmin(environment)
+    wanted = all_topics(environment.app_id) if topics is None else topics
+    return _problems(admin, admin.look(), definitions, wanted)
+
+
+def _problems(admin: BrokerAdmin, seen: Any, definitions: Definitions, wanted: Sequence[Topic]) -> list[str]:
+    missing = [topic.name for topic in wanted if topic.name not in seen.topics]
+    problems = []
+    if missing:
+        problems.append(f"missing topics: {', '.join(missing)}; create them with: dealpulse topics create")
+    there = [topic for topic in wanted if topic.name in seen.topics]
+    policies = admin.policies([topic.name for topic in there]) if there else {}
+    for topic in there:
+        problems += _problems_of(topic, seen.topics[topic.name].partitions, policies.get(topic.name), definitions)
+    return problems
+
+
+def _problems_of(topic: Topic, partitions: Any, policy: str | None, definitions: Definitions) -> list[str]:
+    problems = []
+    if len(partitions) != definitions.partitions:
+        problems.append(
+            f"topic {topic.name} has {len(partitions)} partitions, not {definitions.partitions}; the count is chosen once "
+            "for all topics: set partitions to it, or create the topic anew"
+        )
+    copies = min((len(one.replicas) for one in partitions.values()), default=0)
+    if copies < definitions.replication:
+        problems.append(
+            f"topic {topic.name} has {copies} copies, not {definitions.replication}; reassign its replicas or set replication"
+        )
+    if policy is not None and set(policy.replace(" ", "").split(",")) != set(topic.cleanup.split(",")):
+        problems.append(
+            f"topic {topic.name} has cleanup.policy={policy}, not {topic.cleanup}: state or history would be lost; "
+            f"set it with kafka-configs.sh --alter"
+        )
+    return problems
+
+
+def check_broker(
+    environment: Environment,
+    definitions: Definitions,
+    topics: Sequence[Topic] | None = None,
+    *,
+    transactions: bool = True,
+) -> list[str]:
+    """Return what keeps a worker from starting, a sentence each; nothing wrong gives nothing.
+
+    `transactions=False` leaves that probe to the worker's own producer.
+    """
+    admin = BrokerAdmin(environment)
+    wanted = all_topics(environment.app_id) if topics is None else topics
+    try:
+        problems = _problems(admin, admin.look(), definitions, wanted)
+    except AdminError as error:
+        return [str(error)]
+    why = admin.has_transactions(f"{environment.app_id}-check") if transactions and not problems else None
+    return [*problems, f"the broker begins no transaction: {why}"] if why else problems
+
+
+def is_embedded(environment: Environment) -> bool:
+    """Tell whether the broker is our embedded one.  Raises AdminError."""
+    return bool(BrokerAdmin(environment).look().cluster_id == CLUSTER_ID)

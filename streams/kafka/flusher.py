@@ -1,0 +1,176 @@
+"""When is a flush due, and what goes into it?  Little lingers, much goes at once, one commit at a time.
+
+The next batch is computed while the last one commits.  What is pending is bounded: then rooms are handed
+nothing more until a batch has been taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from streams.kafka.exits import lose_place
+from streams.kafka.flush import Batch, FlushReport, Handled, collect_rows
+from streams.kafka.ownership import Generation, StateKey
+from streams.kafka.room import Moment, Output, Room
+from streams.kafka.threads import in_thread
+
+FULL_RECORDS = 50_000
+FULL_BYTES = 32 << 20
+SETTLE_BEFORE_EXIT = 2.0
+
+Ack = Callable[[], object]
+
+
+class Committer(Protocol):
+    """What makes a batch visible."""
+
+    def begin(self, deadline: float = ...) -> None:
+        """Register with the broker."""
+
+    def commit(self, batch: Batch) -> FlushReport:
+        """Make the batch visible, or end the process."""
+
+
+class Flusher:
+    """Collects what the rooms have done and commits it, all in the main loop but the commit itself."""
+
+    def __init__(
+        self,
+        app_id: str,
+        rooms: Sequence[Room],
+        committer: Committer,
+        interval: float,
+        on_report: Callable[[FlushReport], None],
+    ) -> None:
+        self._app_id = app_id
+        self._rooms = rooms
+        self._committer = committer
+        self._interval = interval
+        self._on_report = on_report
+        self._handled = Handled()
+        self._pending_bytes: dict[str, int] = {}
+        self._acks: list[Ack] = []
+        self._full = asyncio.Event()
+        self._taken = asyncio.Event()
+        self._lock = asyncio.Lock()
+        self._in_flight: asyncio.Task[None] | None = None
+        self._committing = False
+        self.last_commit: float | None = None  # wall clock, seconds since 1970
+
+    # ------------------------------------------------------------------ what the rooms have done
+
+    def handled(self, room: str, topic: str, records: int, pending_bytes: int) -> None:
+        """Count records that a room has taken in, and how much work it holds now."""
+        self._handled.add(room, topic, records)
+        self._pending_bytes[room] = pending_bytes
+        if self._handled.records >= FULL_RECORDS or sum(self._pending_bytes.values()) >= FULL_BYTES:
+            self._full.set()
+
+    def ack_later(self, ack: Ack) -> None:
+        """Call this once everything handled so far is committed."""
+        self._acks.append(ack)
+
+    async def space(self) -> None:
+        """Wait until more may be handled."""
+        while self._full.is_set():
+            self._taken.clear()
+            await self._taken.wait()
+
+    def release(self) -> None:
+        """Let those go who wait for space; they find that their generation is closing."""
+        self._full.clear()
+        self._taken.set()
+
+    # ------------------------------------------------------------------ the loop
+
+    async def run(self, generation: Callable[[], Generation | None]) -> None:
+        """Flush until cancelled."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._full.wait(), self._interval)
+            async with self._lock:
+                if not self._full.is_set():
+                    await self._settled()
+                present = generation()
+                if present is None or not present.restored or present.closing:
+                    self.release()
+                    continue
+                batch = self._compute(present)
+                if batch is not None:
+                    await self._settled()
+                    self._commit(batch)
+
+    async def finish(self, generation: Generation) -> None:
+        """Commit all that is pending of a closing generation."""
+        async with self._lock:
+            await self._settled()
+            batch = self._compute(generation) if generation.restored else None
+            if batch is not None:
+                self._commit(batch)
+                await self._settled()
+            self._handled, self._acks, self._pending_bytes = Handled(), [], {}
+
+    def wait_for_commit(self) -> None:
+        """Let a commit that is under way end, briefly; the process is about to."""
+        end = time.monotonic() + SETTLE_BEFORE_EXIT
+        while self._committing and time.monotonic() < end:
+            time.sleep(0.01)
+
+    async def _settled(self) -> None:
+        if self._in_flight is not None:
+            await asyncio.shield(self._in_flight)
+            self._in_flight = None
+
+    def _commit(self, batch: Batch) -> None:
+        acks, self._acks = self._acks, []
+        self._in_flight = asyncio.create_task(self._commit_in_thread(batch, acks))
+
+    async def _commit_in_thread(self, batch: Batch, acks: list[Ack]) -> None:
+        self._committing = True
+        try:
+            report = await in_thread(self._committer.commit, batch)
+        except Exception as error:  # noqa: BLE001  # any: whether it is committed is unknown
+            lose_place(f"the flush failed: {error}", error)
+        self._committing = False
+        self.last_commit = report.at
+        for ack in acks:
+            ack()
+        self._on_report(report)
+
+    # ------------------------------------------------------------------ what goes into it
+
+    def _compute(self, generation: Generation) -> Batch | None:
+        started = time.perf_counter()
+        handled, self._handled = self._handled, Handled()
+        outputs, touched = self._drain(generation, {room for room, _ in handled.by_source})
+        self.release()
+        changed = {key for key, state in generation.states.items() if state.handled or state.table.changed}
+        if not outputs and not changed:
+            return None
+        # The first transaction writes down where everything stands, so that a restore can compare it.
+        changed |= {key for key, state in generation.states.items() if not state.anchored}
+        rows = collect_rows(self._app_id, generation, sorted(changed))
+        offsets = generation.commits(changed | touched)
+        return Batch(outputs, rows, offsets, generation.metadata, handled.by_source, time.perf_counter() - started)
+
+    def _drain(self, generation: Generation, busy: set[str]) -> tuple[list[Output], set[StateKey]]:
+        """Ask every room for its output; a room that writes anything commits the offsets of all it owns.
+
+        Without offsets nobody asks the broker whether we still own what we write from.
+        """
+        outputs: list[Output] = []
+        touched: set[StateKey] = set()
+        now = time.time_ns() // 1000
+        for room in self._rooms:
+            moment = Moment(now, generation.caught_up(room.name))
+            if room.name in busy or room.due(moment):
+                records = room.drain(moment)
+                self._pending_bytes.pop(room.name, None)
+                if records:
+                    outputs += records
+                    touched |= {key for key in generation.states if key[0] == room.name}
+        return outputs, touched

@@ -1,0 +1,171 @@
+"""What does this worker own in the present generation, and how far has each room come?
+
+A state partition is partition p of a room's state and of all the room's source topics.  A topic may be
+read by several rooms; then each room has its own position in it, the group commits the smallest, and the
+others ride along as metadata of the commit, so that each can be checked when it is restored.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import TopicPartition
+
+from streams.kafka.inbox import Inbox
+from streams.kafka.room import Room, StateTable
+
+TopicPart = tuple[str, int]
+StateKey = tuple[str, int]  # room name, partition
+
+OFFSETS_KEY = b"\x00offsets"
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How far a room is behind the end of one source partition."""
+
+    room: str
+    topic: str
+    partition: int
+    records: int  # an upper bound while not caught up: control records count
+    seconds: float  # age of the newest handled record; 0 when caught up
+
+
+@dataclass(slots=True)
+class StatePartition:
+    """One partition of one room, restored."""
+
+    room: Room
+    partition: int
+    table: StateTable
+    offsets: dict[str, int]  # source topic -> the next offset to handle
+    anchored: bool  # the changelog holds its offsets
+    handled: int = 0  # records since the last flush
+    newest: dict[str, int] = field(default_factory=dict)  # source topic -> timestamp of the newest handled record, ms
+
+
+@dataclass(slots=True)
+class Reach:
+    """How far the broker's partition goes, as far as we know."""
+
+    arrived: int  # the offset after the last record that came in
+    at_end: bool = False
+    high: int = 0
+
+
+class Plan:
+    """Which room reads which topic."""
+
+    def __init__(self, rooms: Sequence[Room]) -> None:
+        self.rooms = tuple(rooms)
+        self.by_name = {room.name: room for room in rooms}
+        self.readers: dict[str, list[str]] = {}
+        for room in rooms:
+            for topic in room.sources:
+                self.readers.setdefault(topic, []).append(room.name)
+
+    @property
+    def topics(self) -> list[str]:
+        """Return every source topic once."""
+        return list(self.readers)
+
+    def state_keys(self, assigned: Iterable[TopicPart]) -> list[StateKey]:
+        """Return the state partitions behind the assigned topic partitions.
+
+        Raises ValueError if one of them is not wholly ours: partition counts or subscriptions differ.
+        """
+        ours = set(assigned)
+        keys = sorted({(name, partition) for topic, partition in ours for name in self.readers.get(topic, ())})
+        for name, partition in keys:
+            missing = [topic for topic in self.by_name[name].sources if (topic, partition) not in ours]
+            if missing:
+                raise ValueError(
+                    f"partition {partition} of {', '.join(missing)} went to another worker than the rest of room {name}; "
+                    "all topics need equal partition counts and all workers the same version"
+                )
+        return keys
+
+
+class Generation:
+    """Everything that belongs to one assignment and ends with it."""
+
+    def __init__(self, number: int, metadata: Any, assigned: frozenset[TopicPart], plan: Plan) -> None:
+        self.number = number
+        self.metadata = metadata  # taken once, in on_assign: it fences every flush of this generation
+        self.assigned = assigned
+        self.plan = plan
+        self.inbox = Inbox(number)
+        self.states: dict[StateKey, StatePartition] = {}
+        self.reach: dict[TopicPart, Reach] = {}
+        self.flowing = False  # Faust lets messages through
+        self.restored = False
+        self.closing = False  # takes nothing in any more
+        self.finished = False  # flushed and closed
+
+    def positions(self) -> dict[TopicPart, int]:
+        """Return where fetching starts: the smallest position that a reading room has in each partition."""
+        found: dict[TopicPart, int] = {}
+        for state in self.states.values():
+            for topic, offset in state.offsets.items():
+                part = (topic, state.partition)
+                found[part] = min(found.get(part, offset), offset)
+        return found
+
+    def commits(self, keys: Iterable[StateKey]) -> list[TopicPartition]:
+        """Return what a transaction that writes to these state partitions commits."""
+        parts = {(topic, key[1]) for key in keys for topic in self.states[key].offsets}
+        return [self._commit(topic, partition) for topic, partition in sorted(parts)]
+
+    def _commit(self, topic: str, partition: int) -> TopicPartition:
+        places = {name: self.states[name, partition].offsets[topic] for name in self.plan.readers[topic]}
+        return TopicPartition(topic, partition, min(places.values()), json.dumps(places, separators=(",", ":")))
+
+    def caught_up(self, room: str) -> frozenset[int]:
+        """Return the partitions of the room whose every source has been read and handled to its end."""
+        return frozenset(
+            state.partition for (name, _), state in self.states.items() if name == room and self._at_end(state)
+        )
+
+    def _at_end(self, state: StatePartition) -> bool:
+        for topic, offset in state.offsets.items():
+            reach = self.reach[topic, state.partition]
+            if not reach.at_end or offset < reach.arrived:
+                return False
+        return True
+
+    def lags(self, now_ms: float) -> list[Lag]:
+        """Return the lag of every room in every source partition."""
+        return [
+            self._lag(state, topic, offset, now_ms)
+            for state in self.states.values()
+            for topic, offset in state.offsets.items()
+        ]
+
+    def _lag(self, state: StatePartition, topic: str, offset: int, now_ms: float) -> Lag:
+        reach = self.reach[topic, state.partition]
+        if reach.at_end and offset >= reach.arrived:
+            return Lag(state.room.name, topic, state.partition, 0, 0.0)
+        records = max(reach.high, reach.arrived, offset + 1) - offset
+        newest = state.newest.get(topic)
+        age = 0.0 if newest is None else max(0.0, (now_ms - newest) / 1000)
+        return Lag(state.room.name, topic, state.partition, records, age)
+
+
+def committed_places(committed: TopicPartition, readers: Sequence[str]) -> dict[str, int]:
+    """Return each reading room's committed position; nothing committed gives nothing.
+
+    Metadata that we did not write means that somebody moved the group by hand: then the offset is everybody's.
+    """
+    if committed.offset < 0:
+        return {}
+    try:
+        places = json.loads(committed.metadata or "")
+        ours = min(places.values()) == committed.offset
+    except (ValueError, TypeError, AttributeError):
+        ours = False
+    if not ours:
+        return dict.fromkeys(readers, committed.offset)
+    return {name: int(places[name]) for name in readers if name in places}

@@ -1,0 +1,241 @@
+"""Who talks to the consumer group?  A thread of its own, so that a busy main loop never misses a rebalance.
+
+It polls without a pause, groups what came by partition, and hands it to the main loop.  Its callbacks
+run inside poll() and wait for the main loop where the group has to wait for us.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from streams.kafka.clients import Connection, group_consumer, librdkafka_log
+from streams.kafka.exits import lose_place
+from streams.kafka.inbox import Inbox, Run
+from streams.kafka.ownership import TopicPart
+
+BATCH = 20_000
+WAIT = 0.1  # how long to wait for a first record
+GATHER = 0.02  # how long to wait for more once there is one: fewer, longer runs at low rates
+# Nothing else serves rebalances while we wait for the rooms, so then pause and go on polling.
+MAX_STALL = 1.0
+HIGHS_EVERY = 1.0
+
+# Passing troubles with a connection: librdkafka goes on by itself.
+_PASSING = {
+    KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001  # librdkafka's own codes begin with an underscore
+    KafkaError._TRANSPORT,  # noqa: SLF001
+    KafkaError._RESOLVE,  # noqa: SLF001
+    KafkaError._TIMED_OUT,  # noqa: SLF001
+    KafkaError._WAIT_COORD,  # noqa: SLF001
+}
+
+
+class Owner(Protocol):
+    """What the poll thread needs of the main loop; every method is called on the poll thread."""
+
+    def assigned(self, parts: frozenset[TopicPart], metadata: Any) -> Inbox:
+        """Begin a generation; return when Faust knows."""
+
+    def revoked(self) -> None:
+        """End the generation; return when nothing of it is left."""
+
+    def arrived(self, inbox: Inbox, runs: list[Run], ends: dict[TopicPart, int]) -> None:
+        """Take runs in, and which partitions were read to their end."""
+
+    def highs(self, highs: dict[TopicPart, int]) -> None:
+        """Learn the newest known end offsets."""
+
+
+class PollThread(threading.Thread):
+    """The group consumer and the thread that polls it."""
+
+    def __init__(self, connection: Connection, owner: Owner) -> None:
+        super().__init__(name="dealpulse-poll", daemon=True)
+        self._consumer = Consumer(group_consumer(connection) | {"error_cb": _on_client_error})
+        self._owner = owner
+        self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._closing = False
+        self._inbox: Inbox | None = None
+        self._fetching: frozenset[TopicPart] = frozenset()
+        self._paused: set[str] = set()
+        self._highs_at = 0.0
+
+    # ------------------------------------------------------------------ asked for by the main loop
+
+    def subscribe(self, topics: Iterable[str]) -> None:
+        """Join the group (again) with these topics."""
+        wanted = list(topics)
+        self._commands.put(
+            lambda: self._consumer.subscribe(
+                wanted, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+            )
+        )
+
+    def fetch(self, inbox: Inbox, positions: dict[TopicPart, int]) -> None:
+        """Start to fetch at these offsets, if the generation is still the inbox's."""
+        self._commands.put(lambda: self._start_fetching(inbox, positions))
+
+    def commit_plainly(self, offsets: list[TopicPartition]) -> None:
+        """Commit outside any transaction: the negative control of the fault tests."""
+        self._consumer.commit(offsets=offsets, asynchronous=False)
+
+    def leave(self) -> None:
+        """Leave the group and end the thread; join it to wait."""
+        self._closing = True
+
+    # ------------------------------------------------------------------ the thread
+
+    def run(self) -> None:
+        """Poll until told to leave."""
+        try:
+            while not self._closing:
+                self._obey()
+                self._regulate()
+                self._hand_over(self._poll())
+                self._look_at_ends()
+            self._consumer.close()
+        except Exception as error:  # noqa: BLE001  # whatever it is, nobody polls any more
+            lose_place(f"the poll thread failed: {error}", error)
+
+    def _obey(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._commands.get_nowait()()
+
+    def _poll(self) -> list[Message]:
+        first = self._consumer.poll(WAIT)
+        if first is None:
+            return []
+        return [first, *self._consumer.consume(BATCH - 1, GATHER)]
+
+    def _hand_over(self, messages: list[Message]) -> None:
+        inbox = self._inbox
+        if not messages:
+            return
+        groups: dict[TopicPart, list[Message]] = {}
+        ends: dict[TopicPart, int] = {}
+        for message in messages:
+            part = (message.topic(), message.partition())
+            if message.error() is not None:
+                if _is_end(message):
+                    ends[part] = message.offset()
+            elif part in groups:
+                groups[part].append(message)
+            else:
+                groups[part] = [message]
+                ends.pop(part, None)
+        if inbox is None:
+            return
+        runs = [_run(part, records, inbox.generation) for part, records in groups.items()]
+        for run in runs:
+            inbox.announce(run)
+        for part, records in groups.items():
+            if part in ends and records[-1].offset() >= ends[part]:
+                del ends[part]
+        self._owner.arrived(inbox, runs, ends)
+
+    def _regulate(self) -> None:
+        """Wait for the rooms a moment; what they still cannot take is paused, which drops what is prefetched."""
+        inbox = self._inbox
+        if inbox is None:
+            return
+        end = time.monotonic() + MAX_STALL
+        while inbox.full() - self._paused and time.monotonic() < end and self._commands.empty() and not self._closing:
+            time.sleep(0.005)
+        over = inbox.full() - self._paused
+        if over and time.monotonic() >= end:
+            self._consumer.pause(self._parts_of(over))
+            self._paused |= over
+        under = {topic for topic in self._paused if inbox.load(topic) < 0.5}
+        if under:
+            self._consumer.resume(self._parts_of(under))
+            self._paused -= under
+
+    def _parts_of(self, topics: set[str]) -> list[TopicPartition]:
+        return [TopicPartition(topic, partition) for topic, partition in self._fetching if topic in topics]
+
+    def _look_at_ends(self) -> None:
+        now = time.monotonic()
+        if now - self._highs_at < HIGHS_EVERY or not self._fetching:
+            return
+        self._highs_at = now
+        highs = {}
+        for topic, partition in self._fetching:
+            known = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
+            if known is not None and known[1] >= 0:
+                highs[topic, partition] = known[1]
+        self._owner.highs(highs)
+
+    # ------------------------------------------------------------------ the group's callbacks, inside poll()
+
+    def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+        if self._closing:
+            return
+        metadata = consumer.consumer_group_metadata()
+        # Without this the binding starts at the committed offsets by itself; so nothing is fetched yet.
+        consumer.assign([])
+        self._reset()
+        self._inbox = self._owner.assigned(frozenset((part.topic, part.partition) for part in assigned), metadata)
+
+    def _on_revoke(self, _consumer: Consumer, _revoked: list[TopicPartition]) -> None:
+        if self._closing:
+            return
+        self._reset()
+        self._owner.revoked()
+
+    def _on_lost(self, _consumer: Consumer, _lost: list[TopicPartition]) -> None:
+        if not self._closing:
+            lose_place("the group gave our partitions away while we did not answer (frozen, overloaded or cut off)")
+
+    def _reset(self) -> None:
+        self._inbox = None
+        self._fetching = frozenset()
+        self._paused = set()
+
+    def _start_fetching(self, inbox: Inbox, positions: dict[TopicPart, int]) -> None:
+        if self._inbox is not inbox:
+            return
+        self._consumer.assign([TopicPartition(topic, partition, at) for (topic, partition), at in positions.items()])
+        self._fetching = frozenset(positions)
+
+
+def _run(part: TopicPart, records: list[Message], generation: int) -> Run:
+    topic, partition = part
+    size = sum(map(len, records))
+    return Run(topic, partition, generation, records, size, records[0].offset(), records[-1].offset() + 1)
+
+
+def _is_end(message: Message) -> bool:
+    """Tell the end of a partition from an error; an error that does not pass ends the process."""
+    error = message.error()
+    if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+        return True
+    where = f"{message.topic()}[{message.partition()}]"
+    if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001
+        lose_place(f"{where} no longer holds the next record we need: input was lost (retention?); {error.str()}")
+    if error.code() == KafkaError._MAX_POLL_EXCEEDED:  # noqa: SLF001
+        lose_place("the poll thread was stuck for longer than max.poll.interval.ms and the group went on without us")
+    if error.fatal() or error.code() not in _PASSING:
+        lose_place(f"reading {where} failed: {error.name()}: {error.str()}")
+    librdkafka_log.warning("%s: %s", where, error)
+    return False
+
+
+def _on_client_error(error: KafkaError) -> None:
+    if error.fatal():
+        lose_place(f"the consumer failed for good: {error.name()}: {error.str()}")
+    librdkafka_log.warning("consumer: %s", error)
+
+
+def describe(error: BaseException) -> str:
+    """Return an error of librdkafka as NAME: what it says."""
+    if isinstance(error, KafkaException) and isinstance(error.args[0], KafkaError):
+        return f"{error.args[0].name()}: {error.args[0].str()}"
+    return f"{type(error).__name__}: {error}"
