@@ -17,9 +17,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 BOARD = json.loads((DEPLOY / "grafana" / "dashboards" / "dealpulse.json").read_text(encoding="utf-8"))
 PANELS = [panel for panel in BOARD["panels"] if panel["type"] != "row"]
 QUERIES = [
-    pytest.param(target["expr"], id=f"{panel['title']}-{target['refId']}")
-    for panel in PANELS
-    for target in panel["targets"]
+    pytest.param(target["expr"], id=f"{panel['title']}-{target['refId']}") for panel in PANELS for target in panel["targets"]
 ]
 every_panel = pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
 every_query = pytest.mark.parametrize("query", QUERIES)
