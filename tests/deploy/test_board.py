@@ -34,8 +34,7 @@ def declared() -> dict[str, tuple[str, set[str]]]:
     found: dict[str, tuple[str, set[str]]] = {}
     for family in metrics.REGISTRY.collect():
         for sample in family.samples:
-            kind, labels = found.setdefault(sample.name, (family.type, set()))
-            labels.update(sample.labels)
+            found.setdefault(sample.name, (family.type, set()))[1].update(sample.labels)
     metrics.forget_partition("t", 0)
     return found
 

@@ -47,12 +47,11 @@ def test_image_is_pinned_or_built_here(name):
 @every_service
 def test_what_a_service_waits_for_exists_and_can_come_true(name):
     waits = SERVICES[name].get("depends_on", {})
-    for other, how in dict.fromkeys(waits, {}).items() if isinstance(waits, list) else waits.items():
-        assert other in SERVICES
-        if how.get("condition") == "service_healthy":
-            assert "healthcheck" in SERVICES[other]
-        if how.get("condition") == "service_completed_successfully":
-            assert SERVICES[other]["restart"] == "no"
+    assert set(waits) <= set(SERVICES)
+    for other in waits:
+        condition = waits[other]["condition"] if isinstance(waits, dict) else "service_started"
+        assert condition != "service_healthy" or "healthcheck" in SERVICES[other]
+        assert condition != "service_completed_successfully" or SERVICES[other]["restart"] == "no"
 
 
 @every_service
