@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -37,14 +38,15 @@ Key = tuple[str, str, tuple[str, ...], str, str | None, str | None]
 # kpi, cut, entity values, currency.
 SeriesKey = tuple[str, str, tuple[str, ...], str | None]
 
+MADE_OF_DAYS = ("day", "week")
 DAYS_KEPT = 400 * 86_400 * SECOND
 
 
-class Expected(msgspec.Struct, frozen=True):
+class Expected(msgspec.Struct, frozen=True, gc=False):
     """What a record must say, as of a watermark (µs).
 
-    required: it must be there.  gone: days and weeks that began more than 400 days before the watermark are never
-    corrected, so nothing is expected of them.  previous_gone: the same holds for the window before.
+    required: it must be there.  previous_gone: the window before is gone, so nothing is expected of `previous`.
+    since: for an age, the instant (µs) it counts from.
     """
 
     value: Number | None
@@ -57,11 +59,11 @@ class Expected(msgspec.Struct, frozen=True):
     end: str | None
     as_of: int
     required: bool
-    gone: bool = False
     previous_gone: bool = False
+    since: int | None = None
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One fact within its series."""
 
     at: int
@@ -132,44 +134,43 @@ def records(
     """Yield every record of one series."""
     if BY_ID[kpi].base == "level":
         numbers = [fact.number for fact in facts]
-        now = oldest(numbers, watermark) if kpi == "oldest_waiting" else SHAPES[kpi](numbers, currency)
-        yield NOW, expected_record(kpi, (NOW, None), now, None, watermark)
+        is_age = kpi == "oldest_waiting"
+        now = oldest(numbers, watermark) if is_age else SHAPES[kpi](numbers, currency)
+        record = expected_record(kpi, (NOW, None), now, None, watermark)
+        yield NOW, msgspec.structs.replace(record, since=min(numbers)) if is_age else record
         return
     nothing = SHAPES[kpi]([], currency)
+    zone = definitions.zone
     for name in definitions.windows:
-        cells = (
-            calendar_cells(name, facts, definitions)
-            if name in CALENDAR
-            else rolling_cells(name, facts, definitions, watermark)
-        )
+        cells = calendar_cells(name, facts, zone) if name in CALENDAR else rolling_cells(name, facts, zone, watermark)
         figures = {window: SHAPES[kpi](numbers, currency) for window, numbers in cells.items()}
-        for window, before in wanted(name, facts, definitions, watermark):
+        for window, before in wanted(name, facts, zone, watermark):
             previous = figures.get(before, nothing) if before else nothing
             now = figures.get(window, nothing)
             yield window, expected_record(kpi, (window, before), now, previous.value if previous.n else None, watermark)
 
 
-def wanted(name: str, facts: Sequence[Entry], definitions: Definitions, watermark: int) -> set[tuple[Window, Window | None]]:
-    """Return the windows that have facts or whose previous one may have, each with its previous one."""
-    zone = definitions.zone
+def wanted(name: str, facts: Sequence[Entry], zone: ZoneInfo, watermark: int) -> set[tuple[Window, Window | None]]:
+    """Return the windows that have facts or whose previous one may have, each with its previous one; none that is gone."""
     if name not in CALENDAR:
         return {rolling(name, watermark, zone)}
     days = {fact.day for fact in facts}
     days |= {following for day in days if (following := calendar_after(name, day))}
-    return {(calendar(name, day, zone), calendar_before(name, day, zone)) for day in days}
+    windows = {(calendar(name, day, zone), calendar_before(name, day, zone)) for day in days}
+    return {(window, before) for window, before in windows if not is_gone(name, window.start, watermark)}
 
 
-def calendar_cells(name: str, facts: Sequence[Entry], definitions: Definitions) -> dict[Window, list[int]]:
+def calendar_cells(name: str, facts: Sequence[Entry], zone: ZoneInfo) -> dict[Window, list[int]]:
     """Return the numbers of each calendar window that has facts."""
     cells: dict[Window, list[int]] = defaultdict(list)
     for fact in facts:
-        cells[calendar(name, fact.day, definitions.zone)].append(fact.number)
+        cells[calendar(name, fact.day, zone)].append(fact.number)
     return cells
 
 
-def rolling_cells(name: str, facts: Sequence[Entry], definitions: Definitions, watermark: int) -> dict[Window, list[int]]:
+def rolling_cells(name: str, facts: Sequence[Entry], zone: ZoneInfo, watermark: int) -> dict[Window, list[int]]:
     """Return the numbers of the rolling window at the watermark and of the one before it."""
-    windows = rolling(name, watermark, definitions.zone)
+    windows = rolling(name, watermark, zone)
     return {window: [fact.number for fact in facts if window.start <= fact.at < window.end] for window in windows}
 
 
@@ -178,9 +179,6 @@ def expected_record(
 ) -> Expected:
     """Complete a record.  `previous` is the value of the window before, null where that has no facts."""
     window, before = windows
-    oldest_kept = watermark - DAYS_KEPT
-    made_of_days = window.name in ("day", "week")
-    gone = made_of_days and window.start < oldest_kept
     return Expected(
         value=figures.value,
         unit=BY_ID[kpi].unit,
@@ -191,7 +189,11 @@ def expected_record(
         previous=previous,
         end=iso(window.end),
         as_of=watermark,
-        required=figures.n > 0 and window.start <= watermark and not gone,
-        gone=gone,
-        previous_gone=made_of_days and before is not None and before.start < oldest_kept,
+        required=figures.n > 0 and window.start <= watermark,
+        previous_gone=before is not None and is_gone(before.name, before.start, watermark),
     )
+
+
+def is_gone(name: str, start: int, watermark: int) -> bool:
+    """Days and weeks that began more than 400 days before the watermark are never corrected, nor published again."""
+    return name in MADE_OF_DAYS and start < watermark - DAYS_KEPT

@@ -114,6 +114,10 @@ SHAPES: dict[str, Shape] = {
 
 
 def oldest(created: Sequence[int], watermark: int) -> Figures:
-    """Age in seconds of the oldest waiting lead at the watermark; a lead newer than the watermark has age 0."""
-    age = max(0, watermark - min(created)) // 1000 / 1000
-    return Figures(age, len(created))
+    """Age of the oldest waiting lead at the watermark; n = waiting leads."""
+    return Figures(age(min(created), watermark), len(created))
+
+
+def age(since: int, watermark: int) -> float:
+    """Seconds, whole ms; what is newer than the watermark has age 0."""
+    return max(0, watermark - since) // 1000 / 1000

@@ -36,6 +36,7 @@ NOW = Window("now", EVER, NEVER)
 ALL = Window("all", EVER, NEVER)
 
 
+@lru_cache(maxsize=100_000)
 def iso(at: int) -> str | None:
     """Write an instant as records do; the bounds of `all` and `now` are null."""
     return None if at in (EVER, NEVER) else datetime.fromtimestamp(at // SECOND, UTC).isoformat()

@@ -1,0 +1,173 @@
+"""Do the published records say what they should?  Only what law 1 speaks of is compared.
+
+Not compared: mature_share, pace, target, attainment, revision, watermark and final; snapshots in the history (rolling
+windows of the past, levels of a day); records with n 0 and value 0 or null, which may be there or not; days and weeks
+that are gone.  Percentiles may be 1 % off, as the published ones come from histograms; all else is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from math import isclose
+from typing import Any, TypedDict
+
+from streams.audit.recompute import Expected, Key, is_gone
+from streams.audit.tally import SHAPES, Number, age, durations
+from streams.audit.windows import CALENDAR, ROLLING, SECOND
+from streams.kpis.catalogue import BY_ID, ENTITY_FIELDS
+
+MAX_EXAMPLES = 20
+PERCENTILE_ERROR = 0.01
+FLOAT_ERROR = 1e-9
+PERCENTILES = ("p50", "p90")
+# Without facts these may be 0 or null.
+EMPTY_OR_NULL = ("value", "numerator", "denominator")
+
+Record = Mapping[str, Any]
+Difference = tuple[str, Any, Any]
+
+
+class Comparison(TypedDict):
+    """How many records were compared, and what differs; `different` includes missing and unexpected ones."""
+
+    compared: int
+    different: int
+    missing: int
+    unexpected: int
+    examples: list[dict[str, Any]]
+
+
+def compare(
+    expected: Mapping[Key, Expected], published: Iterable[Record], latest: Iterable[Record] | None = None
+) -> Comparison:
+    """Compare the last record of every key with what is expected.
+
+    `published` may be of either KPI topic or both.  `latest` are records of the latest topic alone: it must hold the
+    window at the watermark, and no snapshots and no other window.
+    """
+    found = Comparison(compared=0, different=0, missing=0, unexpected=0, examples=[])
+    watermark = next((one.as_of for one in expected.values()), None)
+    seen = {key for record in published if (key := _judge(record, expected, watermark, found))}
+    current: set[Key] | None = None
+    if latest is not None:
+        current = {key for record in latest if (key := _judge(record, expected, watermark, found, in_latest=True))}
+    for key, one in expected.items():
+        if one.required and key not in (current if current is not None and holds(one) else seen):
+            found["missing"] += 1
+            _note(found, key, [("record", one.value, None)])
+    return found
+
+
+def holds(one: Expected) -> bool:
+    """Say whether an expected record is of a window that holds the watermark, as all of `latest` do."""
+    return one.end is None or micros(one.end) > one.as_of
+
+
+def key_of(record: Record) -> Key | None:
+    """Return the key that a record's fields make; None if they make none."""
+    try:
+        fields, entity, window = ENTITY_FIELDS[record["cut"]], record["entity"], record["window"]
+        if set(entity) != set(fields) or record["kpi"] not in BY_ID:
+            return None
+        values = tuple(entity[field] for field in fields)
+        return record["kpi"], record["cut"], values, window["name"], window["start"], record["currency"]
+    except (KeyError, TypeError):
+        return None
+
+
+def _judge(
+    record: Record, expected: Mapping[Key, Expected], watermark: int | None, found: Comparison, *, in_latest: bool = False
+) -> Key | None:
+    """Count one record; return its key if it was compared."""
+    key = key_of(record)
+    one = expected.get(key) if key else None
+    if key and one:
+        found["compared"] += 1
+        _note(found, key, list(differences(key, one, record, in_latest=in_latest)))
+        return key
+    if key is None or not is_outside(key, record, watermark, in_latest=in_latest):
+        found["unexpected"] += 1
+        _note(found, key or (record.get("kpi"), record.get("cut")), [("record", None, record.get("value"))])
+    return None
+
+
+def is_outside(key: Key, record: Record, watermark: int | None, *, in_latest: bool) -> bool:
+    """Say whether law 1 allows a record that is not expected: empty, gone, or a snapshot of the past."""
+    kpi, _, _, window, start, _ = key
+    if not record.get("n") and not record.get("value"):
+        return True
+    if watermark is None or start is None:
+        return False
+    if is_gone(window, micros(start), watermark):
+        return True
+    if in_latest:
+        return False
+    if BY_ID[kpi].base == "level":
+        return window == "day"
+    return window in ROLLING and micros(record["window"]["end"]) <= watermark
+
+
+# ------------------------------------------------------------------ field by field
+
+
+def differences(key: Key, one: Expected, record: Record, *, in_latest: bool) -> Iterator[Difference]:
+    """Yield (field, expected, found) for every field of law 1 that differs."""
+    if in_latest and record.get("n") and key[3] in CALENDAR and not holds(one):
+        yield "window", "the one at the watermark", record["window"]
+    value = _value_at(one, record) if key[0] == "oldest_waiting" else one.value
+    near = ("value", "previous") if SHAPES.get(key[0]) is durations else ()
+    for field, said, tells in (
+        ("unit", one.unit, record.get("unit")),
+        ("end", one.end, record["window"].get("end")),
+        ("n", one.n, record.get("n")),
+        ("value", value, record.get("value")),
+        ("numerator", one.numerator, record.get("numerator")),
+        ("denominator", one.denominator, record.get("denominator")),
+        ("previous", one.previous, record.get("previous")),
+    ):
+        empty = one.n == 0 and field in EMPTY_OR_NULL and not tells
+        skipped = field == "previous" and one.previous_gone
+        if not empty and not skipped and not is_same(said, tells, near=field in near):
+            yield field, said, tells
+    if one.n > 0:
+        yield from _stats_differences(one.stats, record.get("stats"))
+
+
+def _value_at(one: Expected, record: Record) -> Number | None:
+    """Return the age of the oldest as of the record's own watermark: between two publications an age only grows."""
+    try:
+        return one.value if one.since is None else age(one.since, micros(record["watermark"]))
+    except (KeyError, TypeError, ValueError):
+        return one.value
+
+
+def _stats_differences(said: Mapping[str, Any] | None, tells: Any) -> Iterator[Difference]:
+    if said is None or not isinstance(tells, Mapping) or set(said) != set(tells):
+        if said is not tells:
+            yield "stats", said, tells
+        return
+    for name, number in said.items():
+        if not is_same(number, tells[name], near=name in PERCENTILES):
+            yield f"stats.{name}", number, tells[name]
+
+
+def is_same(said: Any, tells: Any, *, near: bool) -> bool:
+    """Say whether two values agree: percentiles within 1 %, numbers but for the last bits of a float, texts exactly."""
+    if isinstance(said, (int, float)) and isinstance(tells, (int, float)):
+        return isclose(said, tells, rel_tol=FLOAT_ERROR) or (near and abs(said - tells) <= PERCENTILE_ERROR * abs(said))
+    return bool(said == tells)
+
+
+def micros(text: str) -> int:
+    """Read an instant of a record, in µs."""
+    at = datetime.fromisoformat(text)
+    return int(at.replace(microsecond=0).timestamp()) * SECOND + at.microsecond
+
+
+def _note(found: Comparison, key: tuple[Any, ...], differing: list[Difference]) -> None:
+    """Count a record that differs, and keep the first examples."""
+    found["different"] += bool(differing)
+    for field, said, tells in differing:
+        if len(found["examples"]) < MAX_EXAMPLES:
+            found["examples"].append({"key": list(key), "field": field, "expected": said, "found": tells})

@@ -1,0 +1,132 @@
+"""What stands in the topics, and does it agree?  Reads events and KPI records to their present end and audits them.
+
+Run it while nothing arrives: an event that is not yet folded into the records is a difference.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import orjson
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from streams.audit.compare import Comparison, compare, micros
+from streams.audit.recompute import recompute
+from streams.audit.windows import SECOND
+from streams.config import Definitions
+from streams.events.contract import Activity, Limits, Rejection, StageChange
+from streams.events.decode import decode_activity, decode_stage_change
+from streams.topics import ACTIVITY, KPI_HISTORY, KPI_LATEST, STAGE_CHANGE
+
+CALL_DEADLINE = 10.0
+SILENCE_DEADLINE = 60.0
+BATCH = 10_000
+
+# Topic, records read, records to read (offsets, so it includes the transactions' own marks).
+Progress = Callable[[str, int, int], None]
+
+_DECODERS = {STAGE_CHANGE: decode_stage_change, ACTIVITY: decode_activity}
+
+
+class AuditError(Exception):
+    """The topics cannot be read; the text says why."""
+
+
+def run_audit(client_settings: dict[str, Any], definitions: Definitions, progress: Progress | None = None) -> Comparison:
+    """Recompute every number from the source topics and compare it with the KPI topics.  Raises AuditError.
+
+    The watermark is the highest that a record of the latest topic names; without one, the last event's time.
+    """
+    said = progress or _silent
+    events = [*read_events(client_settings, STAGE_CHANGE, definitions, said)]
+    events += read_events(client_settings, ACTIVITY, definitions, said)
+    latest = read_records(client_settings, KPI_LATEST, said)
+    history = read_records(client_settings, KPI_HISTORY, said)
+    watermarks = [micros(one["watermark"]) for one in latest if one.get("watermark")]
+    watermark = max(watermarks or [event.at for event in events], default=0)
+    said("recompute", 0, len(events))
+    return compare(recompute(events, definitions, watermark), history, latest)
+
+
+def read_events(
+    client_settings: dict[str, Any], topic: str, definitions: Definitions, progress: Progress
+) -> Iterator[StageChange | Activity]:
+    """Yield the accepted events of a source topic; those the decoder refuses are left out."""
+    limits = Limits(max_future=int(definitions.max_future * SECOND), zone=definitions.zone)
+    decode = _DECODERS[topic]
+    for message in read_topic(client_settings, topic, progress):
+        event = decode(message.key(), message.value(), message.timestamp()[1] * 1000, limits)
+        if not isinstance(event, Rejection):
+            yield event
+
+
+def read_records(client_settings: dict[str, Any], topic: str, progress: Progress) -> list[dict[str, Any]]:
+    """Return the last record of every key of a KPI topic, without the keys whose last record is a tombstone."""
+    last: dict[bytes, bytes] = {}
+    for message in read_topic(client_settings, topic, progress):
+        if message.value() is None:
+            last.pop(message.key(), None)
+        else:
+            last[message.key()] = message.value()
+    return [orjson.loads(value) for value in last.values()]
+
+
+def read_topic(client_settings: dict[str, Any], topic: str, progress: Progress) -> Iterator[Message]:
+    """Yield the committed records of every partition from the first to its present end."""
+    consumer = Consumer(
+        {
+            **client_settings,
+            "group.id": "dealpulse-audit",  # the client demands one; it never joins nor commits
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "enable.partition.eof": True,  # the end may be a control record, which no message shows
+            "isolation.level": "read_committed",
+        }
+    )
+    try:
+        yield from _until_end(consumer, topic, progress)
+    except KafkaException as error:
+        raise AuditError(f"cannot read {topic}: {error.args[0].str()}") from error
+    finally:
+        consumer.close()
+
+
+def _until_end(consumer: Consumer, topic: str, progress: Progress) -> Iterator[Message]:
+    ends = _ends(consumer, topic)
+    consumer.assign([TopicPartition(topic, partition, first) for partition, (first, _) in ends.items()])
+    unread = set(ends)
+    read, heard = 0, time.monotonic()
+    expected = sum(end - first for first, end in ends.values())
+    while unread:
+        messages = consumer.consume(BATCH, 1.0)
+        if messages:
+            heard = time.monotonic()
+        elif time.monotonic() - heard > SILENCE_DEADLINE:
+            raise AuditError(f"{topic}: the broker sent nothing for {SILENCE_DEADLINE:.0f} s")
+        for message in messages:
+            error = message.error()
+            if error is None and message.offset() < ends[message.partition()][1]:
+                read += 1
+                yield message
+            elif error is None or error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # the only name it has
+                unread.discard(message.partition())
+            elif not error.retriable():
+                raise KafkaException(error)
+        progress(topic, read, expected)
+
+
+def _ends(consumer: Consumer, topic: str) -> dict[int, tuple[int, int]]:
+    """Return the first and the end offset of every partition."""
+    found = consumer.list_topics(topic, timeout=CALL_DEADLINE).topics[topic]
+    if found.error is not None:
+        raise AuditError(f"there is no topic {topic}; create it with: dealpulse topics create")
+    return {
+        partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=CALL_DEADLINE)
+        for partition in found.partitions
+    }
+
+
+def _silent(_topic: str, _read: int, _total: int) -> None:
+    """Say nothing."""
