@@ -11,6 +11,7 @@ from streams.events.currencies import MINOR_DIGITS
 
 MAX_WHOLE_DIGITS = 15
 
+_PLAIN = re.compile(r"-?[1-9][0-9]{0,14}(?:\.[0-9]{1,200})?")
 _DECIMAL = re.compile(r"([+-]?)(?=\.?[0-9])([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?)0*([0-9]+))?")
 # Wide enough that nothing which passed `plain` is rounded before the last step.
 _EXACT = Context(prec=2 * MAX_TEXT, rounding=ROUND_HALF_EVEN)
@@ -21,6 +22,8 @@ def plain(text: str) -> str | None:
 
     Digits after the point stay as written.  Refused: more than 15 digits before the point, more than 256 characters.
     """
+    if _PLAIN.fullmatch(text):
+        return text
     found = _DECIMAL.fullmatch(text) if len(text) <= MAX_TEXT else None
     if not found:
         return None

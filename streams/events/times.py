@@ -21,16 +21,24 @@ _DAYS_IN_400_YEARS = 146_097
 _DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
 _FRACTION = re.compile(r"\.([0-9]+)([^0-9].*)")
 
-_CLOCK = {f"{mark}{minute // 60:02}:{minute % 60:02}": minute * 60 * SECOND for mark in "Tt " for minute in range(24 * 60)}
+_HOURS = {f"{mark}{hour:02}": hour * 3600 * SECOND for mark in "Tt " for hour in range(24)}
 # 60 is a leap second: the first instant after it.
-_SECONDS = {f":{second:02}": second * SECOND for second in range(61)}
+_MINUTES = {
+    f":{minute:02}:{second:02}": (minute * 60 + second) * SECOND for minute in range(60) for second in range(61)
+}
 _OFFSETS = {
     f"{sign}{minute // 60:02}:{minute % 60:02}": east * minute * 60 * SECOND
     for sign, east in (("+", -1), ("-", 1))
     for minute in range(24 * 60)
 } | {"Z": 0, "z": 0}
-_THREE_DIGITS = {f"{number:03}": number for number in range(1000)}
-_days: dict[str, int] = {}
+_MILLIS = {f".{milli:03}": milli * 1000 for milli in range(1000)}
+
+# Pieces of times that were read before, by what stands at their columns; forgotten when they are too many.
+_MAX_KNOWN = 131_072
+_known_days: dict[str, int] = {}  # 2024-05-06
+_known_hours: dict[str, int] = {}  # 2024-05-06T07
+_known_rests: dict[str, int] = {}  # :08:09Z
+_known_ends: dict[str, int] = {}  # 456Z, of .123456Z
 
 
 def instant(said: str | float, zone: ZoneInfo) -> int | None:
@@ -38,54 +46,51 @@ def instant(said: str | float, zone: ZoneInfo) -> int | None:
 
     Any number below zero comes back as -1: it says an instant before 1970.
     """
-    if said.__class__ is not str:
-        return _of_number(said)  # type: ignore[arg-type]  # not a str
-    day = _days.get(said[:10])
-    clock = _CLOCK.get(said[10:16])
-    second = _SECONDS.get(said[16:19])
-    rest = _OFFSETS.get(said[19:])
-    if rest is None:
-        rest = _fraction_and_offset(said[19:])
-    if day is None or clock is None or second is None or rest is None:
-        return _unusual(said, zone)
-    return day + clock + second + rest
+    if not isinstance(said, str):
+        return _of_number(said)
+    try:
+        if len(said) > 20 and said[19] == ".":
+            return _known_hours[said[:13]] + _MINUTES[said[13:19]] + _MILLIS[said[19:23]] + _known_ends[said[23:]]
+        return _known_hours[said[:13]] + _known_rests[said[13:]]
+    except KeyError:
+        return _read(said, zone)
+
+
+def _read(said: str, zone: ZoneInfo) -> int | None:
+    """Read any text, and remember the pieces of which the next time is likely to be made."""
+    day = day_of(said[:10])
+    if day is None or len(said) == 10:
+        return None if day is None else day_start(said, zone)
+    hour, minutes, tail = _HOURS.get(said[10:13]), _MINUTES.get(said[13:19]), _fraction_and_offset(said[19:])
+    if hour is None or minutes is None or tail is None:
+        return None
+    _remember(_known_hours, said[:13], day + hour)
+    milli = _MILLIS.get(said[19:23])
+    if said[19] != ".":
+        _remember(_known_rests, said[13:], minutes + tail)
+    elif milli is not None and len(said) <= 32:
+        _remember(_known_ends, said[23:], tail - milli)
+    return day + hour + minutes + tail
+
+
+def _remember(known: dict[str, int], text: str, value: int) -> None:
+    if len(known) >= _MAX_KNOWN:
+        known.clear()
+    known[text] = value
 
 
 def _fraction_and_offset(tail: str) -> int | None:
-    milli = _THREE_DIGITS.get(tail[1:4])
-    if milli is not None and tail[0] == ".":
-        offset = _OFFSETS.get(tail[4:])
-        if offset is not None:
-            return milli * 1000 + offset
-        micro = _THREE_DIGITS.get(tail[4:7])
-        offset = _OFFSETS.get(tail[7:])
-        if micro is not None and offset is not None:
-            return milli * 1000 + micro + offset
+    """Return the µs after the whole second of ".123+02:00", less the offset; None if it is neither."""
+    if tail in _OFFSETS:
+        return _OFFSETS[tail]
     found = _FRACTION.fullmatch(tail)
     offset = _OFFSETS.get(found[2]) if found else None
-    if not found or offset is None:
-        return None
-    return int(found[1][:6].ljust(6, "0")) + offset
-
-
-def _unusual(said: str, zone: ZoneInfo) -> int | None:
-    """Read a day that was not seen before, or a date alone."""
-    day = day_of(said[:10])
-    if day is None:
-        return None
-    if len(said) == 10:
-        return day_start(said, zone)
-    clock = _CLOCK.get(said[10:16])
-    second = _SECONDS.get(said[16:19])
-    rest = _OFFSETS.get(said[19:])
-    if rest is None:
-        rest = _fraction_and_offset(said[19:])
-    return None if clock is None or second is None or rest is None else day + clock + second + rest
+    return None if found is None or offset is None else int(found[1][:6].ljust(6, "0")) + offset
 
 
 def day_of(text: str) -> int | None:
     """Return the µs of that date's midnight in UTC, for YYYY-MM-DD of the years 0000 to 9999; None if it is no date."""
-    known = _days.get(text)
+    known = _known_days.get(text)
     if known is not None:
         return known
     found = _DATE.fullmatch(text)
@@ -98,8 +103,7 @@ def day_of(text: str) -> int | None:
     except ValueError:
         return None
     start = (ordinal - _DAYS_BEFORE_1970) * DAY
-    if 1970 <= year < 2200:  # a bound for the memory, wide enough for every accepted time
-        _days[text] = start
+    _remember(_known_days, text, start)
     return start
 
 
@@ -148,8 +152,8 @@ def _floor(value: float, scale: int) -> int:
 
     Cutting off value * scale would lose a unit: 1.001 * 1000 is 1000.9999999999999.
     """
-    if value.__class__ is int:
-        return value * scale  # type: ignore[return-value]  # an int
+    if isinstance(value, int):
+        return value * scale
     found = int(value * scale)
     if (found + 1) / scale <= value:
         return found + 1
@@ -158,5 +162,5 @@ def _floor(value: float, scale: int) -> int:
 
 @lru_cache(maxsize=16384)
 def is_date(text: str) -> bool:
-    """Tell whether it is a calendar date YYYY-MM-DD."""
+    """Tell whether it is a calendar date YYYY-MM-DD, from the year 0001."""
     return not text.startswith("0000") and day_of(text) is not None
