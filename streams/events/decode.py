@@ -58,7 +58,7 @@ class _StageWire(msgspec.Struct, gc=False):
     cost: msgspec.Raw = _UNSAID
     close_date: _String | None = None
     lost_reason: _String | None = None
-    attributes: dict[str, str | int | float | bool | None] | None = None
+    attributes: dict[str, str | _Integer | float | bool | None] | None = None
     clear: list[str] | None = None
     deleted: bool | None = None
 
@@ -118,9 +118,9 @@ def decode_stage_change(
                     event_id,
                     at,
                     deal_id,
-                    wire.to_stage and (wire.to_stage.strip() or None),
-                    wire.from_stage and (wire.from_stage.strip() or None),
-                    wire.pipeline and (wire.pipeline.strip() or None),
+                    (wire.to_stage.strip() or None) if wire.to_stage else None,
+                    (wire.from_stage.strip() or None) if wire.from_stage else None,
+                    (wire.pipeline.strip() or None) if wire.pipeline else None,
                     _said(wire),
                     _cleared(wire.clear) if wire.clear else (),
                     wire.deleted,

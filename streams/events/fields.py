@@ -205,7 +205,7 @@ class Fields:
 
     def clear(self) -> tuple[str, ...]:
         """Read the names of the fields whose values are taken away, each once."""
-        value = self._raw.get("clear")
+        value = self.said("clear")
         if value is None:
             return ()
         if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
@@ -219,7 +219,7 @@ class Fields:
 
     def attributes(self, name: str) -> dict[str, Any] | None:
         """Read the flat object for scoring."""
-        value = self._raw.get(name)
+        value = self.said(name)
         if value is None:
             return None
         if not isinstance(value, dict):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from math import isfinite
+from math import inf
 from zoneinfo import ZoneInfo
 
 SECOND = 1_000_000
@@ -134,7 +134,7 @@ def _end_of_gap(after: datetime, day: date, zone: ZoneInfo) -> datetime:
 
 def _of_number(said: float) -> int | None:
     if said < 0:
-        return -1 if isfinite(said) else None
+        return -1 if said > -inf else None
     if said < 1e11:
         return _floor(said, SECOND)
     if said < 1e14:
