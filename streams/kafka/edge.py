@@ -23,7 +23,7 @@ from streams.kafka.exits import log, lose_place
 from streams.kafka.faults import Faults
 from streams.kafka.flush import FlushReport, PlainProducing, Transactions
 from streams.kafka.flusher import Committer, Flusher
-from streams.kafka.inbox import Inbox, Run
+from streams.kafka.inbox import Bundle, Inbox, Run
 from streams.kafka.intake import Intake
 from streams.kafka.ownership import Generation, Lag, Plan, Reach, StateKey, StatePartition, TopicPart
 from streams.kafka.poll import PollThread
@@ -151,18 +151,18 @@ class Edge:
             self.generation.flowing = True
             self._arrival.set()
 
-    async def next_run(self, timeout: float) -> Run | None:
-        """Return the next run that Faust may have, or None after `timeout` seconds."""
-        run = self.next_run_nowait()
-        if run is None:
+    async def next_bundle(self, timeout: float) -> Bundle | None:
+        """Return the next bundle of runs that Faust may have, or None after `timeout` seconds."""
+        bundle = self.next_bundle_nowait()
+        if bundle is None:
             self._arrival.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._arrival.wait(), timeout)
-            run = self.next_run_nowait()
-        return run
+            bundle = self.next_bundle_nowait()
+        return bundle
 
-    def next_run_nowait(self) -> Run | None:
-        """Return a run of the present generation if Faust is ready for it, and would not lose it."""
+    def next_bundle_nowait(self) -> Bundle | None:
+        """Return a bundle of the present generation if Faust is ready for it, and would not lose it."""
         generation = self.generation
         if generation is None or not generation.flowing or generation.closing or not generation.inbox.waiting:
             return None
@@ -241,7 +241,7 @@ class Edge:
             run.readers = len(self.plan.readers[run.topic])
             reach = generation.reach[run.topic, run.partition]
             reach.arrived, reach.at_end = run.next, False
-        inbox.waiting.extend(runs)
+        inbox.put(runs)
         for part, offset in ends.items():
             generation.reach[part].at_end = True
             generation.reach[part].high = offset

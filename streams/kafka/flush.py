@@ -6,7 +6,6 @@ process: what was handled since is ahead of Kafka and must not be kept.
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import Counter
@@ -14,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+import msgspec
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from streams.kafka.clients import MAX_RECORD, MAX_STATE_VALUE, TRANSACTION_TIMEOUT, Connection, producer
@@ -75,7 +75,7 @@ def collect_rows(app_id: str, generation: Generation, touched: Iterable[StateKey
         table, topic, partition = state.table, changelog(app_id, key[0]), state.partition
         changed, table.changed = table.changed, set()
         rows += [(topic, partition, row, table.rows.get(row), None) for row in changed]
-        offsets = json.dumps(state.offsets, separators=(",", ":")).encode()
+        offsets = msgspec.json.encode(state.offsets)
         rows.append((topic, partition, OFFSETS_KEY, offsets, None))
         state.handled, state.anchored = 0, True
     return rows

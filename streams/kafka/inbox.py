@@ -21,7 +21,6 @@ class Run:
 
     topic: str
     partition: int
-    generation: int
     records: list[Message]
     bytes: int
     first: int
@@ -29,16 +28,36 @@ class Run:
     readers: int = 1  # rooms that have not taken it in yet
 
 
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """The runs of one topic that one poll returned.  Faust spends a few tasks on each message: this is one."""
+
+    topic: str
+    serial: int  # grows from bundle to bundle; stands where Faust expects an offset
+    generation: int
+    runs: list[Run]
+
+
 class Inbox:
     """Runs on their way from the poll thread to the rooms, counted per topic until the last room has them."""
 
     def __init__(self, generation: int) -> None:
         self.generation = generation
-        self.waiting: deque[Run] = deque()
+        self.waiting: deque[Bundle] = deque()
+        self._serial = 0
         self._put_records: dict[str, int] = defaultdict(int)
         self._put_bytes: dict[str, int] = defaultdict(int)
         self._taken_records: dict[str, int] = defaultdict(int)
         self._taken_bytes: dict[str, int] = defaultdict(int)
+
+    def put(self, runs: list[Run]) -> None:
+        """Let the runs of one poll wait for Faust, one bundle per topic (main loop)."""
+        by_topic: dict[str, list[Run]] = {}
+        for run in runs:
+            by_topic.setdefault(run.topic, []).append(run)
+        for topic, bundled in by_topic.items():
+            self._serial += 1
+            self.waiting.append(Bundle(topic, self._serial, self.generation, bundled))
 
     def announce(self, run: Run) -> None:
         """Count a run that is on its way (poll thread)."""

@@ -16,7 +16,7 @@ from typing import cast
 from confluent_kafka import Message
 
 from streams.kafka.flusher import Ack, Flusher
-from streams.kafka.inbox import Run
+from streams.kafka.inbox import Bundle, Run
 from streams.kafka.ownership import Generation, StatePartition
 from streams.kafka.room import DeliveringRoom, Room
 
@@ -32,7 +32,7 @@ Fail = Callable[[str, BaseException], None]
 class Deliveries:
     """Runs that wait for the outside world, one line per state partition."""
 
-    lines: dict[tuple[str, int], asyncio.Queue[tuple[Run, Ack] | None]] = field(default_factory=dict)
+    lines: dict[tuple[str, int], asyncio.Queue[Run | None]] = field(default_factory=dict)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def end(self, grace: float) -> None:
@@ -62,18 +62,20 @@ class Intake:
         deliveries, self._deliveries = self._deliveries, Deliveries()
         await deliveries.end(grace)
 
-    async def take(self, room: Room, run: Run, ack: Ack) -> None:
-        """Hand a run to a room; returns when it is handled, or has its place in the room's line."""
+    async def take(self, room: Room, bundle: Bundle, ack: Ack) -> None:
+        """Hand runs to a room; returns when they are handled, or have their places in the room's lines."""
         generation = self.generation
-        if generation is None or generation.closing or run.generation != generation.number:
+        if generation is None or generation.closing or bundle.generation != generation.number:
             ack()
             return
-        state = generation.states[room.name, run.partition]
-        if hasattr(room, "deliver"):
-            self._line(generation, state).put_nowait((run, ack))
-            return
-        await self._handle(generation, state, run)
-        self._over(generation, run, ack)
+        for run in bundle.runs:
+            state = generation.states[room.name, run.partition]
+            if hasattr(room, "deliver"):
+                self._line(generation, state).put_nowait(run)
+            else:
+                await self._handle(generation, state, run)
+                generation.inbox.done(run)
+        self._flusher.ack_later(ack)
 
     async def _handle(self, generation: Generation, state: StatePartition, run: Run) -> None:
         room = state.room
@@ -92,13 +94,9 @@ class Intake:
         state.handled += len(piece)
         self._flusher.handled(state.room.name, topic, len(piece), pending)
 
-    def _over(self, generation: Generation, run: Run, ack: Ack) -> None:
-        generation.inbox.done(run)
-        self._flusher.ack_later(ack)
-
     # ------------------------------------------------------------------ rooms that wait for the outside world
 
-    def _line(self, generation: Generation, state: StatePartition) -> asyncio.Queue[tuple[Run, Ack] | None]:
+    def _line(self, generation: Generation, state: StatePartition) -> asyncio.Queue[Run | None]:
         key = (state.room.name, state.partition)
         line = self._deliveries.lines.get(key)
         if line is None:
@@ -109,17 +107,16 @@ class Intake:
         return line
 
     async def _deliver(
-        self, generation: Generation, state: StatePartition, line: asyncio.Queue[tuple[Run, Ack] | None]
+        self, generation: Generation, state: StatePartition, line: asyncio.Queue[Run | None]
     ) -> None:
         deliver: Callable[..., Awaitable[int]] = cast(DeliveringRoom, state.room).deliver
-        while (waiting := await line.get()) is not None:
-            run, ack = waiting
+        while (run := await line.get()) is not None:
             for piece in _pieces(new_records(run, state), DELIVERY):
                 if generation.closing:
                     return
                 pending = await deliver(run.partition, run.topic, piece)
                 self._advance(state, run.topic, piece, pending)
-            self._over(generation, run, ack)
+            generation.inbox.done(run)
 
     def _on_line_end(self, state: StatePartition, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()

@@ -7,11 +7,11 @@ others ride along as metadata of the commit, so that each can be checked when it
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from confluent_kafka import TopicPartition
 
 from streams.kafka.inbox import Inbox
@@ -121,7 +121,7 @@ class Generation:
 
     def _commit(self, topic: str, partition: int) -> TopicPartition:
         places = {name: self.states[name, partition].offsets[topic] for name in self.plan.readers[topic]}
-        return TopicPartition(topic, partition, min(places.values()), json.dumps(places, separators=(",", ":")))
+        return TopicPartition(topic, partition, min(places.values()), msgspec.json.encode(places).decode())
 
     def caught_up(self, room: str) -> frozenset[int]:
         """Return the partitions of the room whose every source has been read and handled to its end."""
@@ -162,10 +162,9 @@ def committed_places(committed: TopicPartition, readers: Sequence[str]) -> dict[
     if committed.offset < 0:
         return {}
     try:
-        places = json.loads(committed.metadata or "")
-        ours = min(places.values()) == committed.offset
-    except (ValueError, TypeError, AttributeError):
-        ours = False
-    if not ours:
+        places = msgspec.json.decode(committed.metadata or "", type=dict[str, int])
+    except msgspec.DecodeError:
+        places = {}
+    if min(places.values(), default=-1) != committed.offset:
         return dict.fromkeys(readers, committed.offset)
-    return {name: int(places[name]) for name in readers if name in places}
+    return {name: places[name] for name in readers if name in places}

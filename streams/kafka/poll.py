@@ -133,7 +133,7 @@ class PollThread(threading.Thread):
                 ends.pop(part, None)
         if inbox is None:
             return
-        runs = [_run(part, records, inbox.generation) for part, records in groups.items()]
+        runs = [_run(part, records) for part, records in groups.items()]
         for run in runs:
             inbox.announce(run)
         for part, records in groups.items():
@@ -206,10 +206,10 @@ class PollThread(threading.Thread):
         self._fetching = frozenset(positions)
 
 
-def _run(part: TopicPart, records: list[Message], generation: int) -> Run:
+def _run(part: TopicPart, records: list[Message]) -> Run:
     topic, partition = part
     size = sum(map(len, records))
-    return Run(topic, partition, generation, records, size, records[0].offset(), records[-1].offset() + 1)
+    return Run(topic, partition, records, size, records[0].offset(), records[-1].offset() + 1)
 
 
 def _is_end(message: Message) -> bool:

@@ -7,11 +7,11 @@ offsets have reached the committed ones, since the two become visible separately
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
@@ -171,7 +171,7 @@ class Restorer:
         for part in ended:
             offsets = by_log[part].rows.pop(OFFSETS_KEY, None)
             if offsets is not None:
-                by_log[part].offsets = json.loads(offsets)
+                by_log[part].offsets = msgspec.json.decode(offsets, type=dict[str, int])
         return ended
 
     def _nothing_comes(self, parts: list[TopicPart], deadline: float) -> bool:

@@ -15,10 +15,10 @@ from faust.transport import base
 from faust.transport.consumer import Consumer as FaustConsumer
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.producer import Producer as FaustProducer
-from faust.types import TP, ConsumerMessage
+from faust.types import TP, ConsumerMessage, Message
 
 from streams.kafka.edge import Edge
-from streams.kafka.inbox import Run
+from streams.kafka.inbox import Bundle
 
 SCHEME = "dealpulse"
 
@@ -33,7 +33,7 @@ def _not_ours(what: str) -> NoReturn:
 
 
 class Consumer(FaustConsumer):
-    """Hands runs to Faust, one message per run."""
+    """Hands runs to Faust, one message per topic and poll."""
 
     @property
     def edge(self) -> Edge:
@@ -60,24 +60,25 @@ class Consumer(FaustConsumer):
         """Yield runs while the flow is on; a run handed out while it is off would be lost."""
         if not self.flow_active:
             await self.wait(self.can_resume_flow)
-        run = await self.edge.next_run(timeout) if self.flow_active and not self.should_stop else None
-        while run is not None:
-            yield TP(run.topic, run.partition), self._to_message(TP(run.topic, run.partition), run)
-            run = self.edge.next_run_nowait() if self.flow_active and not self.should_stop else None
+        bundle = await self.edge.next_bundle(timeout) if self.flow_active and not self.should_stop else None
+        while bundle is not None:
+            tp = TP(bundle.topic, bundle.runs[0].partition)
+            yield tp, self._to_message(tp, bundle)
+            bundle = self.edge.next_bundle_nowait() if self.flow_active and not self.should_stop else None
 
-    def _to_message(self, tp: TP, record: Run) -> ConsumerMessage:
+    def _to_message(self, tp: TP, record: Bundle) -> ConsumerMessage:
         return ConsumerMessage(
             topic=tp.topic,
             partition=tp.partition,
-            offset=record.first,
-            timestamp=record.records[0].timestamp()[1] / 1000,
+            offset=record.serial,
+            timestamp=record.runs[0].records[0].timestamp()[1] / 1000,
             timestamp_type=0,
             headers=None,
             key=None,
             value=record,
             checksum=None,
             serialized_key_size=0,
-            serialized_value_size=record.bytes,
+            serialized_value_size=sum(run.bytes for run in record.runs),
             tp=tp,
             generation_id=record.generation,
         )
@@ -86,10 +87,14 @@ class Consumer(FaustConsumer):
         """Finish or drop all that is under way."""
         await self.edge.settle()
 
+    def ack(self, message: Message) -> bool:
+        """Mark as handled; which offsets that makes committable is not Faust's to say."""
+        message.acked = True
+        self._unacked_messages.discard(message)
+        return True
+
     def _new_offset(self, tp: TP) -> int | None:
         """Commit nothing: offsets travel in transactions."""
-        self._acked[tp].clear()
-        self._acked_index[tp].clear()
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Control records leave gaps everywhere; nobody asks for them."""

@@ -5,8 +5,10 @@ Run as a program it is a worker; what it should do comes as JSON in the first ar
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import resource
 import sys
 import time
 from collections import Counter
@@ -19,44 +21,44 @@ from confluent_kafka import Message
 from streams.app import App, run_worker
 from streams.config import Definitions, Environment
 from streams.kafka.faults import Faults
-from streams.kafka.room import Moment, Output, StateTable
+from streams.kafka.room import Moment, Output, Room, StateTable
 from streams.topics import Topic, changelog
-
-SOURCE, CHANGES, TOTALS = "toy.events", "toy.changes", "toy.totals"
-PARTITIONS = 4
 
 
 def topics(app_id: str) -> list[Topic]:
-    return [
-        Topic(SOURCE, "delete"),
-        Topic(CHANGES, "delete"),
-        Topic(TOTALS, "compact"),
-        Topic(changelog(app_id, "counts"), "compact"),
-        Topic(changelog(app_id, "sums"), "compact"),
-    ]
+    source, changes, totals = names(app_id)
+    logs = [Topic(changelog(app_id, room), "compact") for room in ("counts", "sums", "posts")]
+    return [Topic(source, "delete"), Topic(changes, "delete"), Topic(totals, "compact"), *logs]
+
+
+def names(app_id: str) -> tuple[str, str, str]:
+    return f"{app_id}.events", f"{app_id}.changes", f"{app_id}.totals"
 
 
 @dataclass
 class Counting:
-    """Adds each record's number to its key's integer, and says by how much it changed."""
+    """Adds each record's number to its key's integer, and says by how much it changed, or the new value."""
 
     name: str
     sources: tuple[str, ...]
     target: str
     tell_change: bool
-    slow: float = 0.0
+    slow: float = 0.0  # seconds per record
     tables: dict[int, StateTable] = field(default_factory=dict)
-    pending: dict[int, Counter] = field(default_factory=dict)
+    pending: dict[int, Counter[bytes]] = field(default_factory=dict)
 
     def open(self, partition: int, state: StateTable) -> None:
+        """Keep the table."""
         self.tables[partition] = state
         self.pending[partition] = Counter()
 
     def close(self, partition: int) -> None:
+        """Forget it."""
         self.tables.pop(partition, None)
         self.pending.pop(partition, None)
 
-    def handle(self, partition: int, topic: str, run: Sequence[Message]) -> int:
+    def handle(self, partition: int, _topic: str, run: Sequence[Message]) -> int:
+        """Add up."""
         pending = self.pending[partition]
         for message in run:
             pending[message.key()] += int(message.value())
@@ -64,7 +66,8 @@ class Counting:
             time.sleep(self.slow * len(run))
         return 100 * len(pending)
 
-    def drain(self, moment: Moment) -> list[Output]:
+    def drain(self, _moment: Moment) -> list[Output]:
+        """Write and tell what changed."""
         outputs: list[Output] = []
         for partition, pending in self.pending.items():
             table = self.tables[partition]
@@ -75,15 +78,33 @@ class Counting:
             pending.clear()
         return outputs
 
-    def due(self, moment: Moment) -> bool:
+    def due(self, _moment: Moment) -> bool:
+        """Nothing happens without records."""
         return False
 
 
-def rooms(slow: float = 0.0) -> list[Counting]:
-    return [
-        Counting("counts", (SOURCE,), CHANGES, tell_change=True, slow=slow),
-        Counting("sums", (CHANGES,), TOTALS, tell_change=False),
+@dataclass
+class Posting(Counting):
+    """Waits for the outside world, for ever if `stuck`."""
+
+    stuck: bool = False
+
+    async def deliver(self, partition: int, topic: str, run: Sequence[Message]) -> int:
+        """Wait, then count."""
+        await asyncio.sleep(3600 if self.stuck else 0.001)
+        return self.handle(partition, topic, run)
+
+
+def rooms(app_id: str, slow: float = 0.0, posts: str | None = None) -> list[Room]:
+    source, changes, totals = names(app_id)
+    found: list[Room] = [
+        Counting("counts", (source,), changes, tell_change=True, slow=slow),
+        Counting("sums", (changes,), totals, tell_change=False),
     ]
+    if posts:  # reads what sums reads, at its own pace
+        found.append(Posting("posts", (changes,), f"{app_id}.posted", tell_change=True, stuck=posts == "stuck"))
+        found[-1].drain = lambda _moment: []  # type: ignore[method-assign]
+    return found
 
 
 def _watch(app: App, path: Path) -> None:
@@ -94,24 +115,27 @@ def _watch(app: App, path: Path) -> None:
         while not app.should_stop:
             status = app.edge.status()
             told = {name: getattr(status, name) for name in status.__slots__}
-            told |= {"caught_up": app.edge.caught_up(), "lag": sum(lag.records for lag in app.edge.lags())}
-            told |= {"cpu": time.process_time()}
+            lag: Counter[str] = Counter()
+            for one in app.edge.lags():
+                lag[one.room] += one.records
+            told |= {"caught_up": app.edge.caught_up(), "lag": lag, "cpu": time.process_time()}
+            told["rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             path.with_suffix(".new").write_text(json.dumps(told))
             path.with_suffix(".new").replace(path)
-            await app.sleep(0.1)
+            await app.sleep(0.2)
 
 
 def main() -> int:
     told = json.loads(sys.argv[1])
-    environment = Environment(broker=told["broker"], app_id=told["app"], slot=told.get("slot"), log_level="WARNING")
-    definitions = Definitions(partitions=told.get("partitions", PARTITIONS), flush_interval=told.get("flush_interval", 0.1))
+    environment = Environment(broker=told["broker"], app_id=told["app"], slot=told.get("slot"))
+    definitions = Definitions(partitions=told["partitions"], flush_interval=told.get("flush_interval", 0.1))
     return run_worker(
         environment,
         definitions,
-        rooms(told.get("slow", 0.0)),
+        rooms(told["app"], told.get("slow", 0.0), told.get("posts")),
         topics=topics(told["app"]),
-        prepare=lambda app: _watch(app, Path(told["status"])) if "status" in told else None,
-        session_timeout=told.get("session_timeout", 6.0),
+        prepare=lambda app: _watch(app, Path(told["status"])),
+        session_timeout=6.0,
         transactions=told.get("transactions", True),
         faults=Faults.read(os.environ),
     )

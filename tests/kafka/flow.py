@@ -1,0 +1,176 @@
+"""How does a test run the toy flow?  Its own topics, workers as processes, and the sums read back."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import toy
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from streams.config import Definitions, Environment, bootstrap
+from streams.kafka.admin import create_topics
+
+PARTITIONS = 4
+KEYS = 500
+_serial = itertools.count()
+
+
+@dataclass
+class Worker:
+    """A worker process; killed at the end of its test at the latest."""
+
+    process: subprocess.Popen[bytes]
+    status_file: Path
+    log_file: Path
+
+    def status(self) -> dict[str, Any]:
+        with contextlib.suppress(OSError):
+            return json.loads(self.status_file.read_text())
+        return {}
+
+    def log(self) -> str:
+        return self.log_file.read_text(errors="replace")
+
+    def wait_until(self, true: Callable[[dict[str, Any]], Any], deadline: float = 40.0) -> dict[str, Any]:
+        end = time.monotonic() + deadline
+        while time.monotonic() < end:
+            status = self.status()
+            if status and true(status):
+                return status
+            assert self.process.poll() is None, f"the worker ended with {self.process.returncode}: {self.log()}"
+            time.sleep(0.05)
+        raise AssertionError(f"not within {deadline} s; status {self.status()}; log {self.log()}")
+
+    def ready(self) -> None:
+        self.wait_until(lambda status: status["ready"])
+
+    def caught_up(self) -> None:
+        self.wait_until(lambda status: status["caught_up"])
+
+    def stop(self) -> tuple[int, float]:
+        """Ask it to end; return its exit code and how long it took."""
+        started = time.monotonic()
+        self.process.terminate()
+        return self.process.wait(20), time.monotonic() - started
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
+    def freeze(self, seconds: float) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        self.process.send_signal(signal.SIGCONT)
+
+
+@dataclass
+class Flow:
+    """One app of its own on a broker."""
+
+    url: str
+    directory: Path
+    app: str = field(default_factory=lambda: f"toy-{os.getpid()}-{next(_serial)}")
+    partitions: int = PARTITIONS
+    sent: int = 0
+    workers: list[Worker] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        return bootstrap(Environment(broker=self.url))
+
+    def create(self) -> Flow:
+        create_topics(Environment(broker=self.url, app_id=self.app), Definitions(partitions=self.partitions), toy.topics(self.app))
+        self.producer = Producer(
+            {"bootstrap.servers": self.address, "partitioner": "murmur2_random", "linger.ms": 20, "compression.type": "lz4"}
+        )
+        return self
+
+    def send(self, count: int) -> None:
+        source = toy.names(self.app)[0]
+        for number in range(self.sent, self.sent + count):
+            while True:
+                try:
+                    self.producer.produce(source, b"1", b"k%d" % (number % KEYS))
+                    break
+                except BufferError:
+                    self.producer.poll(0.1)
+        self.producer.flush(30)
+        self.sent += count
+
+    def worker(self, environment: dict[str, str] | None = None, **options: Any) -> Worker:
+        """Start a worker."""
+        name = f"{self.app}-{len(self.workers)}"
+        status, log = self.directory / f"{name}.json", self.directory / f"{name}.log"
+        told = {"broker": self.url, "app": self.app, "partitions": self.partitions, "status": str(status), **options}
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, str(Path(toy.__file__)), json.dumps(told)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **(environment or {})},
+            )
+        self.workers.append(Worker(process, status, log))
+        return self.workers[-1]
+
+    def counts(self) -> tuple[int, dict[bytes, int]]:
+        """Return the sum of all visible changes, and every key's newest total."""
+        _, changes, totals = toy.names(self.app)
+        changed = sum(int(value) for _, value in self.read(changes))
+        return changed, {key: int(value) for key, value in self.read(totals)}
+
+    def read(self, topic: str) -> Iterator[tuple[bytes, bytes]]:
+        """Yield what a reader of committed records sees up to now."""
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.address,
+                "group.id": f"{self.app}-reader",
+                "isolation.level": "read_committed",
+                "enable.partition.eof": True,
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+            }
+        )
+        consumer.list_topics(timeout=10)
+        consumer.assign([TopicPartition(topic, partition, 0) for partition in range(self.partitions)])
+        ends = 0
+        while ends < self.partitions:
+            for message in consumer.consume(10_000, 0.05):
+                if message.error() is not None:
+                    ends += 1
+                else:
+                    yield message.key(), message.value()
+        consumer.close()
+
+    def expected(self) -> dict[bytes, int]:
+        """Return every key's right total."""
+        return {
+            b"k%d" % key: self.sent // KEYS + (key < self.sent % KEYS) for key in range(min(KEYS, self.sent))
+        }
+
+    def assert_exact(self, deadline: float = 60.0) -> None:
+        """Wait until as much as was sent is counted, then all must be right."""
+        end = time.monotonic() + deadline
+        changed, totals = self.counts()
+        while (changed < self.sent or sum(totals.values()) < self.sent) and time.monotonic() < end:
+            time.sleep(0.3)
+            changed, totals = self.counts()
+        assert changed == self.sent
+        assert totals == self.expected()
+
+    def end(self) -> None:
+        for worker in self.workers:
+            if worker.process.poll() is None:
+                worker.process.send_signal(signal.SIGCONT)
+                worker.kill()

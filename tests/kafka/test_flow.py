@@ -1,0 +1,73 @@
+"""Does a worker count right on a broker where nothing goes wrong, and end in order?"""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(90)
+def test_a_clean_stop_and_start_loses_and_repeats_nothing(broker, new_flow):
+    """Everything handled before SIGTERM is committed; the next worker begins exactly behind it."""
+    flow = new_flow(broker)
+    flow.send(20_000)
+    first = flow.worker()
+    first.caught_up()
+    flow.send(7_123)
+    code, took = first.stop()
+    assert (code, took < 5) == (0, True), first.log()
+    second = flow.worker()
+    second.caught_up()
+    flow.send(1_000)
+    flow.assert_exact()
+    assert second.stop()[0] == 0
+    assert second.log() == ""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(90)
+def test_a_room_that_waits_holds_up_nobody_else(broker, new_flow):
+    """A room whose deliveries never end leaves the others exact, and the worker stops in time all the same."""
+    flow = new_flow(broker)
+    flow.send(5_000)
+    worker = flow.worker(posts="stuck")
+    flow.assert_exact(40)
+    status = worker.wait_until(lambda status: status["lag"]["sums"] == 0)
+    assert status["lag"]["posts"] > 0
+    assert not status["caught_up"]
+    code, took = worker.stop()
+    assert (code, took < 5) == (0, True), worker.log()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(90)
+def test_rooms_that_share_a_topic_keep_positions_of_their_own(broker, new_flow):
+    """What one room has not handled comes again after a restart, what the other has does not."""
+    flow = new_flow(broker)
+    flow.send(5_000)
+    first = flow.worker(posts="stuck")
+    flow.assert_exact(40)
+    assert first.stop()[0] == 0
+    second = flow.worker(posts="well")
+    second.caught_up()
+    flow.assert_exact()
+    assert second.stop()[0] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(90)
+def test_a_worker_that_cannot_keep_up_stays_in_the_group_and_small(broker, new_flow):
+    """Fetching pauses; the worker still answers the group and stops in time in the middle of the work."""
+    flow = new_flow(broker)
+    flow.send(200_000)
+    worker = flow.worker(slow=0.0002)
+    status = worker.wait_until(lambda status: status["last_commit"])
+    for _ in range(3):
+        status = worker.wait_until(lambda now, then=status: now["last_commit"] > then["last_commit"])
+    assert status["generation"] == 1
+    assert status["lag"]["counts"] > 60_000
+    assert status["rss_mb"] < 300
+    code, took = worker.stop()
+    assert (code, took < 5) == (0, True), worker.log()
+    flow.worker()
+    flow.assert_exact()
