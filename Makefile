@@ -12,6 +12,7 @@ help: ## this list
 	awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## an environment in .venv, from the lock with hashes
+	@:
 
 $(INSTALLED): requirements-dev.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "dealpulse needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; say which one: make PYTHON=python3.11")'
