@@ -96,9 +96,7 @@ _MAX_AMOUNT = 64  # bytes of an amount that is worth remembering
 _SHORT = 2 * MAX_DEPTH
 
 
-def decode_stage_change(
-    key: bytes | None, value: bytes | None, received: int, limits: Limits
-) -> StageChange | Rejection:
+def decode_stage_change(key: bytes | None, value: bytes | None, received: int, limits: Limits) -> StageChange | Rejection:
     """Decode a record of crm.deal-stage-change; `received` is the record's Kafka timestamp in µs."""
     try:
         if value and ((len(value) <= _SHORT and value.isascii()) or _is_sound(value)):
@@ -201,8 +199,6 @@ def _said(wire: _StageWire) -> dict[str, Any]:
         said["region"] = wire.region.strip() or _doubt()
     if wire.lead_source:
         said["lead_source"] = wire.lead_source.strip() or _doubt()
-    if wire.lost_reason:
-        said["lost_reason"] = wire.lost_reason.strip() or _doubt()
     _add_figures(said, wire)
     return said
 
@@ -210,14 +206,16 @@ def _said(wire: _StageWire) -> dict[str, Any]:
 def _add_figures(said: dict[str, Any], wire: _StageWire) -> None:
     if wire.amount is not _UNSAID:
         _add_amount(said, "amount", wire.amount)
+    if wire.currency:
+        said["currency"] = wire.currency if wire.currency in MINOR_DIGITS else _doubt()
     if wire.quantity is not _UNSAID:
         _add_amount(said, "quantity", wire.quantity)
     if wire.cost is not _UNSAID:
         _add_amount(said, "cost", wire.cost)
-    if wire.currency:
-        said["currency"] = wire.currency if wire.currency in MINOR_DIGITS else _doubt()
     if wire.close_date:
         said["close_date"] = wire.close_date if is_date(wire.close_date) else _doubt()
+    if wire.lost_reason:
+        said["lost_reason"] = wire.lost_reason.strip() or _doubt()
     if wire.attributes:
         attributes = tidy_attributes(wire.attributes)
         said["attributes"] = attributes if isinstance(attributes, dict) else _doubt()

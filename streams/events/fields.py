@@ -225,9 +225,7 @@ class Fields:
         if not isinstance(value, dict):
             self.wrong_type(name, "an object")
             return None
-        found = tidy_attributes(
-            {label: one.value() if isinstance(one, Number) else one for label, one in value.items()}
-        )
+        found = tidy_attributes({label: one.value() if isinstance(one, Number) else one for label, one in value.items()})
         if isinstance(found, dict):
             return found or None
         reason, what = found

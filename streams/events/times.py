@@ -23,9 +23,7 @@ _FRACTION = re.compile(r"\.([0-9]+)([^0-9].*)")
 
 _HOURS = {f"{mark}{hour:02}": hour * 3600 * SECOND for mark in "Tt " for hour in range(24)}
 # 60 is a leap second: the first instant after it.
-_MINUTES = {
-    f":{minute:02}:{second:02}": (minute * 60 + second) * SECOND for minute in range(60) for second in range(61)
-}
+_MINUTES = {f":{minute:02}:{second:02}": (minute * 60 + second) * SECOND for minute in range(60) for second in range(61)}
 _OFFSETS = {
     f"{sign}{minute // 60:02}:{minute % 60:02}": east * minute * 60 * SECOND
     for sign, east in (("+", -1), ("-", 1))

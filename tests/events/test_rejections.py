@@ -304,7 +304,7 @@ def test_the_order_of_the_enum_is_the_order_of_the_contract():
 
 
 @settings(deadline=None)
-@given(st.sampled_from(STAGE_ROWS + [("to_stage", "y" * 60_000, ""), ("amount", "\x00" * 256, "")]))
+@given(st.sampled_from([*STAGE_ROWS, ("to_stage", "y" * 60_000, ""), ("amount", "\x00" * 256, "")]))
 def test_a_detail_is_short_and_shows_little_of_the_value(row):
     """At most 200 characters, at most 80 of them from the value."""
     field, value, _ = row

@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.events.records import KYIV, utc
 
 from streams.events.times import day_start, instant, is_date, milliseconds
+from tests.events.records import KYIV, utc
 
 SEVEN = utc("2024-05-06T07:08:09+00:00")
 

@@ -105,18 +105,18 @@ def both_ways(name, record):
 @example((b"d1", json.dumps(STAGE_CHANGE | {"to_stage": "", "pipeline": " "}).encode()))
 @example((b"d1", json.dumps(STAGE_CHANGE)[:-1].encode() + b', "attributes": {"x": ' + b"9" * 400 + b"}}"))
 def test_what_the_fast_path_takes_of_stage_changes_the_full_check_takes_alike(record):
-    """The identical event, also at the edges of types, lengths, times and amounts."""
+    """The identical event to the type of every value, also at the edges of types, lengths, times and amounts."""
     fast, full = both_ways("stage_change", record)
-    assert fast is None or fast == full
+    assert fast is None or repr(fast) == repr(full)
 
 
 @settings(deadline=None, max_examples=150)
 @given(records())
 @example((b"d1", json.dumps(ACTIVITY | {"direction": "", "duration_s": 4.35}).encode()))
 def test_what_the_fast_path_takes_of_activities_the_full_check_takes_alike(record):
-    """The identical event, also at the edges of types, lengths, times and durations."""
+    """The identical event to the type of every value, also at the edges of types, lengths, times and durations."""
     fast, full = both_ways("activity", record)
-    assert fast is None or fast == full
+    assert fast is None or repr(fast) == repr(full)
 
 
 @settings(deadline=None)
@@ -128,7 +128,7 @@ def test_bytes_that_the_typed_decoder_skips_are_judged_all_the_same(junk, place,
     at = place % len(inside)
     value = json.dumps(ACTIVITY).encode()[:-1] + b', "zz": ' + inside[:at] + junk + inside[at:] + b"}"
     fast, full = both_ways("activity", (b"d1", value))
-    assert fast is None or fast == full
+    assert fast is None or repr(fast) == repr(full)
 
 
 @pytest.mark.parametrize(
