@@ -1,0 +1,174 @@
+"""What is wrong with this installation, and what to do about it?  In plain words."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import click
+import msgspec
+from confluent_kafka import KafkaException
+from rich.markup import escape
+from rich.table import Table
+
+from streams.cli.output import print_json, stdout
+from streams.cli.settings import CheckError, Settings, with_settings
+from streams.cli.settle import Group
+from streams.config import ENV_PREFIX, Environment, Secret
+from streams.kafka.admin import AdminError, BrokerAdmin, check_topics
+
+MOVING = 2.0  # seconds in which a running worker commits something
+MASK = "***"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: is it fine, what was seen, and the remedy where it is not."""
+
+    check: str
+    ok: bool
+    said: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One DEALPULSE_ variable as it is in force."""
+
+    name: str
+    value: str | None
+    given: bool
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@with_settings
+def command(settings: Settings, *, as_json: bool) -> None:
+    """Say what is wrong with this installation; exit 1 if something is."""
+    listed = variables(settings.environment)
+    findings = list(examined(settings))
+    ok = all(one.ok for one in findings)
+    if as_json:
+        print_json({"ok": ok, "findings": [asdict(one) for one in findings], "variables": [asdict(one) for one in listed]})
+    else:
+        _print(listed, findings)
+    if not ok:
+        click.get_current_context().exit(1)
+
+
+def examined(settings: Settings) -> Iterator[Finding]:
+    """Yield the findings, the broker's only when it answers."""
+    yield _configuration(settings)
+    yield from _misspelt(os.environ)
+    admin = BrokerAdmin(settings.environment)
+    broker = _broker(admin, settings)
+    yield broker
+    if not broker.ok:
+        return
+    yield _transactions(admin, settings)
+    topics = _attempt("topics", lambda: _topics(settings))
+    yield topics
+    if topics.ok:
+        yield _attempt("processing", lambda: _processing(settings))
+
+
+def variables(environment: Environment) -> list[Variable]:
+    """Return every variable with its value in force; secrets are masked."""
+    values = msgspec.structs.asdict(environment)
+    return [
+        Variable(
+            ENV_PREFIX + name.upper(),
+            MASK if isinstance(value, Secret) else None if value is None else str(value),
+            given=value != default.default,
+        )
+        for (name, value), default in zip(values.items(), msgspec.structs.fields(Environment), strict=True)
+    ]
+
+
+def _configuration(settings: Settings) -> Finding:
+    found = settings.definitions
+    where = settings.environment.config or f"built-in defaults, no {ENV_PREFIX}CONFIG"
+    return Finding("settings", True, f"valid ({where}): {len(found.pipelines)} pipelines, {len(found.rules)} alert rules")
+
+
+def _misspelt(names: Any) -> Iterator[Finding]:
+    fields = Environment.__struct_fields__
+    known = {ENV_PREFIX + name.upper() for name in fields} | {ENV_PREFIX + name.upper() + "_FILE" for name in fields}
+    for name in sorted(names):
+        if name.startswith(ENV_PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, sorted(known), n=1)
+            hint = f"did you mean {near[0]}?" if near else "take it away"
+            yield Finding("environment", False, f"{name} is no setting and has no effect", hint)
+
+
+def _broker(admin: BrokerAdmin, settings: Settings) -> Finding:
+    try:
+        found = admin.look()
+    except AdminError as error:
+        return Finding("broker", False, str(error))
+    address = settings.client["bootstrap.servers"]
+    return Finding("broker", True, f"{address} answers: {len(found.brokers)} brokers, cluster {found.cluster_id}")
+
+
+def _transactions(admin: BrokerAdmin, settings: Settings) -> Finding:
+    why = admin.has_transactions(f"{settings.environment.app_id}-doctor-{uuid.uuid4().hex[:8]}")
+    if why is None:
+        return Finding("transactions", True, "the broker has them")
+    remedy = (
+        "use a broker with transactions; a single Kafka broker needs "
+        "transaction.state.log.replication.factor=1 and transaction.state.log.min.isr=1"
+    )
+    return Finding("transactions", False, f"the broker begins no transaction: {why}", remedy)
+
+
+def _topics(settings: Settings) -> Finding:
+    wrong = check_topics(settings.environment, settings.definitions)
+    if wrong:
+        return Finding("topics", False, "; ".join(wrong))
+    return Finding("topics", True, f"all there, {settings.definitions.partitions} partitions each")
+
+
+def _processing(settings: Settings) -> Finding:
+    group = Group(settings)
+    try:
+        before = group.look()
+        if not before.waiting:
+            return Finding("processing", True, "nothing waits")
+        time.sleep(MOVING)
+        after = group.look()
+    finally:
+        group.close()
+    where = ", ".join(sorted({topic for topic, _ in after.waiting}))
+    if after == before:
+        remedy = "no worker takes them: start one with dealpulse worker, or look at the log of the one that runs"
+        return Finding("processing", False, f"records wait in {where}", remedy)
+    return Finding("processing", True, f"records wait in {where}, and workers are at them" if where else "nothing waits")
+
+
+def _attempt(check: str, examine: Callable[[], Finding]) -> Finding:
+    try:
+        return examine()
+    except (CheckError, AdminError) as error:
+        return Finding(check, False, str(error), "look at the broker's log")
+    except KafkaException as error:
+        return Finding(check, False, error.args[0].str(), "look at the broker's log")
+
+
+def _print(listed: list[Variable], findings: list[Finding]) -> None:
+    console = stdout()
+    table = Table("variable", "value", "", title="Settings")
+    for one in listed:
+        table.add_row(one.name, escape(one.value or "–"), "set" if one.given else "default")
+    console.print(table)
+    for finding in findings:
+        mark = "[green]ok   [/]" if finding.ok else "[red]wrong[/]"
+        console.print(f"{mark} {finding.check}: {escape(finding.said)}")
+        if finding.remedy:
+            console.print(f"      → {escape(finding.remedy)}")
+    wrong = sum(not one.ok for one in findings)
+    console.print("Nothing is wrong." if not wrong else f"{wrong} thing{'s are' if wrong > 1 else ' is'} wrong.")

@@ -1,0 +1,75 @@
+"""What does `dealpulse` do with its arguments, and which exit code does an error become?
+
+0 fine, 1 a check failed, 2 usage or configuration, 70 lost its place or an internal error.
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+import click
+from confluent_kafka import KafkaException
+
+from streams.cli import audit, demo, dlq, doctor, kpis, replay, rules, show, topics, worker
+from streams.cli.settings import CheckError, broker_option, config_option
+from streams.config import ConfigError
+from streams.kafka.admin import AdminError
+from streams.kafka.embedded import EmbeddedBrokerError
+
+FAILED, USAGE, INTERNAL, INTERRUPTED = 1, 2, 70, 130
+
+
+class Commands(click.Group):
+    """A group whose commands end with one clear line and the right exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; turn what it raises into a line on stderr and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
+            raise
+        except ConfigError as error:
+            _end(ctx, USAGE, str(error))
+        except (CheckError, AdminError, EmbeddedBrokerError) as error:
+            _end(ctx, FAILED, str(error))
+        except KafkaException as error:
+            _end(ctx, FAILED, f"the broker says: {_in_words(error)}")
+        except (KeyboardInterrupt, click.Abort):
+            _end(ctx, INTERRUPTED, "stopped")
+        except Exception:  # noqa: BLE001  # a fault of ours: show all of it, and say so in the exit code
+            traceback.print_exc()
+            _end(ctx, INTERNAL, "internal error")
+
+
+def _end(ctx: click.Context, code: int, sentence: str) -> None:
+    click.echo(f"dealpulse: {sentence}", err=True)
+    ctx.exit(code)
+
+
+def _in_words(error: KafkaException) -> str:
+    found = error.args[0] if error.args else error
+    return str(found.str()) if hasattr(found, "str") else str(found)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@broker_option
+@config_option
+def cli(broker: str | None, config_file: str | None) -> None:  # read by with_settings
+    """CRM events in, exact real-time sales KPIs and alerts out."""
+
+
+for command in (
+    demo.command, worker.command, topics.group, replay.command, kpis.command, show.command,
+    audit.command, rules.group, dlq.group, doctor.command,
+):  # fmt: skip
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line."""
+    cli(prog_name="dealpulse")
+
+
+if __name__ == "__main__":
+    main()

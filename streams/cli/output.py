@@ -1,0 +1,37 @@
+"""How do results reach people and programs?  Results on stdout, messages on stderr, colours on terminals."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+import orjson
+from rich.console import Console, RenderableType
+
+PIPED_WIDTH = 200  # rich would cut a piped table at 80 columns
+
+
+def stdout() -> Console:
+    """Return a console for results."""
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
+
+
+def stderr() -> Console:
+    """Return a console for messages and progress."""
+    return Console(file=sys.stderr, width=None if sys.stderr.isatty() else PIPED_WIDTH, highlight=False)
+
+
+def print_table(table: RenderableType) -> None:
+    """Print a table on stdout."""
+    stdout().print(table)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON value on stdout, on one line."""
+    click.echo(orjson.dumps(value).decode())
+
+
+def say(message: str) -> None:
+    """Tell people something, on stderr."""
+    click.echo(message, err=True)

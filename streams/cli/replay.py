@@ -1,0 +1,138 @@
+"""How does a history go through the same code as live events?  JSON lines into the topics.
+
+With --embedded it brings its own broker and worker, waits until all is processed and writes the result.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+from rich.table import Table
+
+from streams import config
+from streams.cli import batch
+from streams.cli.feed import STDIN, Fed, Pace, feed
+from streams.cli.lines import TOPICS
+from streams.cli.output import print_json, print_table, say
+from streams.cli.send import Sender
+from streams.cli.settings import Settings, with_settings
+from streams.cli.stack import signals_end_it
+from streams.events.times import instant
+
+
+class Speed(click.ParamType):
+    """A factor of real time, or max."""
+
+    name = "speed"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
+        """Return the factor, None for max."""
+        if value is None or value == "max":
+            return None
+        try:
+            factor = float(str(value).removesuffix("x"))
+        except ValueError:
+            factor = 0.0
+        if not 0 < factor < float("inf"):
+            self.fail(f"{value!r} is no speed; write a factor above 0, such as 60, or max", param, ctx)
+        return factor
+
+
+@click.command("replay")
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.option("--speed", type=Speed(), default="max", metavar="X|max", help="Pace by occurred_at: 60 = a minute a second.")
+@click.option("--topic", type=click.Choice(TOPICS), help="Topic of bare events, and of lines that are no JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.option("--embedded", is_flag=True, help="Use a broker and a worker of its own; nothing else is touched.")
+@click.option("--out", type=click.Path(dir_okay=False, writable=True), help="With --embedded: write the result here.")
+@click.option("--as-of", metavar="TIME", help="With --embedded: advance the clock to this time at the end.")
+@with_settings
+def command(  # noqa: PLR0913  # its options
+    settings: Settings, *, files: tuple[str, ...], speed: float | None, topic: str | None, as_json: bool,
+    embedded: bool, out: str | None, as_of: str | None,
+) -> None:  # fmt: skip
+    """Send JSON lines (optionally .gz; - is standard input) into the topics.
+
+    Each line is {"topic": ..., "value": {...}}, or with --topic a bare event.
+    """
+    if files.count(STDIN) > 1:
+        raise click.UsageError("standard input can be read once only")
+    pace = None if speed is None else Pace(speed, settings.definitions.zone)
+    if embedded:
+        _refuse_bad_place(out)
+        wanted = batch.Wanted(files, topic, pace, _as_of(as_of, settings), None if out is None else Path(out))
+        found = batch.run(_raw_definitions(settings), settings.environment.app_id, wanted)
+    elif out or as_of:
+        raise click.UsageError("--out and --as-of belong to --embedded; a running worker is read with dealpulse show")
+    else:
+        found = _into_broker(settings, files, topic, pace)
+    _report(found, as_json=as_json)
+
+
+def _into_broker(settings: Settings, files: tuple[str, ...], topic: str | None, pace: Pace | None) -> dict[str, Any]:
+    began = time.monotonic()
+    sender = Sender(settings.client)
+    with signals_end_it():
+        try:
+            fed = feed(files, sender, topic=topic, pace=pace, check=lambda: None)
+        except BaseException:
+            sender.abandon()
+            raise
+    tell_refusals(fed)
+    return {"sent": fed.sent, "rejected": dict(fed.refused), "seconds": round(time.monotonic() - began, 3)}
+
+
+def tell_refusals(fed: Fed) -> None:
+    """Say on stderr which lines were not sent."""
+    if fed.refused:
+        say(f"{sum(fed.refused.values())} lines were not sent; the first: {fed.first_refusal}")
+
+
+def _report(found: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+        return
+    table = Table("", "", title="Replay", show_header=False)
+    for name, value in found.items():
+        if name == "rejected":
+            table.add_row("rejected", f"{sum(value.values()):,}")
+            for reason, count in Counter(value).most_common():
+                table.add_row(f"  {reason}", f"{count:,}")
+        else:
+            table.add_row(name, f"{value:,}")
+    print_table(table)
+
+
+def _as_of(said: str | None, settings: Settings) -> int | None:
+    if said is None:
+        return None
+    try:
+        found = instant(float(said) if said.replace(".", "", 1).isdigit() else said, settings.definitions.zone)
+    except OverflowError:
+        found = None
+    if found is None or found < 0:
+        raise click.UsageError(f"--as-of: {said!r} is no time; write for example 2026-01-31T12:00:00Z")
+    if found > (time.time() + settings.definitions.max_future) * 1e6:
+        raise click.UsageError(f"--as-of: {said!r} lies in the future; the clock cannot be ahead of now")
+    return found
+
+
+def _refuse_bad_place(out: str | None) -> None:
+    if out is not None and not Path(out).absolute().parent.is_dir():
+        raise click.UsageError(f"--out: there is no folder {Path(out).absolute().parent}")
+
+
+def _raw_definitions(settings: Settings) -> dict[str, Any]:
+    """Return dealpulse.yaml as it was written; it has been read and checked already."""
+    path = settings.environment.config
+    if path is None:
+        return {}
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise config.ConfigError(f"config file {path}: {error.strerror}") from None

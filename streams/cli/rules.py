@@ -1,0 +1,38 @@
+"""Are the alert rules as the operator meant them?  Validates the configuration and prints them."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+from rich.table import Table
+
+from streams.cli.output import print_json, print_table
+from streams.cli.settings import Settings, with_settings
+from streams.config import Rule
+
+
+@click.group("rules")
+def group() -> None:
+    """Look at the alert rules."""
+
+
+@group.command("check")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@with_settings
+def check(settings: Settings, *, as_json: bool) -> None:
+    """Validate dealpulse.yaml and print the alert rules in force."""
+    rules = settings.definitions.rules
+    if as_json:
+        print_json([msgspec.structs.asdict(rule) for rule in rules])
+        return
+    table = Table("rule", "kind", "by", "at most one false alarm per", "baseline", title="Alert rules")
+    for rule in rules:
+        table.add_row(rule.name, rule.kind, rule.cut, f"{rule.budget_days} days", baseline(rule))
+    print_table(table)
+
+
+def baseline(rule: Rule) -> str:
+    """Say what the rule compares with."""
+    if rule.baseline is not None:
+        return f"{rule.baseline:.1%}"
+    return f"learned from at least {rule.min_entries} matured entries"

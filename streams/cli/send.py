@@ -1,0 +1,94 @@
+"""How do records get to the broker, each delivery confirmed?  An idempotent producer that never gives up silently."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from streams.cli.lines import TOPICS, Outgoing
+from streams.cli.read import CALL_DEADLINE
+from streams.cli.settings import CheckError
+
+DELIVERY_DEADLINE = 30.0
+_QUEUE_WAIT = 0.05
+
+
+class Sender:
+    """Send records in order; `close` returns when the broker has confirmed every one of them."""
+
+    def __init__(self, client: dict[str, Any]) -> None:
+        """Connect.  Raises CheckError when there is no broker, or no topic to send to."""
+        self.sent = 0
+        self._failed: str | None = None
+        self._producer = Producer(
+            {
+                **client,
+                "enable.idempotence": True,
+                "partitioner": "murmur2_random",  # as Java clients do, and as the worker checks
+                "compression.type": "lz4",
+                "linger.ms": 20,
+                "batch.size": 1 << 20,
+                "queue.buffering.max.messages": 200_000,
+                "message.timeout.ms": int(DELIVERY_DEADLINE * 1000),
+                "delivery.report.only.error": True,
+                "log_level": 0,
+                # A topic that the broker makes by itself has the wrong number of partitions.
+                "allow.auto.create.topics": False,
+                "on_delivery": self._delivered,
+            }
+        )
+        self._look()
+
+    def _look(self) -> None:
+        # Otherwise the first record would wait for the whole delivery deadline before anybody is told.
+        try:
+            there = self._producer.list_topics(timeout=CALL_DEADLINE).topics
+        except KafkaException as error:
+            raise CheckError(f"no broker answers: {error.args[0].str()}") from None
+        missing = [topic for topic in TOPICS if topic not in there]
+        if missing:
+            raise CheckError(f"there is no topic {missing[0]}; create it with: dealpulse topics create")
+
+    def send(self, record: Outgoing) -> None:
+        """Queue one record; wait while the queue is full.  Raises CheckError when a delivery failed."""
+        while True:
+            try:
+                self._producer.produce(record.topic, record.value, record.key)
+                break
+            except BufferError:
+                self.poll(_QUEUE_WAIT)
+            except KafkaException as error:
+                raise CheckError(f"cannot send to {record.topic}: {error.args[0].str()}") from None
+        self.sent += 1
+        if self.sent % 1000 == 0:
+            self.poll(0)
+
+    def tick(self, topic: str, partition: int, value: bytes) -> None:
+        """Queue one record for a partition that the caller names."""
+        self._producer.produce(topic, value, partition=partition)
+
+    def poll(self, seconds: float) -> None:
+        """Serve callbacks.  Raises CheckError when a delivery failed."""
+        self._producer.poll(seconds)
+        if self._failed:
+            raise CheckError(self._failed)
+
+    def confirm(self) -> None:
+        """Wait until every record sent so far is confirmed.  Raises CheckError when one is not."""
+        end = time.monotonic() + DELIVERY_DEADLINE + 5
+        while self._producer.flush(0.2):
+            self.poll(0)
+            if time.monotonic() > end:
+                raise CheckError(f"{len(self._producer)} records are not confirmed by the broker")
+        self.poll(0)
+
+    def abandon(self) -> None:
+        """Drop what is queued; after an error or Ctrl-C nobody waits for it."""
+        self._producer.purge()
+        self._producer.poll(0)
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None and self._failed is None:
+            self._failed = f"a record for {message.topic()} was not delivered: {error.str()}"

@@ -1,0 +1,61 @@
+"""With which settings does a command run?  The environment, overridden by --broker and --config."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import click
+import msgspec
+
+from streams import config
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The environment and what dealpulse.yaml says; both already checked."""
+
+    environment: config.Environment
+    definitions: config.Definitions
+
+    @property
+    def client(self) -> dict[str, Any]:
+        """Return what every Kafka client needs."""
+        return config.client_settings(self.environment)
+
+
+class CheckError(Exception):
+    """A check failed, or the outside world did; the text is for people.  Exit code 1."""
+
+
+def read_settings(broker: str | None, config_file: str | None) -> Settings:
+    """Read the environment and dealpulse.yaml; an option that is given wins.  Raises ConfigError."""
+    said = {"broker": broker, "config": config_file}
+    environment = config.read_environment()
+    environment = msgspec.structs.replace(environment, **{name: value for name, value in said.items() if value})
+    config.bootstrap(environment)
+    return Settings(environment, config.read_definitions(environment.config))
+
+
+broker_option = click.option(
+    "--broker", metavar="URL", help="Broker, such as kafka://host:9092.  Overrides DEALPULSE_BROKER."
+)
+config_option = click.option(
+    "--config", "config_file", metavar="FILE", help="dealpulse.yaml to use.  Overrides DEALPULSE_CONFIG."
+)
+
+
+def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give the command --broker and --config of its own, and hand it `settings` as its first argument."""
+
+    @broker_option
+    @config_option
+    @click.pass_context
+    @functools.wraps(command)
+    def wrapped(ctx: click.Context, /, *, broker: str | None, config_file: str | None, **options: Any) -> Any:
+        given = ctx.find_root().params
+        return command(read_settings(broker or given.get("broker"), config_file or given.get("config_file")), **options)
+
+    return wrapped

@@ -1,0 +1,174 @@
+"""How do a broker, the topics and a worker of our own start, and how is everything surely ended?
+
+Nothing here outlives the command: children get SIGTERM, then SIGKILL, also after an exception or a
+signal; and if the command itself is killed, the broker and the worker notice and end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from streams import config
+from streams.cli.settings import CheckError, Settings
+from streams.kafka.admin import create_topics
+from streams.kafka.embedded import embedded_broker, end_process, free_port
+
+PARTITIONS = 4  # what one worker on an embedded broker needs; dealpulse.yaml may say otherwise
+STOP_DEADLINE = 2.0  # all of it is thrown away at the end: no reason to wait for a clean last flush
+READY_DEADLINE = 60.0
+SCRAPE_DEADLINE = 2.0
+_TAIL = 2_000
+
+Series = dict[tuple[str, str], float]  # (name, values of its labels joined by /) -> value
+
+
+@dataclass(frozen=True)
+class WorkerProcess:
+    """A worker that runs as a child of this process."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    port: int
+
+    @property
+    def metrics_url(self) -> str:
+        """Return where Prometheus finds it."""
+        return f"http://127.0.0.1:{self.port}/metrics"
+
+    def check(self) -> None:
+        """Raise CheckError with its last words when the worker has ended."""
+        code = self.process.poll()
+        if code is not None:
+            raise CheckError(f"the worker ended with exit code {code}:\n{self.last_words()}")
+
+    def last_words(self) -> str:
+        """Return the end of what the worker said."""
+        return self.log.read_text(encoding="utf-8", errors="replace")[-_TAIL:].strip() or "(it said nothing)"
+
+    def metrics(self) -> Series:
+        """Return the metrics; none while the worker does not answer."""
+        try:
+            with urllib.request.urlopen(self.metrics_url, timeout=SCRAPE_DEADLINE) as answer:  # noqa: S310  # our own
+                text = answer.read().decode()
+        except (OSError, urllib.error.URLError):
+            return {}
+        return {
+            (sample.name, "/".join(sample.labels.values())): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
+    def pulse(self) -> float:
+        """Return how many transactions it has committed."""
+        return self.metrics().get(("dealpulse_transactions_total", ""), -1.0)
+
+    def lag(self) -> int:
+        """Return how many records wait, over all rooms, as the worker sees it."""
+        return int(sum(value for (name, _), value in self.metrics().items() if name == "dealpulse_consumer_lag_records"))
+
+    def wait_until_ready(self) -> None:
+        """Wait until the worker owns its partitions.  Raises CheckError."""
+        end = time.monotonic() + READY_DEADLINE
+        while not self._ready():
+            self.check()
+            if time.monotonic() > end:
+                raise CheckError(f"the worker is not ready after {READY_DEADLINE:.0f} s:\n{self.last_words()}")
+            time.sleep(0.1)
+
+    def _ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(  # noqa: S310  # our own
+                self.metrics_url.replace("/metrics", "/health/ready"), timeout=SCRAPE_DEADLINE
+            ):
+                return True
+        except OSError:
+            return False
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running broker with topics and one worker."""
+
+    settings: Settings
+    worker: WorkerProcess
+
+    @property
+    def client(self) -> dict[str, Any]:
+        """Return what every Kafka client needs."""
+        return self.settings.client
+
+
+@contextlib.contextmanager
+def embedded_stack(raw: dict[str, Any], *, app_id: str, port: int | None = None, ticks: bool = False) -> Iterator[Stack]:
+    """Run a broker, the topics and a worker for the length of the block.  `raw` is the parsed dealpulse.yaml.
+
+    Secrets and addresses of the real installation stay outside: nothing embedded talks to Slack.
+    """
+    raw = {"partitions": PARTITIONS, **raw}
+    definitions = config.definitions_from(raw)
+    with signals_end_it(), tempfile.TemporaryDirectory(prefix="dealpulse-") as folder, embedded_broker() as broker:
+        file = Path(folder) / "dealpulse.yaml"
+        file.write_text(yaml.safe_dump(raw, allow_unicode=True, sort_keys=False), encoding="utf-8")
+        environment = config.Environment(broker=broker.url, app_id=app_id, config=str(file), web_port=port or free_port())
+        settings = Settings(environment, definitions)
+        create_topics(environment, definitions)
+        with worker_process(environment, Path(folder), ticks=ticks) as worker:
+            yield Stack(settings, worker)
+
+
+@contextlib.contextmanager
+def worker_process(environment: config.Environment, folder: Path, *, ticks: bool) -> Iterator[WorkerProcess]:
+    """Run one worker for the length of the block."""
+    command = [sys.executable, "-m", "streams.cli.main", "worker", "--with-parent", str(os.getpid())]
+    log = folder / "worker.log"
+    with log.open("wb") as said:
+        process = subprocess.Popen(  # our own program
+            command if ticks else [*command, "--no-ticks"],
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            env=_variables(environment),
+            start_new_session=True,  # Ctrl-C is for us; we end the worker before its broker
+        )
+    try:
+        yield WorkerProcess(process, log, environment.web_port)
+    finally:
+        end_process(process, STOP_DEADLINE)
+
+
+def _variables(environment: config.Environment) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(config.ENV_PREFIX)}
+    said = msgspec.structs.asdict(environment)
+    ours = {config.ENV_PREFIX + name.upper(): str(value) for name, value in said.items() if value is not None}
+    return {**inherited, **ours}
+
+
+@contextlib.contextmanager
+def signals_end_it() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the block as Ctrl-C does, by an exception, so that children are ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {one: signal.signal(one, signal.default_int_handler) for one in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)

@@ -1,0 +1,39 @@
+"""Are the topics there as they must be?  Creates what is missing, or says what is wrong."""
+
+from __future__ import annotations
+
+import click
+
+from streams.cli.settings import CheckError, Settings, with_settings
+from streams.kafka.admin import check_topics, create_topics
+
+
+@click.group("topics")
+def group() -> None:
+    """Create or check the topics."""
+
+
+@group.command("create")
+@with_settings
+def create(settings: Settings) -> None:
+    """Create the topics that are missing; refuse those that are there but wrong."""
+    made = create_topics(settings.environment, settings.definitions)
+    for name in made:
+        click.echo(f"created {name}")
+    refuse_wrong(settings)
+    click.echo("all topics are right" if made else "nothing to create; all topics are right")
+
+
+@group.command("check")
+@with_settings
+def check(settings: Settings) -> None:
+    """Refuse wrong partition counts, replication and cleanup policies."""
+    refuse_wrong(settings)
+    click.echo("all topics are right")
+
+
+def refuse_wrong(settings: Settings) -> None:
+    """Raise CheckError with one line for each thing that is wrong."""
+    wrong = check_topics(settings.environment, settings.definitions)
+    if wrong:
+        raise CheckError("\n".join(["the topics are not as they must be:", *(f"  {one}" for one in wrong)]))

@@ -1,0 +1,121 @@
+"""Does every command end with the right exit code, its result on stdout and one clear line on stderr?"""
+
+import orjson
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from streams.cli import show
+from streams.cli.settings import CheckError
+from streams.config import WINDOWS
+from streams.kpis.catalogue import CATALOGUE
+
+NOWHERE = "kafka://127.0.0.1:1"
+
+
+def test_the_catalogue_has_every_kpi(run):
+    """With names, formula, base, cuts and windows."""
+    found = orjson.loads(run("kpis", "--json").stdout)
+    assert [one["id"] for one in found] == [kpi.id for kpi in CATALOGUE]
+    rate = next(one for one in found if one["id"] == "win_rate")
+    assert rate["names"]["uk"] == "Відсоток виграних"
+    assert rate["windows"] == list(WINDOWS)
+
+
+def test_a_level_has_the_window_now(run):
+    """And no other."""
+    found = orjson.loads(run("kpis", "--json").stdout)
+    assert next(one["windows"] for one in found if one["id"] == "active_deals") == ["now"]
+
+
+def test_the_catalogue_is_readable_when_piped(run):
+    """The ids are not cut off."""
+    assert all(kpi.id in run("kpis").stdout for kpi in CATALOGUE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--broker", "nonsense", "topics", "check"], "DEALPULSE_BROKER: 'nonsense' is no broker address"),
+        (["topics", "check", "--broker", "http://x:1"], "unknown scheme"),
+        (["rules", "check", "--config", "/nowhere.yaml"], "config file /nowhere.yaml"),
+        (["show", "win_rat"], "did you mean win_rate?"),
+        (["show", "win_rate", "--by", "tem"], "did you mean team?"),
+        (["show", "--window", "8d"], "did you mean"),
+        (["replay"], "Missing argument"),
+        (["replay", "/nowhere.jsonl"], "does not exist"),
+        (["replay", "-", "--speed", "fast"], "is no speed"),
+        (["replay", "-", "--speed", "0"], "is no speed"),
+        (["replay", "-", "--speed", "nan"], "is no speed"),
+        (["replay", "-", "--topic", "crm.activities"], "is not one of"),
+        (["replay", "-", "-"], "once only"),
+        (["replay", "-", "--out", "x.jsonl"], "--embedded"),
+        (["replay", "-", "--as-of", "2026-01-01"], "--embedded"),
+        (["replay", "-", "--embedded", "--as-of", "soon"], "is no time"),
+        (["replay", "-", "--embedded", "--as-of", "2999-01-01"], "lies in the future"),
+        (["replay", "-", "--embedded", "--out", "/no/where/x.jsonl"], "there is no folder /no/where"),
+        (["demo", "--json"], "--json belongs to --once"),
+        (["nonsense"], "No such command"),
+    ],
+)
+def test_wrong_usage_and_configuration_exit_with_2(run, arguments, sentence):
+    """Before anything is started or sent."""
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+    assert not result.stdout
+
+
+def test_an_unknown_setting_is_named(run, tmp_path):
+    """With the one that was meant."""
+    file = tmp_path / "dealpulse.yaml"
+    file.write_text("curency: EUR\n")
+    result = run("rules", "check", "--config", str(file))
+    assert result.exit_code == 2
+    assert result.stderr == "dealpulse: dealpulse.yaml: unknown setting curency; did you mean 'currency'?\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [["show"], ["topics", "check"], ["doctor"], ["dlq", "list"]])
+def test_without_a_broker_a_check_has_failed(run, arguments):
+    """Exit code 1 and a sentence, within seconds."""
+    result = run("--broker", NOWHERE, *arguments)
+    assert result.exit_code == 1
+    assert "no broker answers" in result.output
+
+
+@pytest.mark.slow
+def test_replay_without_a_broker_says_so(run, tmp_path):
+    """It does not wait for the delivery deadline."""
+    file = tmp_path / "events.jsonl"
+    file.write_text('{"topic": "crm.activity", "value": {"rep_id": "anna"}}\n')
+    result = run("--broker", NOWHERE, "replay", str(file))
+    assert result.exit_code == 1
+    assert "no broker answers" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "sentence"),
+    [
+        (CheckError("it is wrong"), 1, "dealpulse: it is wrong\n"),
+        (KafkaException(KafkaError(KafkaError._ALL_BROKERS_DOWN, "all down")), 1, "dealpulse: the broker says: "),
+        (KeyboardInterrupt(), 130, "dealpulse: stopped\n"),
+        (ValueError("a fault of ours"), 70, "ValueError: a fault of ours\ndealpulse: internal error\n"),
+    ],
+)
+def test_what_a_command_raises_becomes_an_exit_code(run, monkeypatch, raised, code, sentence):
+    """A fault of ours shows all of it; everything else is one line."""
+
+    def fail(*_):
+        raise raised
+
+    monkeypatch.setattr(show, "last_of_every_key", fail)
+    result = run("show")
+    assert result.exit_code == code
+    assert sentence in result.stderr
+
+
+def test_rules_are_printed_with_what_they_compare(run):
+    """The baseline is given or learned."""
+    found = orjson.loads(run("rules", "check", "--json").stdout)
+    assert {rule["kind"] for rule in found} == {"conversion_drop", "response_rise"}
+    assert "learned from at least 300" in run("rules", "check").stdout

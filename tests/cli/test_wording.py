@@ -1,0 +1,39 @@
+"""How is a value written for people?"""
+
+import pytest
+
+from streams.cli import wording
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"), (0.4, "0.4 s"), (59.2, "59 s"), (59.9, "1 min"), (60, "1 min"), (61, "1 min 1 s"), (3599.9, "1 h"),
+        (3600, "1 h"), (3660, "1 h 1 min"), (86_399, "1 d"), (90_000, "1 d 1 h"), (4_473_792, "51 d 19 h"), (-60, "-1 min"),
+    ],
+)  # fmt: skip
+def test_a_duration_has_its_two_largest_units(seconds, text):
+    """And none that is rounded up to a whole larger one."""
+    assert wording.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "unit", "currency", "text"),
+    [
+        (0.63149, "ratio", None, "63.1 %"),
+        (10_005_534, "money", "USD", "10,005,534 USD"),
+        (12.5, "money", "EUR", "12.50 EUR"),
+        (2089, "count", None, "2,089"),
+        (5400, "seconds", None, "1 h 30 min"),
+        (None, "ratio", None, "–"),
+        (0, "ratio", None, "0.0 %"),
+    ],
+)
+def test_a_value_is_written_in_its_unit(number, unit, currency, text):
+    """Nothing is not zero."""
+    assert wording.amount(number, unit, currency) == text
+
+
+def test_won_to_lost_is_no_percentage():
+    """1.71 deals won for each one lost."""
+    assert wording.value({"kpi": "won_lost_ratio", "unit": "ratio", "value": 1.7137}) == "1.71"
