@@ -144,10 +144,12 @@ def records(
     for name in definitions.windows:
         cells = calendar_cells(name, facts, zone) if name in CALENDAR else rolling_cells(name, facts, zone, watermark)
         figures = {window: SHAPES[kpi](numbers, currency) for window, numbers in cells.items()}
-        for window, before in wanted(name, facts, zone, watermark):
+        for window, before in sorted(wanted(name, facts, zone, watermark)):
             previous = figures.get(before, nothing) if before else nothing
             now = figures.get(window, nothing)
-            yield window, expected_record(kpi, (window, before), now, previous.value if previous.n else None, watermark)
+            if now.n or previous.n:
+                value_before = previous.value if previous.n else None
+                yield window, expected_record(kpi, (window, before), now, value_before, watermark)
 
 
 def wanted(name: str, facts: Sequence[Entry], zone: ZoneInfo, watermark: int) -> set[tuple[Window, Window | None]]:

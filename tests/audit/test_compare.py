@@ -1,0 +1,228 @@
+"""What counts as a difference, and what law 1 does not speak of."""
+
+import pytest
+
+from streams.audit.compare import compare
+from streams.kpis.catalogue import ENTITY_FIELDS
+from tests.audit.tables import Numbers, act, change
+
+WATERMARK = "2024-06-15 12:07"
+NOON = "2024-06-15T12:07:00+00:00"
+HISTORY = [
+    change("1", "2024-03-04 10:00", "New", rep_id="anna", amount="100"),
+    change("2", "2024-05-05 10:00", "Won"),
+    change("1", "2024-06-14 10:00", "New", deal_id="e"),
+    act("a", "2024-05-04 10:30"),
+    act("b", "2024-06-15 10:30", duration_ms=1500),
+    act("c", "2024-06-15 12:06"),
+]
+
+
+def expected(events=HISTORY):
+    return Numbers(events, watermark=WATERMARK).records
+
+
+def published(records):
+    """Write what is expected as KPI records; what is optional too."""
+    return [
+        {
+            "kpi": kpi, "cut": cut, "entity": dict(zip(ENTITY_FIELDS[cut], entity, strict=True)),
+            "window": {"name": name, "start": start, "end": one.end}, "currency": currency,
+            "value": one.value, "unit": one.unit, "n": one.n, "numerator": one.numerator, "denominator": one.denominator,
+            "stats": one.stats and dict(one.stats), "previous": one.previous, "watermark": NOON, "final": False,
+            "revision": 7, "mature_share": 0.5, "pace": None, "target": None, "attainment": None,
+        }
+        for (kpi, cut, entity, name, start, currency), one in records.items()
+    ]  # fmt: skip
+
+
+def find(records, kpi, cut="all", window="all"):
+    """Return the first of these records that has facts, to be changed in place."""
+    return next(one for one in records if (one["kpi"], one["cut"], one["window"]["name"]) == (kpi, cut, window) and one["n"])
+
+
+def is_current(record):
+    return record["window"]["end"] is None or record["window"]["end"] > NOON
+
+
+def test_the_right_records_agree():
+    """All of them, in one heap and by topic."""
+    table = expected()
+    records = published(table)
+    assert compare(table, records) == {
+        "compared": len(table), "different": 0, "missing": 0, "unexpected": 0, "examples": []
+    }  # fmt: skip
+    assert compare(table, records, [one for one in records if is_current(one)])["different"] == 0
+
+
+@pytest.mark.parametrize(
+    ("kpi", "window", "field", "value"),
+    [
+        ("calls", "all", "value", 4),
+        ("calls", "all", "n", 2),
+        ("calls", "month", "previous", 7),
+        ("calls", "all", "unit", "ratio"),
+        ("lead_conversion", "all", "numerator", 0),
+        ("lead_conversion", "all", "denominator", 1),
+        ("lead_conversion", "all", "value", 0.500001),
+        ("calls", "all", "stats", None),
+        ("revenue", "all", "value", 100.01),
+        ("revenue", "all", "value", None),
+        ("revenue", "all", "numerator", 100.0),
+        ("oldest_waiting", "now", "value", 0),
+    ],
+)
+def test_every_field_of_law_one_is_compared(kpi, window, field, value):
+    """One wrong field is one difference, and the example names it."""
+    table = expected()
+    records = published(table)
+    record = find(records, kpi, window=window)
+    assert record[field] != value
+    record[field] = value
+    found = compare(table, records)
+    assert (found["different"], [one["field"] for one in found["examples"]]) == (1, [field])
+    assert found["examples"][0]["found"] == value
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("mature_share", 0.9), ("pace", 3), ("revision", 1), ("final", True), ("target", 5)]
+)
+def test_fields_outside_law_one_are_not_compared(field, value):
+    """They depend on the watermark or on how often something was published."""
+    table = expected()
+    records = published(table)
+    find(records, "calls")[field] = value
+    assert compare(table, records)["different"] == 0
+
+
+@pytest.mark.parametrize(("factor", "different"), [(1.0099, 0), (0.9901, 0), (1.011, 1), (0.989, 1)])
+def test_percentiles_may_be_one_percent_off(factor, different):
+    """Value and p50, p90 come from a histogram; the mean does not."""
+    table = expected()
+    records = published(table)
+    record = find(records, "sales_cycle")
+    record["value"] *= factor
+    assert compare(table, records)["different"] == different
+    record = find(records, "sales_cycle", window="year")
+    record["stats"]["mean"] *= 1.0001
+    assert compare(table, records)["different"] == different + 1
+
+
+def test_stats_of_p90_are_compared():
+    """And an unknown name among the stats is a difference."""
+    table = expected()
+    records = published(table)
+    find(records, "sales_cycle")["stats"]["p90"] *= 1.02
+    find(records, "calls")["stats"]["sideways"] = 0
+    assert {one["field"] for one in compare(table, records)["examples"]} == {"stats.p90", "stats"}
+
+
+def test_missing_records_are_differences():
+    """Only those with facts must be there."""
+    table = expected()
+    records = published(table)
+    absent = find(records, "calls")
+    found = compare(table, [one for one in records if one is not absent and one["n"] > 0])
+    assert (found["missing"], found["different"]) == (1, 1)
+    assert found["examples"][0]["key"] == ["calls", "all", (), "all", None, None]
+
+
+def test_unexpected_records_are_differences_unless_they_are_empty():
+    """A rep who never called: with 1 call a difference, with 0 or null none."""
+    table = expected()
+    extra = published(table)[0] | {"cut": "rep", "entity": {"rep_id": "ghost"}}
+    assert compare(table, [*published(table), extra | {"n": 1, "value": 1}])["unexpected"] == 1
+    assert compare(table, [*published(table), extra | {"n": 0, "value": 0}])["different"] == 0
+    assert compare(table, [*published(table), extra | {"n": 0, "value": None}])["different"] == 0
+
+
+def test_a_record_whose_fields_make_no_key_is_a_difference():
+    """An entity that does not fit the cut, a KPI that is not in the catalogue."""
+    table = expected()
+    wrong = published(table)[0]
+    strangers = [wrong | {"entity": {"rep_id": "x", "team": "y"}}, wrong | {"kpi": "luck"}, {"kpi": "calls"}]
+    assert compare(table, [*published(table), *strangers])["unexpected"] == 3
+
+
+def test_empty_record_with_facts_before_it_must_know_them():
+    """Nothing in June, one win in May: the record may be absent; present, its previous must be right."""
+    table = expected()
+    june = find(published(table), "revenue", window="month") | {
+        "window": {"name": "month", "start": "2024-06-01T00:00:00+00:00", "end": "2024-07-01T00:00:00+00:00"}
+    }
+    others = [one for one in published(table) if one["kpi"] != "revenue" or one["window"] != june["window"]]
+    right = june | {"n": 0, "value": None, "previous": 100.0}
+    assert compare(table, others)["different"] == 0
+    assert compare(table, [*others, right])["different"] == 0
+    assert compare(table, [*others, right | {"previous": None}])["different"] == 1
+
+
+def test_snapshots_of_the_past_are_allowed_in_history_only():
+    """Rolling windows of the past and levels of a day belong to the history."""
+    table = expected()
+    rolling = find(published(table), "calls", window="7d") | {
+        "window": {"name": "7d", "start": "2024-06-01T00:00:00+00:00", "end": "2024-06-08T00:00:00+00:00"}
+    }
+    level = find(published(table), "active_deals", window="now") | {
+        "window": {"name": "day", "start": "2024-06-01T00:00:00+00:00", "end": "2024-06-02T00:00:00+00:00"}
+    }
+    records = published(table)
+    current = [one for one in records if is_current(one)]
+    assert compare(table, [*records, rolling, level], current)["different"] == 0
+    assert compare(table, records, [*current, rolling, level])["unexpected"] == 2
+
+
+def test_rolling_window_ahead_of_the_watermark_is_a_difference():
+    """The week that ends tomorrow night is not the one at the watermark."""
+    table = expected()
+    ahead = find(published(table), "calls", window="7d") | {
+        "window": {"name": "7d", "start": "2024-06-10T00:00:00+00:00", "end": "2024-06-17T00:00:00+00:00"}
+    }
+    assert compare(table, [*published(table), ahead])["unexpected"] == 1
+
+
+def test_latest_holds_the_window_at_the_watermark_and_no_other():
+    """March's calls are history; June's must be in latest, not only in history."""
+    table = expected()
+    records = published(table)
+    may = find([one for one in records if one["window"]["start"] == "2024-05-01T00:00:00+00:00"], "calls", window="month")
+    current = [one for one in records if is_current(one)]
+    assert [one["field"] for one in compare(table, records, [*current, may])["examples"]] == ["window"]
+    june = find(current, "calls", window="month")
+    assert compare(table, records, [one for one in current if one is not june])["missing"] == 1
+
+
+def test_window_with_another_end_is_a_difference():
+    """Same start, one day longer."""
+    table = expected()
+    records = published(table)
+    find(records, "calls", window="7d")["window"]["end"] = "2024-06-17T00:00:00+00:00"
+    assert [one["field"] for one in compare(table, records)["examples"]] == ["end"]
+
+
+def test_age_is_as_of_the_records_own_watermark():
+    """A record published ten minutes earlier was ten minutes younger; a wrong age is a difference all the same."""
+    table = expected()
+    records = published(table)
+    record = find(records, "oldest_waiting", window="now")
+    record |= {"watermark": "2024-06-15T11:57:00+00:00", "value": record["value"] - 600}
+    assert compare(table, records)["different"] == 0
+    record["value"] += 1
+    assert compare(table, records)["different"] == 1
+
+
+def test_days_that_are_gone_are_not_compared():
+    """A day of 2022 says what it said when it was last corrected."""
+    table = expected()
+    old = find(published(table), "calls", window="day") | {
+        "window": {"name": "day", "start": "2022-06-01T00:00:00+00:00", "end": "2022-06-02T00:00:00+00:00"}
+    }
+    assert compare(table, [*published(table), old])["different"] == 0
+
+
+def test_examples_are_few():
+    """Twenty are enough to see what is wrong; all are counted."""
+    table = expected()
+    found = compare(table, [])
+    assert len(found["examples"]) == 20
+    assert found["different"] == found["missing"] == sum(one.required for one in table.values())
