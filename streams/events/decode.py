@@ -199,19 +199,14 @@ def _said(wire: _StageWire) -> dict[str, Any]:
         said["region"] = wire.region.strip() or _doubt()
     if wire.lead_source:
         said["lead_source"] = wire.lead_source.strip() or _doubt()
-    _add_figures(said, wire)
-    return said
-
-
-def _add_figures(said: dict[str, Any], wire: _StageWire) -> None:
-    if wire.amount is not _UNSAID:
-        _add_amount(said, "amount", wire.amount)
+    if wire.amount is not _UNSAID and (amount := _amount(bytes(wire.amount))):
+        said["amount"] = amount
     if wire.currency:
         said["currency"] = wire.currency if wire.currency in MINOR_DIGITS else _doubt()
-    if wire.quantity is not _UNSAID:
-        _add_amount(said, "quantity", wire.quantity)
-    if wire.cost is not _UNSAID:
-        _add_amount(said, "cost", wire.cost)
+    if wire.quantity is not _UNSAID and (quantity := _amount(bytes(wire.quantity))):
+        said["quantity"] = quantity
+    if wire.cost is not _UNSAID and (cost := _amount(bytes(wire.cost))):
+        said["cost"] = cost
     if wire.close_date:
         said["close_date"] = wire.close_date if is_date(wire.close_date) else _doubt()
     if wire.lost_reason:
@@ -219,27 +214,20 @@ def _add_figures(said: dict[str, Any], wire: _StageWire) -> None:
     if wire.attributes:
         attributes = tidy_attributes(wire.attributes)
         said["attributes"] = attributes if isinstance(attributes, dict) else _doubt()
-
-
-def _add_amount(said: dict[str, Any], name: str, raw: msgspec.Raw) -> None:
-    digits = bytes(raw)
-    amount = _amount(digits) if len(digits) <= _MAX_AMOUNT else None
-    if amount is None:
-        raise _Doubt
-    if amount:
-        said[name] = amount
+    return said
 
 
 @lru_cache(maxsize=32768)
 def _amount(raw: bytes) -> str | None:
-    """Return a JSON number or string as plain decimal text, "" where nothing is said, None for a closer look."""
+    """Return a JSON number or string as plain decimal text, None where nothing is said."""
+    if len(raw) > _MAX_AMOUNT:  # what raises is not cached, so that the cache stays small
+        raise _Doubt
     text = raw.decode()
     if text == "null":
-        return ""
-    if text[0] != '"':
-        return plain(text)
-    inner = text[1:-1].strip()
-    return plain(inner) if inner else ""
+        return None
+    if text[0] == '"':
+        text = text[1:-1].strip()
+    return (plain(text) or _doubt()) if text else None
 
 
 def _cleared(names: list[str]) -> tuple[str, ...]:

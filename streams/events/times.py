@@ -142,20 +142,20 @@ def _of_number(said: float) -> int | None:
 
 def milliseconds(seconds: float) -> int | None:
     """Return a duration in whole ms, rounded down; None below 0 or above 1e7 seconds."""
-    return _floor(seconds, 1000) if 0 <= seconds <= MAX_DURATION_S else None
+    if not 0 <= seconds <= MAX_DURATION_S:
+        return None
+    return seconds * 1000 if isinstance(seconds, int) else _floor(seconds, 1000)
 
 
 def _floor(value: float, scale: int) -> int:
-    """Return the largest n with n / scale <= value, reading a float as the decimal number it stands for.
+    """Return the largest n with n / scale <= value (up to 2**53), reading a float as the decimal number it stands for.
 
     Cutting off value * scale would lose a unit: 1.001 * 1000 is 1000.9999999999999.
     """
     if isinstance(value, int):
         return value * scale
-    found = int(value * scale)
-    if (found + 1) / scale <= value:
-        return found + 1
-    return found - 1 if found / scale > value else found
+    nearest = round(value * scale)
+    return nearest if nearest / scale <= value else nearest - 1
 
 
 @lru_cache(maxsize=16384)
