@@ -62,7 +62,7 @@ class Noticed:
 
 
 def difference(before: Iterable[Fact], after: Iterable[Fact], day: int) -> Changes:
-    """Return after - before; what changed about the present changed on `day`."""
+    """Return after - before; what changed about the present changed on `day`: that of the deal's newest event."""
     counts: dict[Fact, int] = {}
     for fact in after:
         counts[fact] = counts.get(fact, 0) + 1
@@ -107,7 +107,7 @@ def apply_stage_change(deal: Deal, event: StageChange, terms: Terms, noticed: No
     while len(deal.stages) > MAX_STAGE_EVENTS:
         _settle(deal, terms)
         noticed.settled += 1
-    return difference(old, new, terms.calendar.day_of(event.at))
+    return difference(old, new, terms.calendar.day_of(deal.newest))
 
 
 def _touches_activities(deal: Deal, kept: StageEvent, before: History, after: History) -> bool:
@@ -201,7 +201,7 @@ def _activity_changes(deal: Deal, row: Row, terms: Terms) -> Changes:
     if first and history is not None:
         old = stage_facts(history, deal.touch, deal, terms)
         deal.touch = row.at
-        changes += difference(old, stage_facts(history, row.at, deal, terms), terms.calendar.day_of(row.at))
+        changes += difference(old, stage_facts(history, row.at, deal, terms), terms.calendar.day_of(max(row.at, deal.newest)))
     return changes
 
 

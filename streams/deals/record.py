@@ -146,7 +146,7 @@ def insert_stage_event(deal: Deal, event: StageEvent) -> None:
 
 def fingerprint(event_id: str, *, planned: bool) -> bytes:
     """Return 8 bytes for an activity's id; a planned activity and its completion may share the id."""
-    return xxh3_64_digest(event_id, seed=planned)
+    return xxh3_64_digest(event_id.encode(), seed=planned)
 
 
 def holds(ids: bytes, mark: bytes) -> bool:

@@ -1,0 +1,302 @@
+"""What do readers have to be told?  Deltas in, KPI records out.
+
+Deltas are added as they come.  Telling happens in rounds: each round moves the clock to the watermark, lets
+windows slide, and publishes what changed, so a key is written at most once per round however much came in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+from confluent_kafka import Message
+
+from streams import metrics, topics
+from streams.config import Definitions
+from streams.kafka.room import Moment, Output, StateTable
+from streams.kpis.entity import Entity, parse_row_key
+from streams.kpis.round import Round, Teller
+from streams.panes import cell as cells
+from streams.panes import delta
+from streams.panes.calendar import FINE_US, Calendar
+from streams.panes.cell import Cell
+from streams.panes.pane import DAY, DAYS_KEPT, FINE, FINE_KEPT, FINE_SENT, LEVEL, LIFE, MONTH, WAIT, pane
+from streams.panes.windows import WINDOWS, Now, Window, now_at, number_of_day
+
+_GRAIN = 7
+_PROGRESS_KEY = b"\x00progress"
+# While catching up, a round may take at most one part in this many of the time.
+_CATCH_UP_SHARE = 5
+_progress = msgspec.msgpack.Decoder(dict[int, delta.Progress])
+_encoder = msgspec.msgpack.Encoder()
+_CALENDAR_WINDOWS: tuple[tuple[int, Window], ...] = tuple((at, one) for at, one in enumerate(WINDOWS) if not one.rolling)
+
+
+class _Partition:
+    """The entities of one owned partition."""
+
+    def __init__(self, state: StateTable) -> None:
+        self.state = state
+        self.entities: dict[tuple[str, ...], Entity] = {}
+        self.progress: dict[int, delta.Progress] = {}
+        self.now: Now | None = None
+        self.hot: set[Entity] = set()  # panes changed since the last flush
+        self.changed: set[Entity] = set()  # something to tell
+        self.parked: dict[int, set[Entity]] = {}  # instant when a window becomes final → whom to look at then
+        self.by_fine: dict[int, set[Entity]] = {}
+        self.by_day: dict[int, set[Entity]] = {}
+        self.born = 0
+        self.next_round = 0
+        self.caught_up = False
+        self.settled = False
+
+    def entity(self, name: tuple[str, ...]) -> Entity:
+        """Return the entity, new if need be."""
+        found = self.entities.get(name)
+        if found is None:
+            found = self.entities[name] = Entity(name, self.state)
+        return found
+
+    def index(self, entity: Entity, place: int) -> None:
+        """Remember which entities have a pane that will expire."""
+        grain = place & _GRAIN
+        if grain == FINE:
+            self.by_fine.setdefault(place >> 3, set()).add(entity)
+        elif grain == DAY:
+            self.by_day.setdefault(place >> 3, set()).add(entity)
+
+
+class KpisRoom:
+    """Deltas to KPI records."""
+
+    name = "kpis"
+    sources = (topics.DELTAS,)
+
+    def __init__(self, definitions: Definitions) -> None:
+        self._partitions_in = definitions.partitions
+        self._interval = round(definitions.publish_interval * 1_000_000)
+        self.calendar = Calendar(definitions.zone)
+        self._teller = Teller(definitions, self.calendar)
+        self._owned: dict[int, _Partition] = {}
+        self.born: list[int] = []  # of the events that the last drain made visible
+
+    # -------------------------------------------------------------- ownership
+
+    def open(self, partition: int, state: StateTable) -> None:
+        """Start to own a partition: find its entities among the state rows."""
+        owned = self._owned[partition] = _Partition(state)
+        kept = state.get(_PROGRESS_KEY)
+        if kept is not None:
+            owned.progress = _progress.decode(kept)
+        for key, value in state.rows.items():
+            if key[:1] == b"c":
+                name, rest = parse_row_key(key)
+                entity = owned.entity(name)
+                place = entity.restore(rest, value)
+                if place is not None:
+                    owned.index(entity, place)
+        for entity in owned.entities.values():
+            entity.restored()
+        owned.changed.update(owned.entities.values())
+
+    def close(self, partition: int) -> None:
+        """Stop to own a partition."""
+        self._owned.pop(partition, None)
+
+    # -------------------------------------------------------------- deltas in
+
+    def handle(self, partition: int, topic: str, run: Sequence[Message]) -> int:
+        """Add a run of deltas."""
+        del topic  # there is one
+        owned = self._owned[partition]
+        size = 0
+        for message in run:
+            value = message.value()
+            size += len(value)
+            change = delta.decode(value)
+            for source, progress in change.progress.items():
+                self._progress(owned, source, progress)
+            if change.born:
+                owned.born = min(owned.born or change.born, change.born)
+            for packed in change.entities:
+                one = delta.decode_entity(packed)
+                self._add(owned, owned.entity(one.entity), one.panes)
+        return size
+
+    @staticmethod
+    def _progress(owned: _Partition, source: int, progress: delta.Progress) -> None:
+        known = owned.progress.get(source)
+        if known is not None and known.watermark > progress.watermark:
+            progress = delta.Progress(known.watermark, progress.caught_up, progress.settled)
+        owned.progress[source] = progress
+
+    def _add(self, owned: _Partition, entity: Entity, panes: dict[int, Cell]) -> None:
+        owned.hot.add(entity)
+        owned.changed.add(entity)
+        days: dict[int, Cell] = {}
+        fine_kept = self._fine_kept(owned)
+        for place, cell in panes.items():
+            grain, index = place & _GRAIN, place >> 3
+            if grain == FINE:
+                if index >= fine_kept:
+                    entity.change(place, cell)
+                    owned.index(entity, place)
+                cells.add(days.setdefault(self.calendar.day_of_fine(index), {}), cell)
+            elif grain == DAY:
+                cells.add(days.setdefault(index, {}), cell)
+            elif grain == LEVEL:
+                day = index if owned.now is None or index >= owned.now.day else 0
+                entity.change(pane(LEVEL, day), cell)
+                entity.level_mask |= cells.kinds(cell)
+            elif grain == WAIT:
+                entity.change(place, cell)
+        self._add_days(owned, entity, days)
+
+    def _add_days(self, owned: _Partition, entity: Entity, days: dict[int, Cell]) -> None:
+        months: dict[int, Cell] = {}
+        life: Cell = {}
+        days_kept = owned.now.day - DAYS_KEPT if owned.now else 0
+        for day, cell in days.items():
+            month = self.calendar.month_of_day(day)
+            if day >= days_kept:
+                place = pane(DAY, day)
+                entity.change(place, cell)
+                owned.index(entity, place)
+            cells.add(months.setdefault(month, {}), cell)
+            cells.add(life, cell)
+            _mark(entity, day, month, days_kept, cells.kinds(cell))
+        for month, cell in months.items():
+            entity.change(pane(MONTH, month), cell)
+        if life:
+            entity.change(pane(LIFE, 0), life)
+
+    @staticmethod
+    def _fine_kept(owned: _Partition) -> int:
+        """Return the first fine pane that `1h` and `24h` can still need."""
+        newest = max((one.watermark for one in owned.progress.values()), default=-1)
+        kept = newest // FINE_US - FINE_SENT
+        return max(kept, owned.now.fine - FINE_KEPT) if owned.now else kept
+
+    # -------------------------------------------------------------- rounds
+
+    def due(self, moment: Moment) -> bool:
+        """Is there a round to make?"""
+        return any(moment.now >= owned.next_round and self._has_news(owned) for owned in self._owned.values())
+
+    def _has_news(self, owned: _Partition) -> bool:
+        watermark = self._watermark(owned)
+        if watermark is None:
+            return False
+        if owned.changed or owned.now is None or owned.settled != _all_settled(owned.progress.values()):
+            return True
+        return watermark // FINE_US != owned.now.fine or watermark - owned.now.at >= self._teller.age_every
+
+    def drain(self, moment: Moment) -> list[Output]:
+        """Make the rounds that are due, and write every changed pane into the state."""
+        output: list[Output] = []
+        self.born = []
+        for partition, owned in self._owned.items():
+            if moment.now >= owned.next_round and self._has_news(owned):
+                output.extend(self._round(owned, partition, moment))
+            if owned.hot:
+                for entity in owned.hot:
+                    entity.write()
+                    if entity.head_is_old:
+                        entity.write_head()
+                owned.hot.clear()
+                owned.state.put(_PROGRESS_KEY, _encoder.encode(owned.progress))
+        return output
+
+    def _watermark(self, owned: _Partition) -> int | None:
+        """Return the minimum over the partitions that are not settled; None while one has not spoken."""
+        if len(owned.progress) < self._partitions_in:
+            return None
+        running = [one.watermark for one in owned.progress.values() if not one.settled]
+        lowest = min(running) if running else max(one.watermark for one in owned.progress.values())
+        if lowest < 0:
+            return None
+        return max(lowest, owned.now.at) if owned.now else lowest
+
+    def _round(self, owned: _Partition, partition: int, moment: Moment) -> list[Output]:
+        watermark = self._watermark(owned)
+        if watermark is None:
+            return []
+        now, before = now_at(self.calendar, watermark), owned.now
+        caught_up = all(one.caught_up for one in owned.progress.values())
+        settled = _all_settled(owned.progress.values())
+        newest = max(one.watermark for one in owned.progress.values())
+        round_ = Round(
+            now=now,
+            caught_up=caught_up,
+            fine=watermark >= newest - (FINE_SENT - FINE_KEPT) * FINE_US,
+            copy_open=settled and not owned.settled,
+        )
+        output: list[Output] = []
+        new_day = before is None or now.day != before.day
+        for entity in self._to_visit(owned, round_, before, new_day=new_day):
+            output.extend(self._teller.visit(entity, round_, partition, new_day=new_day))
+            owned.hot.add(entity)
+            self._park(owned, entity, now)
+        owned.changed.clear()
+        owned.now, owned.caught_up, owned.settled = now, caught_up, settled
+        if new_day or (before is not None and now.fine != before.fine):
+            self._expire(owned, now)
+        if owned.born:
+            self.born.append(owned.born)
+            owned.born = 0
+        owned.state.put(_PROGRESS_KEY, _encoder.encode(owned.progress))
+        metrics.WATERMARK.set(watermark / 1_000_000)
+        self._pace(owned, moment, caught_up=caught_up, told=len(output))
+        return output
+
+    def _pace(self, owned: _Partition, moment: Moment, *, caught_up: bool, told: int) -> None:
+        """Set when the next round may be; while catching up, rounds may take only a part of the time."""
+        cost = told * 10 * _CATCH_UP_SHARE  # about 10 µs a record
+        owned.next_round = moment.now + (self._interval if caught_up else max(self._interval, cost))
+
+    def _to_visit(self, owned: _Partition, round_: Round, before: Now | None, *, new_day: bool) -> Iterable[Entity]:
+        now = round_.now
+        if new_day or round_.copy_open or (round_.caught_up and not owned.caught_up):
+            return list(owned.entities.values())
+        visit = set(owned.changed)
+        if before is not None and now.fine != before.fine:
+            for entities in owned.by_fine.values():
+                visit |= entities
+        for instant in [instant for instant in owned.parked if instant <= now.at]:
+            visit |= owned.parked.pop(instant)
+        if before is not None and now.at // self._teller.age_every != before.at // self._teller.age_every:
+            visit.update(entity for entity in owned.entities.values() if entity.waiting)
+        return visit
+
+    def _park(self, owned: _Partition, entity: Entity, now: Now) -> None:
+        instant = self._teller.next_final(entity, now)
+        if instant is not None:
+            owned.parked.setdefault(instant, set()).add(entity)
+
+    def _expire(self, owned: _Partition, now: Now) -> None:
+        for index, grain, first in (
+            (owned.by_fine, FINE, self._fine_kept(owned)),
+            (owned.by_day, DAY, now.day - DAYS_KEPT),
+        ):
+            for old in [one for one in index if one < first]:
+                for entity in index.pop(old):
+                    entity.drop(pane(grain, old))
+
+
+def _all_settled(progress: Iterable[delta.Progress]) -> bool:
+    return all(one.settled for one in progress)
+
+
+def _mark(entity: Entity, day: int, month: int, days_kept: int, mask: int) -> None:
+    """Note which calendar windows a change concerns: those that hold the day, and those after them."""
+    untold = entity.untold
+    for at, window in _CALENDAR_WINDOWS:
+        if window.grain == DAY and day < days_kept:
+            continue
+        number = number_of_day(window, day, month)
+        own, previous = untold.get((at, number), (0, 0))
+        untold[at, number] = (own | mask, previous)
+        if window.grain != LIFE:
+            own, previous = untold.get((at, number + 1), (0, 0))
+            untold[at, number + 1] = (own, previous | mask)
+

@@ -1,0 +1,406 @@
+"""What is one entity's news?  Its windows moved to the clock, and a record for every KPI that changed.
+
+`latest` holds the current window of each name; a window that ended becomes a tombstone there.  `history`
+holds calendar windows when they have ended, again when they are final, and again after each correction;
+rolling windows and levels as snapshots when a day closed, which are never restated.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import orjson
+
+from streams import topics
+from streams.config import Definitions
+from streams.kafka.room import Output
+from streams.kpis.catalogue import BY_ID, CATALOGUE, Kpi
+from streams.kpis.entity import Entity
+from streams.kpis.formulas import COHORTS, OLDEST_WAITING, Compiled, Split, Value, compile_cut, oldest, one, split
+from streams.kpis.publish import headers, iso, key, record
+from streams.panes.calendar import Calendar
+from streams.panes.cell import Cell, Measure, currency_code, currency_name
+from streams.panes.pane import DAY, FINE
+from streams.panes.windows import WINDOWS, Now, Window, bounds, now_at, number_at
+
+_NOW_PLACE = len(WINDOWS)
+_NOW: dict[str, Any] = {"name": "now", "start": None, "end": None}
+_DAY_US = 86_400_000_000
+_ROLLING = tuple((at, window) for at, window in enumerate(WINDOWS) if window.rolling)
+_WINDOWS_BY_NAME = {window.name: window for window in WINDOWS}
+
+
+class Round(NamedTuple):
+    """What holds for everybody in one round."""
+
+    now: Now
+    caught_up: bool
+    fine: bool  # are the 5-minute panes complete around the watermark
+    copy_open: bool  # also copy the current calendar windows into history: no more is coming
+
+
+class _News(NamedTuple):
+    """Which kinds changed in a window and in the one before it, and whether all must be told anyway."""
+
+    own: int = 0
+    before: int = 0
+    everything: bool = False
+
+
+_EVERYTHING = _News(everything=True)
+
+
+class _Target(NamedTuple):
+    """One window of one entity about to be told."""
+
+    place: int
+    number: int
+    window: dict[str, Any]
+    start: str | None
+    first_day: int
+    last_day: int
+    final: bool
+
+
+class Teller:
+    """Turns an entity's changes into records of the two KPI topics and into matured cohorts for the alerts."""
+
+    age_every = 60_000_000  # µs between two records of an age that only time changed
+
+    def __init__(self, definitions: Definitions, calendar: Calendar) -> None:
+        self._calendar = calendar
+        self._grace = round(definitions.grace * 1_000_000)
+        self._on = [one.name in definitions.windows for one in WINDOWS]
+        self._period: dict[str, list[Compiled]] = {}
+        self._levels: dict[str, list[Compiled]] = {}
+        for cut in definitions.cuts:
+            self._period[cut] = compile_cut(cut, definitions, levels=False)
+            self._levels[cut] = compile_cut(cut, definitions, levels=True)
+        oldest_on = definitions.kpis.get(OLDEST_WAITING, True)
+        self._oldest_cuts = {cut for cut in definitions.cuts if oldest_on and cut in BY_ID[OLDEST_WAITING].cuts}
+        self._maturity = {name: pipeline.maturity_days for name, pipeline in definitions.pipelines.items()}
+        self._longest = max(self._maturity.values(), default=28)
+        self._rules = definitions.rules
+        self._response_days = 1 + round(definitions.sla.first_response // 86_400) + (3 if definitions.business.hours else 0)
+
+    # -------------------------------------------------------------- one visit
+
+    def visit(self, entity: Entity, round_: Round, partition: int, *, new_day: bool) -> list[Output]:
+        """Return all that has to be told about an entity."""
+        entity.head.revision += 1
+        output: list[Output] = []
+        if new_day:
+            self._close_days(entity, round_, output)
+            output.extend(self._matured(entity, round_, partition))
+        for at, window in _ROLLING:
+            if self._on[at] and (window.grain == DAY or round_.fine):
+                self._roll(entity, at, window, round_, output)
+        entity.rolled.clear()
+        self._calendar_windows(entity, round_, output)
+        self._tell_levels(entity, round_, output)
+        if output or entity.head_is_old:
+            entity.write_head()
+        else:
+            entity.head.revision -= 1
+        return output
+
+    def next_final(self, entity: Entity, now: Now) -> int | None:
+        """Return when the next ended window of this entity becomes final; None when none waits."""
+        instants = [
+            self._end(at, number) + self._grace
+            for at, number in entity.untold
+            if number < number_at(WINDOWS[at], now)
+        ]
+        return min(instants) if instants else None
+
+    def _end(self, at: int, number: int) -> int:
+        span = bounds(WINDOWS[at], number, self._calendar)
+        return span[1] if span else 0
+
+    # -------------------------------------------------------------- rolling windows
+
+    def _roll(self, entity: Entity, at: int, window: Window, round_: Round, output: list[Output]) -> None:
+        number = number_at(window, round_.now)
+        told = entity.head.published.get(at)
+        own, before = entity.rolled.get(at, (0, 0))
+        if told is None or told[0] != number:
+            self._tombstones(entity, at, output)
+            told = None
+        if told is None or own or before:
+            totals = entity.roll_to(at, window, number)
+            target = self._target(entity, at, window, number, round_, final=False)
+            news = _News(own, before, everything=told is None)
+            self._tell(entity, target, (totals.now, totals.before), news, round_, output, latest=True)
+
+    # -------------------------------------------------------------- calendar windows
+
+    def _calendar_windows(self, entity: Entity, round_: Round, output: list[Output]) -> None:
+        published = entity.head.published
+        for at in [at for at in published if at < _NOW_PLACE and not WINDOWS[at].rolling]:
+            number = published[at][0]
+            if number != number_at(WINDOWS[at], round_.now):
+                self._tombstones(entity, at, output)
+                entity.untold.setdefault((at, number), (0, 0))
+                entity.ended.add((at, number))
+            elif round_.copy_open:
+                self._tell_calendar(entity, at, number, _EVERYTHING, round_, output, latest=False)
+        for (at, number), masks in sorted(entity.untold.items()):
+            self._tell_untold(entity, at, number, masks, round_, output)
+
+    def _tell_untold(
+        self, entity: Entity, at: int, number: int, masks: tuple[int, int], round_: Round, output: list[Output]
+    ) -> None:
+        current = number_at(WINDOWS[at], round_.now)
+        if not self._on[at] or (number > current and not masks[0]):
+            del entity.untold[at, number]
+        elif number == current:
+            del entity.untold[at, number]
+            self._tell_calendar(entity, at, number, _News(*masks), round_, output, latest=True)
+            if round_.copy_open:
+                self._tell_calendar(entity, at, number, _EVERYTHING, round_, output, latest=False)
+        elif number < current:
+            self._tell_ended(entity, at, number, masks, round_, output)
+
+    def _tell_ended(
+        self, entity: Entity, at: int, number: int, masks: tuple[int, int], round_: Round, output: list[Output]
+    ) -> None:
+        """Tell an ended window: at once when caught up, everything again when it is final, then what changes."""
+        final = round_.now.at >= self._end(at, number) + self._grace
+        if (at, number) in entity.head.emptied:
+            masks = (masks[0] | masks[1], masks[1])
+        first = (at, number) in entity.ended
+        if final:
+            self._tell_calendar(entity, at, number, _News(*masks, everything=first), round_, output, latest=False)
+            del entity.untold[at, number]
+            entity.ended.discard((at, number))
+        elif round_.caught_up and (masks != (0, 0) or (at, number) not in entity.told_early):
+            everything = (at, number) not in entity.told_early
+            self._tell_calendar(entity, at, number, _News(*masks, everything=everything), round_, output, latest=False)
+            entity.untold[at, number] = (0, 0)
+            entity.ended.add((at, number))
+            entity.told_early.add((at, number))
+        if final:
+            entity.told_early.discard((at, number))
+
+    def _tell_calendar(
+        self, entity: Entity, at: int, number: int, news: _News, round_: Round, output: list[Output], *, latest: bool
+    ) -> None:
+        window = WINDOWS[at]
+        span = bounds(window, number, self._calendar)
+        final = span is not None and round_.now.at >= span[1] + self._grace
+        before = entity.total(window, number - 1) if span else {}
+        target = self._target(entity, at, window, number, round_, final=final)
+        self._tell(entity, target, (entity.total(window, number), before), news, round_, output, latest=latest)
+
+    # -------------------------------------------------------------- the records of one window
+
+    def _target(self, entity: Entity, at: int, window: Window, number: int, round_: Round, *, final: bool) -> _Target:
+        span = bounds(window, number, self._calendar)
+        if span is None:
+            return _Target(at, number, {"name": window.name, "start": None, "end": None}, None, 0, round_.now.day, final)
+        start = iso(span[0])
+        first = self._calendar.day_of(span[0])
+        last = min(self._calendar.day_of(span[1] - 1), round_.now.day)
+        return _Target(at, number, {"name": window.name, "start": start, "end": iso(span[1])}, start, first, last, final)
+
+    def _tell(  # noqa: PLR0913  # one window of one entity
+        self, entity: Entity, target: _Target, totals: tuple[Cell, Cell], news: _News, round_: Round,
+        output: list[Output], *, latest: bool,
+    ) -> None:  # fmt: skip
+        compiled = self._period.get(entity.name[0], ())
+        now, before = split(totals[0]), split(totals[1])
+        told = entity.head.published.get(target.place, (0, set()))[1] if latest else set()
+        for kpi in compiled:
+            formula = kpi.formula
+            if not (news.everything or formula.mask & (news.own | news.before)):
+                continue
+            values = formula.work_out(now)
+            previous = formula.work_out(before)
+            # In history, what was taken back to nothing must be said: a reader may hold the old value.
+            retold = not latest and bool(formula.mask & news.own)
+            for currency in _currencies(kpi, values, told, self._seen(entity, kpi) if retold else ()):
+                value = values.get(currency, formula.nothing)
+                mark = _mark(kpi.index, currency)
+                if value.n or mark in told or retold:
+                    past = previous.get(currency)
+                    self._emit(
+                        entity, kpi.kpi, target, value, past.value if past and past.n else None, currency, round_, output,
+                        latest=latest, cohort=now,
+                    )  # fmt: skip
+                    if latest:
+                        self._remember(entity, target, mark)
+                    elif not value.n:
+                        entity.head.emptied.add((target.place, target.number))
+
+    @staticmethod
+    def _seen(entity: Entity, kpi: Compiled) -> tuple[str, ...]:
+        """Return the currencies that a money KPI of this entity was ever told in."""
+        return tuple(
+            currency_name((mark & 0xFFFF) - 1)
+            for _, marks in entity.head.published.values()
+            for mark in marks
+            if mark >> 16 == kpi.index and mark & 0xFFFF
+        )
+
+    @staticmethod
+    def _remember(entity: Entity, target: _Target, mark: int) -> None:
+        told = entity.head.published.get(target.place)
+        if told is None:
+            told = entity.head.published[target.place] = (target.number, set())
+        told[1].add(mark)
+
+    def _emit(  # noqa: PLR0913  # one record
+        self, entity: Entity, kpi: Kpi, target: _Target, value: Value, previous: Any, currency: str, round_: Round,
+        output: list[Output], *, latest: bool, cohort: Split | None = None,
+    ) -> None:  # fmt: skip
+        watermark = iso(round_.now.at)
+        share = None
+        if cohort is not None and kpi.id in COHORTS:
+            share = self._mature_share(entity, kpi, target, cohort, round_)
+        data = record(
+            kpi, entity.name, target.window, value, previous, share, currency or None,
+            final=target.final, revision=entity.head.revision, watermark=watermark,
+        )  # fmt: skip
+        name = key(kpi, entity.name, target.window["name"], target.start, currency or None)
+        topic = topics.KPI_LATEST if latest else topics.KPI_HISTORY
+        output.append((topic, -1, name, data, headers(name, entity.head.revision, watermark)))
+
+    def _mature_share(self, entity: Entity, kpi: Kpi, target: _Target, cohort: Split, round_: Round) -> float | None:
+        """Return the share of the window's entries that are older than the pipeline's maturity."""
+        entries = one(cohort, COHORTS[kpi.id])
+        if entries <= 0:
+            return None
+        first_immature = round_.now.day - self._maturity_of(entity)
+        young = entity.immature(COHORTS[kpi.id], max(target.first_day, first_immature), target.last_day)
+        return max(0.0, 1 - young / entries)
+
+    def _maturity_of(self, entity: Entity) -> int:
+        cut = entity.name[0]
+        if cut in ("pipeline", "stage"):
+            return self._maturity.get(entity.name[1], self._longest)
+        return self._maturity.get(entity.name[2], self._longest) if cut == "rep_stage" else self._longest
+
+    def _tombstones(self, entity: Entity, at: int, output: list[Output]) -> None:
+        """Take the keys of a window that is no longer current out of latest."""
+        told = entity.head.published.pop(at, None)
+        if told is None:
+            return
+        window = WINDOWS[at]
+        span = bounds(window, told[0], self._calendar)
+        start = iso(span[0]) if span else None
+        for mark in sorted(told[1]):
+            kpi, currency = CATALOGUE[mark >> 16], _currency_of(mark)
+            output.append((topics.KPI_LATEST, -1, key(kpi, entity.name, window.name, start, currency), None, None))
+
+    # -------------------------------------------------------------- levels
+
+    def _tell_levels(self, entity: Entity, round_: Round, output: list[Output]) -> None:
+        self._tell_age(entity, round_, output)
+        if not entity.level_mask:
+            return
+        now = split(entity.level())
+        target = _Target(_NOW_PLACE, 0, _NOW, None, 0, 0, final=False)
+        told = entity.head.published.get(_NOW_PLACE, (0, set()))[1]
+        for kpi in self._levels.get(entity.name[0], ()):
+            if kpi.formula.mask & entity.level_mask:
+                values = kpi.formula.work_out(now)
+                for currency in _currencies(kpi, values, told, ()):
+                    value = values.get(currency, kpi.formula.nothing)
+                    mark = _mark(kpi.index, currency)
+                    if value.n or mark in told:
+                        self._emit(entity, kpi.kpi, target, value, None, currency, round_, output, latest=True)
+                        self._remember(entity, target, mark)
+        entity.level_mask = 0
+
+    def _tell_age(self, entity: Entity, round_: Round, output: list[Output]) -> None:
+        if entity.name[0] not in self._oldest_cuts:
+            return
+        changed = entity.level_mask & (1 << Measure.WAITING)
+        if not changed and (not entity.waiting or entity.age_told == round_.now.at):
+            return
+        kpi = BY_ID[OLDEST_WAITING]
+        mark = _mark(CATALOGUE.index(kpi), "")
+        since = entity.oldest()
+        told = entity.head.published.get(_NOW_PLACE, (0, set()))[1]
+        if since is None and mark not in told:
+            return
+        waiting = entity.level().get(Measure.WAITING << 16, 0)
+        target = _Target(_NOW_PLACE, 0, _NOW, None, 0, 0, final=False)
+        self._emit(entity, kpi, target, oldest(since, waiting, round_.now.at), None, "", round_, output, latest=True)
+        self._remember(entity, target, mark)
+        entity.age_told = round_.now.at
+
+    # -------------------------------------------------------------- closed days
+
+    def _close_days(self, entity: Entity, round_: Round, output: list[Output]) -> None:
+        """Write the snapshots of the days that closed: levels of each day they changed, rolling windows of the last."""
+        for day, level in entity.close_levels(round_.now.day):
+            self._snapshot_levels(entity, day, split(level), round_, output)
+        if not round_.caught_up:
+            return
+        closed = now_at(self._calendar, self._calendar.start_of_day(round_.now.day) - 1)
+        for at, window in _ROLLING:
+            told = entity.head.published.get(at)
+            if told is None or not self._on[at] or (window.grain == FINE and not round_.fine):
+                continue
+            number = number_at(window, closed)
+            if told[0] <= number:
+                totals = entity.roll_to(at, window, number)
+                target = self._target(entity, at, window, number, round_, final=True)
+                self._tell(entity, target, (totals.now, totals.before), _EVERYTHING, round_, output, latest=False)
+
+    def _snapshot_levels(self, entity: Entity, day: int, level: Split, round_: Round, output: list[Output]) -> None:
+        window = _WINDOWS_BY_NAME["day"]
+        target = self._target(entity, WINDOWS.index(window), window, day, round_, final=True)
+        for kpi in self._levels.get(entity.name[0], ()):
+            values = kpi.formula.work_out(level)
+            for currency, value in values.items():
+                self._emit(entity, kpi.kpi, target, value, None, currency, round_, output, latest=False)
+
+    # -------------------------------------------------------------- for the alerts
+
+    def _matured(self, entity: Entity, round_: Round, partition: int) -> list[Output]:
+        """Return the cohorts of this entity that became mature, one record per rule and day."""
+        output: list[Output] = []
+        for rule in self._rules:
+            if rule.cut != entity.name[0]:
+                continue
+            total, good = _JUDGED[rule.kind] if rule.cut not in ("stage", "rep_stage") else _JUDGED_STAGES[rule.kind]
+            if total is None or good is None:
+                continue
+            days = self._response_days if rule.kind == "response_rise" else self._maturity_of(entity)
+            last = self._calendar.day_of(round_.now.at - self._grace) - days - 1
+            for day, cell in entity.days_between(entity.head.judged.get(rule.name, 0) + 1, last):
+                entries, successes = cell.get(total << 16, 0), cell.get(good << 16, 0)
+                if entries > 0:
+                    at = self._calendar.start_of_day(day + days + 1) + self._grace
+                    fields = {
+                        "rule": rule.name, "entity": entity.name, "day": day, "n": entries, "k": successes, "at": at,
+                    }  # fmt: skip
+                    output.append((topics.MATURED, partition, None, orjson.dumps(fields), None))
+            entity.head.judged[rule.name] = max(last, entity.head.judged.get(rule.name, 0))
+        return output
+
+
+_JUDGED: dict[str, tuple[Measure | None, Measure | None]] = {
+    "conversion_drop": (Measure.CREATED, Measure.CREATED_WON),
+    "response_rise": (Measure.ASKED, Measure.WITHIN_SLA),
+}
+_JUDGED_STAGES: dict[str, tuple[Measure | None, Measure | None]] = {
+    "conversion_drop": (Measure.COHORT_ENTERED, Measure.COHORT_ADVANCED),
+    "response_rise": (None, None),
+}
+
+
+def _mark(index: int, currency: str) -> int:
+    return index << 16 | (currency_code(currency) + 1 if currency else 0)
+
+
+def _currency_of(mark: int) -> str | None:
+    return currency_name((mark & 0xFFFF) - 1) if mark & 0xFFFF else None
+
+
+def _currencies(kpi: Compiled, values: dict[str, Value], told: set[int], seen: tuple[str, ...]) -> set[str]:
+    """Return the currencies to tell: those with facts, and those a reader still holds a value in."""
+    held = {_currency_of(mark) or "" for mark in told if mark >> 16 == kpi.index}
+    return {*values, *held, *seen}
