@@ -1,0 +1,73 @@
+"""Is the embedded broker there for as long as its owner, and not a moment longer?"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from streams.kafka.embedded import SecondWorkerError, claim_for_one_worker, embedded_broker
+
+OWNER = """
+import time
+from streams.kafka.embedded import embedded_broker
+with embedded_broker() as broker:
+    print(broker.pid, flush=True)
+    time.sleep(60)
+"""
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def gone_within(pid: int, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while is_alive(pid) and time.monotonic() < end:
+        time.sleep(0.02)
+    return not is_alive(pid)
+
+
+def test_it_ends_with_the_block():
+    """Nothing is left running."""
+    with embedded_broker() as broker:
+        assert is_alive(broker.pid)
+    assert gone_within(broker.pid, 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent died")
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGTERM])
+def test_it_ends_with_its_owner(blow):
+    """Even one that is killed takes its broker along."""
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    with owner:
+        pid = int(owner.stdout.readline())
+        owner.send_signal(blow)
+    assert gone_within(pid, 3)
+
+
+def test_two_brokers_do_not_meet():
+    """Each takes a port of its own."""
+    with embedded_broker() as one, embedded_broker() as other:
+        assert one.url != other.url
+
+
+def test_one_claim_at_a_time():
+    """The second worker of an app is refused until the first has ended."""
+    claim = claim_for_one_worker("127.0.0.1:1", f"claim-{os.getpid()}")
+    with pytest.raises(SecondWorkerError, match="serves one worker"):
+        claim_for_one_worker("127.0.0.1:1", f"claim-{os.getpid()}")
+    os.close(claim)
+    os.close(claim_for_one_worker("127.0.0.1:1", f"claim-{os.getpid()}"))

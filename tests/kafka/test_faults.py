@@ -1,0 +1,105 @@
+"""Do the numbers stay right when workers die, freeze and come and go?  On Apache Kafka: the embedded broker does not fence."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from streams.kafka.faults import FAILPOINT, PLAIN_PRODUCING, POINTS
+
+pytestmark = [pytest.mark.slow, pytest.mark.kafka]
+
+KILLED = -9
+
+
+@pytest.mark.timeout(120)
+def test_death_at_every_point_of_a_flush_loses_and_repeats_nothing(apache_kafka, new_flow):
+    """At each point of the crash matrix: the worker dies, another takes over, every sum is right."""
+    flows = {point: new_flow(apache_kafka) for point in POINTS}
+    dying = {}
+    for point, flow in flows.items():
+        flow.send(3_000)
+        dying[point] = flow.worker({FAILPOINT: f"{point}:3"})
+    for point, flow in flows.items():
+        dying[point].ready()
+        for _ in range(8):
+            flow.send(500)
+            time.sleep(0.05)
+        assert dying[point].process.wait(30) == KILLED, point
+        flow.worker()
+    for point, flow in flows.items():
+        flow.assert_exact()
+        flow.send(1_000)
+        flow.assert_exact()
+        assert flow.workers[-1].process.poll() is None, point
+
+
+@pytest.mark.timeout(90)
+def test_the_negative_control_is_caught(apache_kafka, new_flow):
+    """Producing without transactions, as most workers do, repeats what a crash interrupts: the sums show it."""
+    flow = new_flow(apache_kafka)
+    flow.send(3_000)
+    worker = flow.worker({FAILPOINT: "C2:6", PLAIN_PRODUCING: "1"}, transactions=False)
+    worker.ready()
+    while worker.process.poll() is None:  # every flush carries changes, so the one that is cut short does
+        flow.send(200)
+        time.sleep(0.02)
+    assert worker.process.returncode == KILLED
+    flow.worker().caught_up()
+    changed, totals = flow.counts()
+    assert changed > flow.sent
+    assert totals != flow.expected()
+
+
+@pytest.mark.timeout(90)
+def test_plain_producing_must_be_asked_for_twice(apache_kafka, new_flow):
+    """No setting alone turns the transactions off."""
+    worker = new_flow(apache_kafka).worker(transactions=False)
+    assert worker.process.wait(30) == 1
+    assert "only fault tests may ask for it" in worker.log()
+
+
+@pytest.mark.timeout(110)
+def test_workers_come_and_go_under_load(apache_kafka, new_flow):
+    """One worker, two, one again by SIGTERM, then kill -9 and a new one: every sum is right."""
+    flow = new_flow(apache_kafka)
+    flow.send(5_000)
+    first = flow.worker()
+    first.ready()
+    flow.send(5_000)
+    second = flow.worker()
+    second.wait_until(lambda status: status["ready"] and status["assigned"] == 4)
+    for _ in range(5):
+        flow.send(2_000)
+        time.sleep(0.1)
+    assert first.wait_until(lambda status: status["ready"])["assigned"] == 4
+    code, took = first.stop()
+    assert (code, took < 5) == (0, True), first.log()
+    flow.send(5_000)
+    second.wait_until(lambda status: status["ready"] and status["assigned"] == 8)
+    flow.send(5_000)
+    second.kill()
+    flow.send(5_000)
+    third = flow.worker()
+    third.ready()
+    flow.assert_exact()
+    assert third.stop()[0] == 0
+
+
+@pytest.mark.timeout(90)
+def test_a_frozen_owner_is_replaced_and_ends_when_it_wakes(apache_kafka, new_flow):
+    """Frozen for longer than the session: another worker takes over, the woken one exits 70, every sum is right."""
+    flow = new_flow(apache_kafka)
+    flow.send(3_000)
+    frozen = flow.worker()
+    frozen.caught_up()
+    other = flow.worker()
+    other.wait_until(lambda status: status["ready"] and status["assigned"] == 4)
+    flow.send(30_000)
+    frozen.freeze(9)
+    assert frozen.process.wait(15) == 70, frozen.log()
+    assert len(frozen.log().splitlines()) >= 1
+    other.wait_until(lambda status: status["ready"] and status["assigned"] == 8)
+    flow.send(3_000)
+    flow.assert_exact()

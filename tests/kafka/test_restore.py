@@ -1,0 +1,160 @@
+"""Does a restore give back exactly the state of the committed offset, and fast?"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import pytest
+import toy
+from confluent_kafka import Consumer, Producer, TopicPartition
+from flow import Flow
+
+from streams.kafka import restore
+from streams.kafka.clients import Connection
+from streams.kafka.ownership import OFFSETS_KEY, Plan
+from streams.kafka.restore import Progress, RestoreError, Restorer, Superseded
+from streams.topics import changelog
+
+
+def restorer(flow: Flow, **options) -> Restorer:
+    plan = Plan(toy.rooms(flow.app)[:1])
+    keys = [("counts", partition) for partition in range(flow.partitions)]
+    connection = Connection({"bootstrap.servers": flow.address}, flow.app)
+    return Restorer(connection, plan, keys, Progress(), options.pop("superseded", lambda: False), **options)
+
+
+def producer(flow: Flow, **settings) -> Producer:
+    made = Producer(
+        {
+            "bootstrap.servers": flow.address,
+            "transactional.id": f"{flow.app}-fill",
+            "linger.ms": 5,
+            "compression.type": "lz4",
+            "queue.buffering.max.messages": 2_000_000,
+            **settings,
+        }
+    )
+    made.init_transactions(15)
+    return made
+
+
+def group(flow: Flow):
+    """Return metadata that may commit offsets while the group has no members."""
+    return Consumer({"bootstrap.servers": flow.address, "group.id": flow.app}).consumer_group_metadata()
+
+
+def write(flow: Flow, made: Producer, rows: dict[bytes, bytes | None], offset: int | None) -> None:
+    """Produce rows, and offsets, into partition 0 of the changelog."""
+    log = changelog(flow.app, "counts")
+    for key, value in rows.items():
+        made.produce(log, value, key, 0)
+    if offset is not None:
+        made.produce(log, json.dumps({toy.names(flow.app)[0]: offset}).encode(), OFFSETS_KEY, 0)
+
+
+def commit_offset(flow: Flow, made: Producer, offset: int) -> None:
+    made.send_offsets_to_transaction([TopicPartition(toy.names(flow.app)[0], 0, offset)], group(flow), 10)
+
+
+@pytest.mark.slow
+def test_rows_tombstones_and_offsets(broker, new_flow):
+    """The last value of a key counts, a tombstone takes it away, and the offsets row is no row."""
+    flow = new_flow(broker)
+    made = producer(flow)
+    made.begin_transaction()
+    write(flow, made, {b"a": b"1", b"b": b"1"}, 5)
+    made.commit_transaction(10)
+    made.begin_transaction()
+    write(flow, made, {b"a": b"2", b"b": None}, 7)
+    commit_offset(flow, made, 7)
+    made.commit_transaction(10)
+    found = restorer(flow).run()
+    assert found["counts", 0].rows == {b"a": b"2"}
+    assert found["counts", 0].offsets == {toy.names(flow.app)[0]: 7}
+    assert found["counts", 0].anchored
+    assert found["counts", 1].offsets == {toy.names(flow.app)[0]: 0}
+    assert not found["counts", 1].anchored
+
+
+@pytest.mark.slow
+@pytest.mark.kafka
+@pytest.mark.timeout(60)
+def test_a_transaction_that_is_still_open_is_waited_for(apache_kafka, new_flow):
+    """While offsets are pending nothing is decided; then the state has them."""
+    flow = new_flow(apache_kafka)
+    made = producer(flow)
+    made.begin_transaction()
+    write(flow, made, {b"a": b"1"}, 5)
+    made.flush(10)
+    commit_offset(flow, made, 5)
+    threading.Timer(1.5, lambda: made.commit_transaction(10)).start()
+    started = time.monotonic()
+    found = restorer(flow).run()
+    assert time.monotonic() - started > 1
+    assert found["counts", 0].offsets == {toy.names(flow.app)[0]: 5}
+    assert found["counts", 0].rows == {b"a": b"1"}
+
+
+@pytest.mark.slow
+@pytest.mark.kafka
+@pytest.mark.timeout(60)
+def test_a_state_behind_the_group_is_refused_unless_asked_for(apache_kafka, new_flow):
+    """Somebody set the group forward, or the changelog lost data: the operator decides."""
+    flow = new_flow(apache_kafka)
+    made = producer(flow)
+    made.begin_transaction()
+    write(flow, made, {b"a": b"1"}, 5)
+    commit_offset(flow, made, 9)
+    made.commit_transaction(10)
+    with pytest.raises(RestoreError, match="set forward, or the changelog lost data"):
+        restorer(flow).run()
+    found = restorer(flow, accept_older_state=True).run()
+    assert found["counts", 0].offsets == {toy.names(flow.app)[0]: 5}
+
+
+@pytest.mark.slow
+def test_a_state_ahead_of_the_group_is_right(broker, new_flow):
+    """Somebody set the group back: the state knows what it holds."""
+    flow = new_flow(broker)
+    made = producer(flow)
+    made.begin_transaction()
+    write(flow, made, {b"a": b"1"}, 5)
+    commit_offset(flow, made, 2)
+    made.commit_transaction(10)
+    assert restorer(flow).run()["counts", 0].offsets == {toy.names(flow.app)[0]: 5}
+
+
+@pytest.mark.slow
+def test_a_newer_generation_stops_it(embedded_broker, new_flow):
+    """Nobody waits for a restore that nobody wants."""
+    with pytest.raises(Superseded):
+        restorer(new_flow(embedded_broker), superseded=lambda: True).run()
+
+
+@pytest.mark.slow
+@pytest.mark.kafka
+@pytest.mark.timeout(90)
+def test_a_large_state_comes_back_fast(apache_kafka, new_flow, capsys):
+    """400,000 changelog records; 200,000 per second are promised, half of that is a broken build."""
+    flow = new_flow(apache_kafka)
+    made = producer(flow)
+    log = changelog(flow.app, "counts")
+    for begin in range(0, 400_000, 100_000):
+        made.begin_transaction()
+        for number in range(begin, begin + 100_000):
+            made.produce(log, b"x" * 100, b"key-%d" % (number // 2), number % flow.partitions)
+        made.commit_transaction(20)
+    work = restorer(flow)
+    found = work.run()
+    assert sum(len(one.rows) for one in found.values()) == 400_000
+    rate = work.progress.records / work.progress.seconds
+    with capsys.disabled():
+        print(f" restored {rate:,.0f} records/s", end=" ")
+    assert rate > 100_000
+
+
+def test_it_gives_up_in_time():
+    """A dead owner's transaction is decided by then."""
+    assert restore.DEADLINE == 30.0

@@ -1,0 +1,109 @@
+"""Does a worker that cannot work say why, in one sentence, within 30 seconds, and exit 1?"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import toy
+from confluent_kafka import KafkaError
+from flow import Flow
+
+from streams.config import Definitions, Environment
+from streams.kafka.admin import AdminError, check_broker, check_topics, create_topics, is_embedded
+from streams.kafka.embedded import free_port
+from streams.kafka.flush import _why_no_transactions
+from streams.topics import Topic, all_topics
+
+
+def environment_of(url: str, app: str = "start") -> Environment:
+    return Environment(broker=url, app_id=app)
+
+
+@pytest.mark.slow
+def test_no_broker(tmp_path):
+    """Nobody listens at the address."""
+    started = time.monotonic()
+    flow = Flow(f"kafka://127.0.0.1:{free_port()}", tmp_path)
+    worker = flow.worker()
+    assert worker.process.wait(30) == 1
+    assert time.monotonic() - started < 30
+    assert "no broker answers at 127.0.0.1" in worker.log().splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_no_topics(broker, tmp_path):
+    """The worker names what is missing and the command that makes it."""
+    worker = Flow(broker, tmp_path).worker()
+    assert worker.process.wait(30) == 1
+    said = worker.log().splitlines()
+    assert len(said) == 1
+    assert ".events" in said[0]
+    assert "dealpulse topics create" in said[0]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_a_second_worker_on_the_embedded_broker(embedded_broker, new_flow):
+    """It is refused; the first goes on."""
+    flow = new_flow(embedded_broker)
+    first = flow.worker()
+    first.ready()
+    second = flow.worker()
+    assert second.process.wait(30) == 1
+    assert "the embedded broker serves one worker" in second.log()
+    flow.send(100)
+    flow.assert_exact()
+
+
+def test_all_topics_are_made_and_found_right(embedded_broker):
+    """What create makes, check accepts, and a second create makes nothing."""
+    environment, definitions = environment_of(embedded_broker, "made"), Definitions(partitions=3)
+    assert set(create_topics(environment, definitions)) == {topic.name for topic in all_topics("made")}
+    assert check_topics(environment, definitions) == []
+    assert create_topics(environment, definitions) == []
+
+
+def test_wrong_topics_are_named_with_the_remedy(broker):
+    """Partition count, copies and cleanup policy are compared one by one."""
+    environment, name = environment_of(broker), f"wrong.{time.time_ns()}"
+    create_topics(environment, Definitions(partitions=3), [Topic(name, "delete")])
+    wanted = [Topic(name, "compact"), Topic(f"{name}.missing", "delete")]
+    problems = check_topics(environment, Definitions(partitions=4, replication=2), wanted)
+    starts = [f"missing topics: {name}.missing", f"topic {name} has 3 partitions, not 4"]
+    starts += [f"topic {name} has 1 copies, not 2", f"topic {name} has cleanup.policy=delete, not compact"]
+    assert [problem.startswith(start) for problem, start in zip(problems, starts, strict=True)] == [True] * 4
+
+
+@pytest.mark.slow
+@pytest.mark.kafka
+def test_more_copies_than_brokers(apache_kafka):
+    """The broker's refusal becomes a sentence."""
+    with pytest.raises(AdminError, match="fewer brokers than the replication factor"):
+        create_topics(environment_of(apache_kafka), Definitions(replication=3), [Topic("copies", "delete")])
+
+
+def test_a_good_broker_has_no_problems(broker):
+    """Transactions are tried, too."""
+    environment = environment_of(broker, "good")
+    topics = toy.topics("good")
+    create_topics(environment, Definitions(partitions=2), topics)
+    assert check_broker(environment, Definitions(partitions=2), topics) == []
+
+
+def test_the_embedded_broker_is_recognised(embedded_broker):
+    """By the name of its cluster."""
+    assert is_embedded(environment_of(embedded_broker))
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        (KafkaError._UNSUPPORTED_FEATURE, "the broker has no transactions"),
+        (KafkaError._TIMED_OUT, "transaction.state.log.min.isr=1"),
+        (KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "the broker refuses transactions"),
+    ],
+)
+def test_why_there_is_no_transaction(code, sentence):
+    """Each cause has its remedy."""
+    assert sentence in _why_no_transactions(KafkaError(code))
