@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import click
 import orjson
 
 from streams.cli.output import print_json, stderr
-from streams.cli.settings import Settings, with_settings
+from streams.cli.settings import CheckError, Settings, with_settings
 
 
 @click.command("audit")
@@ -18,14 +17,17 @@ from streams.cli.settings import Settings, with_settings
 @with_settings
 def command(settings: Settings, *, as_json: bool) -> None:
     """Recompute every value from the source topics; exit 1 on any difference."""
-    from streams.audit.read import run_audit  # noqa: PLC0415  # no other command needs it
+    from streams.audit.read import AuditError, run_audit  # noqa: PLC0415  # no other command needs it
 
-    with _progress() as progress:
-        found: dict[str, Any] = run_audit(settings.client, settings.definitions, progress)
+    try:
+        with _progress() as progress:
+            found = run_audit(settings.client, settings.definitions, progress)
+    except AuditError as error:
+        raise CheckError(str(error)) from None
     if as_json:
         print_json(found)
     else:
-        click.echo(f"compared {found['compared']:,} values, {found['different']:,} differ")
+        click.echo(f"compared {found['compared']:,} records, {found['different']:,} differ")
         for example in found["examples"]:
             click.echo(f"  {orjson.dumps(example).decode()}")
     if found["different"]:
@@ -33,10 +35,10 @@ def command(settings: Settings, *, as_json: bool) -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[..., None]]:
+def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
     console = stderr()
     if not console.is_terminal:
-        yield lambda *_said: None
+        yield None
         return
     with console.status("reading") as status:
-        yield lambda *said: status.update(" ".join(str(one) for one in said))
+        yield lambda what, done, of: status.update(f"{what}: {done:,} of {of:,}")

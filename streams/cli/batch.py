@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import orjson
 
-from streams.cli.feed import Fed, Pace, feed
+from streams.cli.feed import Fed, Feed, Pace
 from streams.cli.output import say, stderr
 from streams.cli.read import every_record, last_of_every_key
 from streams.cli.send import Sender
@@ -57,7 +57,7 @@ def replayed(stack: Stack, wanted: Wanted) -> Fed:
     """Send the files to the embedded broker."""
     sender = Sender(stack.client)
     try:
-        return feed(wanted.files, sender, topic=wanted.topic, pace=wanted.pace, check=stack.worker.check)
+        return Feed(sender, wanted.topic, wanted.pace, stack.worker.check).files(wanted.files)
     except BaseException:
         sender.abandon()
         raise

@@ -101,7 +101,7 @@ def _misspelt(names: Any) -> Iterator[Finding]:
     known = {ENV_PREFIX + name.upper() for name in fields} | {ENV_PREFIX + name.upper() + "_FILE" for name in fields}
     for name in sorted(names):
         if name.startswith(ENV_PREFIX) and name not in known:
-            near = difflib.get_close_matches(name, sorted(known), n=1)
+            near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.85)
             hint = f"did you mean {near[0]}?" if near else "take it away"
             yield Finding("environment", False, f"{name} is no setting and has no effect", hint)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import sys
 import time
 from collections import Counter
@@ -11,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -24,7 +22,7 @@ from streams.cli.settings import CheckError
 from streams.events.times import instant
 
 STDIN = "-"
-_EVERY = 2_000  # lines between two looks at the clock, the child and the terminal
+_EVERY = 2_000  # lines between two looks at the worker and at the terminal
 _LONGEST_NAP = 0.2
 
 
@@ -35,6 +33,12 @@ class Fed:
     sent: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     first_refusal: str | None = None
+
+    def refuse(self, refused: Refused, where: str) -> None:
+        """Count a line that cannot be sent."""
+        self.refused[refused.reason.value] += 1
+        if self.first_refusal is None:
+            self.first_refusal = f"{where}: {refused.reason}: {refused.detail}"
 
 
 class Pace:
@@ -85,57 +89,55 @@ def opened(name: str) -> Iterator[Source]:
         yield Source("stdin", sys.stdin.buffer, lambda: 0)
         return
     with Path(name).open("rb") as raw:
-        if raw.read(2) == b"\x1f\x8b":
-            raw.seek(0)
-            lines: IO[bytes] = io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 20)  # type: ignore[arg-type]  # readable
-        else:
-            raw.seek(0)
-            lines = raw
-        yield Source(name, lines, raw.tell if lines is not raw else _counted(raw))
+        packed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        yield Source(name, gzip.GzipFile(fileobj=raw) if packed else raw, raw.tell)
 
 
-def _counted(raw: IO[bytes]) -> Callable[[], int]:
-    # tell() is allowed beside iteration on binary files, and cheap.
-    return raw.tell
+@dataclass(frozen=True)
+class Feed:
+    """How lines are sent: where bare events go, at what pace, and what is looked at on the way."""
 
+    sender: Sender
+    topic: str | None = None
+    pace: Pace | None = None
+    check: Callable[[], None] = lambda: None
 
-def feed(names: tuple[str, ...], sender: Sender, *, topic: str | None, pace: Pace | None, check: Callable[[], None]) -> Fed:
-    """Send every line of the files and wait for all confirmations.  Raises CheckError."""
-    fed = Fed()
-    with bar(names) as advance:
-        done = 0
-        for name in names:
-            with opened(name) as source:
-                _feed_one(source, sender, fed, topic, pace, lambda at: (check(), advance(done + at, fed.sent)))  # noqa: B023
-                done += source.position()
-        sender.confirm()
-        advance(done, fed.sent)
-    return fed
+    def files(self, names: tuple[str, ...]) -> Fed:
+        """Send every line of the files and wait for all confirmations.  Raises CheckError."""
+        fed = Fed()
+        with bar(names) as advance:
+            done = 0
+            for name in names:
+                with opened(name) as source:
+                    for _ in self._lines(source, fed):
+                        self.check()
+                        advance(done + source.position(), fed.sent)
+                    done += source.position()
+            self.sender.confirm()
+            advance(done, fed.sent)
+        return fed
 
+    def _idle(self, seconds: float) -> None:
+        self.check()
+        self.sender.poll(seconds)
 
-def _feed_one(  # noqa: PLR0913  # one loop, all it needs
-    source: Source, sender: Sender, fed: Fed, topic: str | None, pace: Pace | None, look: Callable[[int], Any]
-) -> None:
-    try:
-        for number, line in enumerate(source.lines, 1):
-            if number % _EVERY == 0:
-                look(source.position())
-            found = outgoing(line, topic)
-            if isinstance(found, Outgoing):
-                if pace is not None:
-                    pace.wait(found.value, sender.poll)
-                sender.send(found)
-                fed.sent += 1
-            elif found is not None:
-                _count(fed, found, f"{source.name}:{number}")
-    except (OSError, EOFError) as error:  # a torn .gz
-        raise CheckError(f"{source.name}: {error}") from None
-
-
-def _count(fed: Fed, refused: Refused, where: str) -> None:
-    fed.refused[refused.reason.value] += 1
-    if fed.first_refusal is None:
-        fed.first_refusal = f"{where}: {refused.reason}: {refused.detail}"
+    def _lines(self, source: Source, fed: Fed) -> Iterator[None]:
+        """Send the lines; yield now and then, so that the caller can look at other things."""
+        try:
+            for number, line in enumerate(source.lines, 1):
+                found = outgoing(line, self.topic)
+                if isinstance(found, Outgoing):
+                    if self.pace is not None:
+                        self.pace.wait(found.value, self._idle)
+                    self.sender.send(found)
+                    fed.sent += 1
+                elif found is not None:
+                    fed.refuse(found, f"{source.name}:{number}")
+                if number % _EVERY == 0 or self.pace is not None:
+                    yield
+        except (OSError, EOFError) as error:  # a torn .gz
+            raise CheckError(f"{source.name}: {error}") from None
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from streams import config
 from streams.cli import batch
-from streams.cli.feed import STDIN, Fed, Pace, feed
+from streams.cli.feed import STDIN, Fed, Feed, Pace
 from streams.cli.lines import TOPICS
 from streams.cli.output import print_json, print_table, say
 from streams.cli.send import Sender
@@ -79,7 +79,7 @@ def _into_broker(settings: Settings, files: tuple[str, ...], topic: str | None, 
     sender = Sender(settings.client)
     with signals_end_it():
         try:
-            fed = feed(files, sender, topic=topic, pace=pace, check=lambda: None)
+            fed = Feed(sender, topic, pace).files(files)
         except BaseException:
             sender.abandon()
             raise

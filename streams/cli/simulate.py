@@ -128,7 +128,7 @@ class Lead:
 
     def stage(self, name: str, at: datetime) -> Event:
         """Return a stage event; the first one says whose the lead is and that it is simulated."""
-        value = {"event_id": f"{self.deal_id}-{name}", "occurred_at": stamp(at), "deal_id": self.deal_id}
+        value: dict[str, Any] = {"event_id": f"{self.deal_id}-{name}", "occurred_at": stamp(at), "deal_id": self.deal_id}
         value |= {"pipeline": PIPELINE, "to_stage": name}
         if name == "New":
             value |= {"rep_id": self.rep, "lead_source": "simulated", "attributes": LABEL}

@@ -129,8 +129,13 @@ def embedded_stack(raw: dict[str, Any], *, app_id: str, port: int | None = None,
         environment = config.Environment(broker=broker.url, app_id=app_id, config=str(file), web_port=port or free_port())
         settings = Settings(environment, definitions)
         create_topics(environment, definitions)
-        with worker_process(environment, Path(folder), ticks=ticks) as worker:
-            yield Stack(settings, worker)
+        try:
+            with worker_process(environment, Path(folder), ticks=ticks) as worker:
+                yield Stack(settings, worker)
+        finally:
+            # It would wait for clients of ours that are still connected; it has nothing to lose.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(broker.pid, signal.SIGKILL)
 
 
 @contextlib.contextmanager
@@ -139,7 +144,7 @@ def worker_process(environment: config.Environment, folder: Path, *, ticks: bool
     command = [sys.executable, "-m", "streams.cli.main", "worker", "--with-parent", str(os.getpid())]
     log = folder / "worker.log"
     with log.open("wb") as said:
-        process = subprocess.Popen(  # our own program
+        process = subprocess.Popen(  # noqa: S603  # our own program
             command if ticks else [*command, "--no-ticks"],
             stdin=subprocess.DEVNULL,
             stdout=said,

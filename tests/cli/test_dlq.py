@@ -1,0 +1,44 @@
+"""Are dead letters listed as asked?"""
+
+from base64 import b64encode
+from types import SimpleNamespace
+
+import orjson
+import pytest
+
+from streams.cli import dlq
+
+
+def letter(at, reason="not_json", partition=0):
+    return {
+        "reason": reason, "detail": "no JSON", "topic": "crm.activity", "partition": partition, "offset": at,
+        "timestamp": 1_760_000_000_000 + at, "key_base64": None, "value_base64": b64encode(b"x" * 500).decode(),
+    }  # fmt: skip
+
+
+def test_the_newest_are_kept_in_order_over_partitions():
+    """Oldest of them first; the counts are of all."""
+    found, counts = dlq.newest([letter(5, partition=1), letter(6, partition=1), letter(1), letter(7)], None, 3)
+    assert [one["offset"] for one in found] == [5, 6, 7]
+    assert counts == {"not_json": 4}
+
+
+def test_one_reason_can_be_asked_for():
+    """The counts stay of all."""
+    found, counts = dlq.newest([letter(1), letter(2, "too_late")], "too_late", 10)
+    assert [one["offset"] for one in found] == [2]
+    assert counts.total() == 2
+
+
+@pytest.fixture
+def topic(monkeypatch):
+    messages = [SimpleNamespace(value=lambda at=at: orjson.dumps(letter(at))) for at in (1, 2)]
+    monkeypatch.setattr(dlq, "every_record", lambda *_: messages)
+
+
+def test_programs_get_lines_and_people_a_table(run, topic):
+    """Long values are cut for people only."""
+    assert [orjson.loads(line)["offset"] for line in run("dlq", "list", "--json").stdout.splitlines()] == [1, 2]
+    result = run("dlq", "list")
+    assert "crm.activity/0@2" in result.stdout
+    assert "2 dead letters: not_json 2" in result.stderr
