@@ -47,7 +47,7 @@ def activity(chance: random.Random, spec: str) -> Record:
         "customer_id": f"cust-{chance.randrange(30_000)}",
         "direction": chance.choice(("inbound", "outbound")),
         "outcome": chance.choice(OUTCOMES[1:]),
-        "duration_s": chance.choice((chance.randrange(3600), chance.randrange(36000) / 10)),
+        "duration_s": chance.randrange(3600),
         "automated": False,
     }
     return record(event, 300, compact=False)

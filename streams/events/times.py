@@ -142,9 +142,9 @@ def _of_number(said: float) -> int | None:
 
 def milliseconds(seconds: float) -> int | None:
     """Return a duration in whole ms, rounded down; None below 0 or above 1e7 seconds."""
-    if not 0 <= seconds <= MAX_DURATION_S:
-        return None
-    return seconds * 1000 if isinstance(seconds, int) else _floor(seconds, 1000)
+    if isinstance(seconds, int):  # first, because comparing an int with a float is slow
+        return seconds * 1000 if 0 <= seconds <= MAX_DURATION_S else None
+    return _floor(seconds, 1000) if 0.0 <= seconds <= 1e7 else None
 
 
 def _floor(value: float, scale: int) -> int:
