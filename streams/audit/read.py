@@ -83,6 +83,7 @@ def read_topic(client_settings: dict[str, Any], topic: str, progress: Progress) 
             "enable.auto.offset.store": False,
             "enable.partition.eof": True,  # the end may be a control record, which no message shows
             "isolation.level": "read_committed",
+            "log_level": 0,  # what goes wrong comes back as an error
         }
     )
     try:
@@ -100,7 +101,7 @@ def _until_end(consumer: Consumer, topic: str, progress: Progress) -> Iterator[M
     read, heard = 0, time.monotonic()
     expected = sum(end - first for first, end in ends.values())
     while unread:
-        messages = consumer.consume(BATCH, 1.0)
+        messages = consumer.consume(BATCH, 0.2)
         if messages:
             heard = time.monotonic()
         elif time.monotonic() - heard > SILENCE_DEADLINE:
