@@ -1,0 +1,60 @@
+"""Is a share worse than it should be, however often we look?  An e-detector on Bernoulli counts.
+
+Shiryaev-Roberts form, averaged over a grid of alternatives: for a pane with k of n and each alternative
+p1, L = (p1/p0)^k ((1-p1)/(1-p0))^(n-k) and M <- (M + 1) L.  The average run length to a false alarm is at
+least 1/a panes when the alarm is raised at M >= 1/a (Shin, Ramdas, Rinaldo, "E-detectors", arXiv
+2203.03532).  Everything is kept in natural logarithms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import exp, log, log1p, sqrt
+
+# How the alternatives lie from the baseline: towards 0 for a drop, towards 1 for a rise.
+DROPS = (0.8, 0.65, 0.5, 0.35, 0.2)
+RISES = (1.25, 1.6, 2.2, 3.0, 4.5)
+HIGHEST = 0.95
+_FEW = -700.0  # as a logarithm, nothing
+
+
+def drops(baseline: float) -> list[float]:
+    """Return the alternatives below a baseline."""
+    return [baseline * factor for factor in DROPS]
+
+
+def rises(baseline: float) -> list[float]:
+    """Return the alternatives above a baseline, none at or below it."""
+    return [p for p in (min(HIGHEST, baseline * factor) for factor in RISES) if p > baseline]
+
+
+def step(evidence: float, p0: float, p1: float, k: int, n: int) -> float:
+    """Return log M after a pane with k of n, given log M before it."""
+    likelihood = k * (log(p1) - log(p0)) + (n - k) * (log1p(-p1) - log1p(-p0))
+    return _log_plus_one(evidence) + likelihood
+
+
+def _log_plus_one(evidence: float) -> float:
+    """Return log(exp(evidence) + 1) without overflow."""
+    return evidence + log1p(exp(-evidence)) if evidence > 0 else log1p(exp(max(evidence, _FEW)))
+
+
+def mean(evidence: Sequence[float]) -> float:
+    """Return the logarithm of the average of what is given as logarithms."""
+    top = max(evidence)
+    return top + log(sum(exp(one - top) for one in evidence) / len(evidence))
+
+
+def start(alternatives: Sequence[float]) -> list[float]:
+    """Return the evidence before the first pane."""
+    return [_FEW] * len(alternatives)
+
+
+def wilson(k: int, n: int, z: float) -> tuple[float, float]:
+    """Return the Wilson score interval of k of n (Wilson 1927)."""
+    if n == 0:
+        return 0.0, 1.0
+    share, spread = k / n, z * z / n
+    middle = (share + spread / 2) / (1 + spread)
+    half = z * sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
+    return max(0.0, middle - half), min(1.0, middle + half)

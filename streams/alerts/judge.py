@@ -1,0 +1,116 @@
+"""What does one more matured pane change?  The state of one alert, a fold over panes in their order.
+
+LEARNING until the baseline stands on enough entries, then INACTIVE, FIRING, and back when the same kind of
+test shows that the share has recovered.  No clock: the same panes always give the same alerts.
+"""
+
+from __future__ import annotations
+
+from math import log, sqrt
+
+import msgspec
+
+from streams.alerts import detector
+from streams.config import Rule
+
+# Evidence that recovery must show; a late resolve does little harm, so one in 20 is enough.
+RECOVERED = log(20)
+_LOWEST, _HIGHEST = 0.005, 0.95
+
+
+class Watch(msgspec.Struct, array_like=True):
+    """The state of one alert.  `n` and `k` since the baseline was set or the state last changed."""
+
+    day: int = 0  # the last pane taken in
+    learned_n: int = 0
+    learned_k: int = 0
+    baseline: float | None = None
+    firing: bool = False
+    since: int = 0
+    n: int = 0
+    k: int = 0
+    evidence: list[float] = []
+    fired_share: float = 0.0
+    revision: int = 0
+
+
+class Pane(msgspec.Struct):
+    """A matured pane on the topic: k of n on a day, judged at an instant (event time, µs)."""
+
+    rule: str
+    entity: list[str]
+    day: int
+    n: int
+    k: int
+    at: int
+
+
+def take(watch: Watch, pane: Pane, rule: Rule) -> bool:
+    """Fold a pane into the state, in place; return whether the alert fired or resolved."""
+    if pane.day <= watch.day:
+        return False
+    watch.day = pane.day
+    bad = pane.k if rule.kind == "conversion_drop" else pane.n - pane.k
+    if watch.baseline is None and not _learn(watch, bad, pane.n, rule):
+        return False
+    base = watch.baseline or _LOWEST
+    watch.n += pane.n
+    watch.k += bad
+    null, alternatives = _recovery(watch, base, rule) if watch.firing else (base, _alternatives(base, rule))
+    if len(watch.evidence) != len(alternatives):
+        watch.evidence = detector.start(alternatives)
+    watch.evidence = [
+        detector.step(one, null, p1, bad, pane.n) for one, p1 in zip(watch.evidence, alternatives, strict=True)
+    ]
+    if evidence(watch) < (RECOVERED if watch.firing else threshold(rule)):
+        return False
+    _turn(watch, pane.at)
+    return True
+
+
+def evidence(watch: Watch) -> float:
+    """Return the evidence as a natural logarithm."""
+    return detector.mean(watch.evidence) if watch.evidence else 0.0
+
+
+def threshold(rule: Rule) -> float:
+    """Return what the evidence must reach: one false alarm in a budget of as many days, one pane a day."""
+    return log(rule.budget_days)
+
+
+def _learn(watch: Watch, bad: int, n: int, rule: Rule) -> bool:
+    """Set the baseline when it is configured or enough was seen; the pane that completes it is not judged."""
+    if rule.baseline is not None:
+        watch.baseline = rule.baseline
+        return True
+    watch.learned_n += n
+    watch.learned_k += bad
+    if watch.learned_n >= rule.min_entries:
+        share = watch.learned_k / watch.learned_n
+        # A learned share is uncertain: one standard error in favour of no alarm keeps the promised budget.
+        error = sqrt(share * (1 - share) / watch.learned_n)
+        share += -error if rule.kind == "conversion_drop" else error
+        watch.baseline = min(_HIGHEST, max(_LOWEST, share))
+    return False
+
+
+def _alternatives(base: float, rule: Rule) -> list[float]:
+    return detector.drops(base) if rule.kind == "conversion_drop" else detector.rises(base)
+
+
+def _recovery(watch: Watch, base: float, rule: Rule) -> tuple[float, list[float]]:
+    """Return the share half-way back, and the alternatives between it and the baseline."""
+    half = (watch.fired_share + base) / 2
+    if rule.kind == "conversion_drop":
+        half = min(half, base * 0.9)
+    else:
+        half = max(half, min(_HIGHEST, base * 1.1))
+    half = min(_HIGHEST, max(_LOWEST / 2, half))
+    return half, [half + (base - half) * step for step in (0.5, 0.75, 1.0)]
+
+
+def _turn(watch: Watch, at: int) -> None:
+    watch.fired_share = watch.k / watch.n if watch.n else 0.0
+    watch.firing = not watch.firing
+    watch.since = at
+    watch.revision += 1

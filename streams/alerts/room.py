@@ -1,0 +1,137 @@
+"""Who has to be told that something is worse?  Matured panes in, alerts and their history out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import orjson
+from confluent_kafka import Message
+from xxhash import xxh3_64_hexdigest
+
+from streams import metrics, topics
+from streams.alerts import detector
+from streams.alerts.judge import Pane, Watch, evidence, take, threshold
+from streams.config import Definitions, Rule
+from streams.kafka.room import Moment, Output, StateTable
+from streams.kpis.catalogue import ENTITY_FIELDS
+from streams.kpis.publish import iso
+
+_panes = msgspec.json.Decoder(Pane)
+_watches = msgspec.msgpack.Decoder(Watch)
+_encoder = msgspec.msgpack.Encoder()
+
+
+def fingerprint(rule: str, entity: Sequence[str]) -> str:
+    """Return what identifies an alert: the same rule and entity, the same text."""
+    return f"{rule}-{xxh3_64_hexdigest(orjson.dumps([rule, *entity]))}"[:128]
+
+
+class AlertsRoom:
+    """Matured panes to alerts."""
+
+    name = "alerts"
+    sources = (topics.MATURED,)
+
+    def __init__(self, definitions: Definitions) -> None:
+        self._rules = {rule.name: rule for rule in definitions.rules}
+        self._tables: dict[int, StateTable] = {}
+        self._output: list[Output] = []
+        self._firing: dict[int, dict[str, set[str]]] = {}
+        for rule in definitions.rules:
+            for state in metrics.ALERT_STATES:
+                metrics.ALERT_TRANSITIONS.labels(rule.name, state)
+                metrics.ALERTS.labels(rule.name, state).set(0)
+
+    def open(self, partition: int, state: StateTable) -> None:
+        """Start to own a partition."""
+        self._tables[partition] = state
+        self._firing[partition] = {}
+
+    def close(self, partition: int) -> None:
+        """Stop to own a partition."""
+        self._tables.pop(partition, None)
+        self._firing.pop(partition, None)
+        self._output.clear()
+
+    def handle(self, partition: int, topic: str, run: Sequence[Message]) -> int:
+        """Judge a run of panes."""
+        del topic  # there is one
+        for message in run:
+            pane = _panes.decode(message.value())
+            rule = self._rules.get(pane.rule)
+            if rule is not None:  # the rule may have been taken out since
+                self._judge(self._tables[partition], pane, rule)
+        return len(run) * 200
+
+    def _judge(self, state: StateTable, pane: Pane, rule: Rule) -> None:
+        mark = fingerprint(rule.name, pane.entity)
+        kept = state.get(mark.encode())
+        watch = Watch() if kept is None else _watches.decode(kept)
+        if take(watch, pane, rule):
+            self._tell(watch, pane, rule, mark)
+            watch.n = watch.k = 0
+            watch.evidence = []
+        state.put(mark.encode(), _encoder.encode(watch))
+
+    def _tell(self, watch: Watch, pane: Pane, rule: Rule, mark: str) -> None:
+        alert = alert_record(watch, pane, rule, mark)
+        event = {"transition": "fired" if watch.firing else "resolved", **alert}
+        self._output.append((topics.ALERTS, -1, mark.encode(), orjson.dumps(alert), None))
+        self._output.append((topics.ALERT_EVENTS, -1, mark.encode(), orjson.dumps(event), None))
+        metrics.ALERT_TRANSITIONS.labels(rule.name, alert["state"]).inc()
+        metrics.ALERTS.labels(rule.name, "firing").inc(1 if watch.firing else -1)
+        metrics.ALERTS.labels(rule.name, "resolved").inc(-1 if watch.firing and watch.revision > 1 else int(not watch.firing))
+
+    def due(self, moment: Moment) -> bool:
+        """Is there something to send although nothing came in?  Never: alerts come from panes."""
+        del moment
+        return False
+
+    def drain(self, moment: Moment) -> list[Output]:
+        """Return the alerts that changed."""
+        del moment
+        output, self._output = self._output, []
+        return output
+
+
+def alert_record(watch: Watch, pane: Pane, rule: Rule, mark: str) -> dict[str, Any]:
+    """Return an alert as it is published; schemas/alert."""
+    cut, *values = pane.entity
+    entity = dict(zip(ENTITY_FIELDS[cut], values, strict=True))
+    return {
+        "fingerprint": mark,
+        "rule": rule.name,
+        "kind": rule.kind,
+        "cut": cut,
+        "entity": entity,
+        "state": "firing" if watch.firing else "resolved",
+        "since": iso(watch.since),
+        "at": iso(pane.at),
+        "n": watch.n,
+        "k": watch.k,
+        "ratio": watch.k / watch.n if watch.n else None,
+        "baseline": watch.baseline,
+        "evidence": evidence(watch),
+        "threshold": threshold(rule),
+        "text": sentence(watch, rule, entity),
+        "revision": watch.revision,
+    }
+
+
+def sentence(watch: Watch, rule: Rule, entity: dict[str, str]) -> str:
+    """Return what people read: k of n, the share, its bound, and the baseline."""
+    who = ", ".join(f"{field} {value}" for field, value in entity.items()) or "everybody"
+    low, high = detector.wilson(watch.k, watch.n, 2.58)
+    share = watch.k / watch.n if watch.n else 0.0
+    base = watch.baseline or 0.0
+    what, bound = ("converted", high) if rule.kind == "conversion_drop" else ("answered late", low)
+    if not watch.firing:
+        return f"Resolved: {who}: {watch.k} of {watch.n} {what} ({share:.1%}) since the alert; baseline {base:.1%}."
+    word = "dropped" if rule.kind == "conversion_drop" else "rose"
+    side = "at most" if rule.kind == "conversion_drop" else "at least"
+    topic = "Conversion" if rule.kind == "conversion_drop" else "Response time"
+    return (
+        f"{topic} {word}: {who}: {watch.k} of {watch.n} {what} ({share:.1%}, {side} {bound:.1%} at 99 %); baseline {base:.1%}."
+    )
