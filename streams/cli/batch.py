@@ -17,7 +17,7 @@ from streams.cli.feed import Fed, Feed, Pace
 from streams.cli.output import say, stderr
 from streams.cli.read import every_record, last_of_every_key
 from streams.cli.send import Sender
-from streams.cli.settle import settle
+from streams.cli.settle import SOURCES, Observer, settle
 from streams.cli.stack import Series, Stack, embedded_stack
 from streams.topics import ALERT_EVENTS, KPI_HISTORY, KPI_LATEST, TICKS
 
@@ -39,7 +39,7 @@ def run(definitions: dict[str, Any], app_id: str, wanted: Wanted) -> dict[str, A
     with embedded_stack(definitions, app_id=app_id) as stack:
         fed = replayed(stack, wanted)
         if fed.refused:
-            say(f"{sum(fed.refused.values())} lines were not sent; the first: {fed.first_refusal}")
+            say(fed.refusals())
         process_all(stack, wanted.as_of)
         series = stack.worker.metrics()
         records = 0 if wanted.out is None else write_result(stack.client, wanted.out)
@@ -67,9 +67,10 @@ def process_all(stack: Stack, as_of: int | None) -> None:
     """Wait until the events are processed, let the clock end, and wait until its effects are out too."""
     with _spinner("processing") as progress:
         stack.worker.wait_until_ready()
-        settle(stack.settings, stack.worker.pulse, stack.worker.check, progress)
+        observer = Observer(stack.worker.pulse, stack.worker.check, progress)
+        settle(stack.settings, observer, SOURCES, hold=0)
         end_clock(stack, as_of)
-        settle(stack.settings, stack.worker.pulse, stack.worker.check, progress)
+        settle(stack.settings, observer)
 
 
 def end_clock(stack: Stack, as_of: int | None) -> None:

@@ -40,6 +40,10 @@ class Fed:
         if self.first_refusal is None:
             self.first_refusal = f"{where}: {refused.reason}: {refused.detail}"
 
+    def refusals(self) -> str:
+        """Say how many lines were not sent, and which was the first."""
+        return f"lines that were not sent: {self.refused.total()}; the first: {self.first_refusal}"
+
 
 class Pace:
     """Wait between events as long as occurred_at says, divided by the speed."""

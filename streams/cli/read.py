@@ -30,6 +30,7 @@ def reader(client: dict[str, Any]) -> Iterator[Consumer]:
             "enable.partition.eof": True,
             "isolation.level": "read_committed",
             "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 20,  # the end must be told at once
             "log_level": 0,
         }
     )

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from streams import config
 from streams.cli import batch
-from streams.cli.feed import STDIN, Fed, Feed, Pace
+from streams.cli.feed import STDIN, Feed, Pace
 from streams.cli.lines import TOPICS
 from streams.cli.output import print_json, print_table, say
 from streams.cli.send import Sender
@@ -83,14 +83,9 @@ def _into_broker(settings: Settings, files: tuple[str, ...], topic: str | None, 
         except BaseException:
             sender.abandon()
             raise
-    tell_refusals(fed)
-    return {"sent": fed.sent, "rejected": dict(fed.refused), "seconds": round(time.monotonic() - began, 3)}
-
-
-def tell_refusals(fed: Fed) -> None:
-    """Say on stderr which lines were not sent."""
     if fed.refused:
-        say(f"{sum(fed.refused.values())} lines were not sent; the first: {fed.first_refusal}")
+        say(fed.refusals())
+    return {"sent": fed.sent, "rejected": dict(fed.refused), "seconds": round(time.monotonic() - began, 3)}
 
 
 def _report(found: dict[str, Any], *, as_json: bool) -> None:

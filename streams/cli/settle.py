@@ -17,7 +17,8 @@ from streams.cli.read import CALL_DEADLINE, partitions
 from streams.cli.settings import CheckError, Settings
 from streams.topics import ACTIVITY, DELTAS, MATURED, STAGE_CHANGE, TICKS
 
-INPUTS = (STAGE_CHANGE, ACTIVITY, TICKS, DELTAS, MATURED)
+SOURCES = (STAGE_CHANGE, ACTIVITY)
+INPUTS = (*SOURCES, TICKS, DELTAS, MATURED)
 PATIENCE = 120.0  # without any progress; how long the work itself takes is nobody's fault
 _PAUSE = 0.1
 
@@ -35,7 +36,7 @@ class Look:
 class Group:
     """The worker's consumer group, seen from outside; it is asked, never joined."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, topics: tuple[str, ...] = INPUTS) -> None:
         """Connect."""
         self._consumer = Consumer(
             {
@@ -51,7 +52,7 @@ class Group:
                 "log_level": 0,
             }
         )
-        self._places = [(topic, one) for topic in INPUTS for one in partitions(self._consumer, topic)]
+        self._places = [(topic, one) for topic in topics for one in partitions(self._consumer, topic)]
 
     def close(self) -> None:
         """Disconnect."""
@@ -87,24 +88,34 @@ class Group:
         return frozenset(waiting)
 
 
-def settle(
-    settings: Settings, pulse: Callable[[], float], check: Callable[[], None], progress: Callable[[int], None]
-) -> None:
-    """Wait until nothing waits and the worker has stopped to write.
+@dataclass(frozen=True)
+class Observer:
+    """How the worker that is waited for is observed.
 
-    `pulse` counts what the worker writes: while it rises something is still coming.  Raises CheckError when
+    `pulse` counts what it writes: while that rises something is still coming.  `check` raises when it has
+    ended.  `progress` is told in how many partitions records wait.
+    """
+
+    pulse: Callable[[], float]
+    check: Callable[[], None]
+    progress: Callable[[int], None]
+
+
+def settle(settings: Settings, observer: Observer, topics: tuple[str, ...] = INPUTS, hold: float | None = None) -> None:
+    """Wait until nothing waits in the topics and the worker has written nothing for `hold` seconds.
+
+    By default that is a time in which whatever is paced or lingers must have come out.  Raises CheckError when
     nothing moves although records wait.
     """
-    definitions = settings.definitions
-    # A quiet time in which whatever is paced or lingers must have come out.
-    hold = definitions.publish_interval + 2 * definitions.flush_interval + 1.0
-    group = Group(settings)
+    if hold is None:
+        hold = settings.definitions.publish_interval + 2 * settings.definitions.flush_interval + 1.0
+    group = Group(settings, topics)
     try:
         seen, since = None, time.monotonic()
         while True:
-            check()
-            found = (pulse(), group.look())
-            progress(len(found[1].waiting))
+            observer.check()
+            found = (observer.pulse(), group.look())
+            observer.progress(len(found[1].waiting))
             if found != seen:
                 seen, since = found, time.monotonic()
             quiet = time.monotonic() - since
