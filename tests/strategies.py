@@ -100,9 +100,7 @@ def stage_changes(deal_id: str) -> st.SearchStrategy[StageChange]:
         from_stage=st.sampled_from((None, None, "New")),
         pipeline=st.sampled_from((None, None, None, *PIPELINES)),
         said=said(),
-        clear=st.one_of(
-            st.just(()), st.just(()), st.lists(st.sampled_from(SAYABLE), max_size=3, unique=True).map(tuple)
-        ),
+        clear=st.one_of(st.just(()), st.just(()), st.lists(st.sampled_from(SAYABLE), max_size=3, unique=True).map(tuple)),
         deleted=st.sampled_from((None,) * 10 + (True, False, False)),
     )
 
@@ -135,9 +133,7 @@ def deal_history(draw: st.DrawFn, deal_id: str, most: int = 8) -> list[Event]:
     for number, act in enumerate(acts):
         act.event_id = f"a{number}"
     completed = [
-        msgspec.structs.replace(act, planned=False, at=act.at + HOUR)
-        for act in acts
-        if act.planned and draw(st.booleans())
+        msgspec.structs.replace(act, planned=False, at=act.at + HOUR) for act in acts if act.planned and draw(st.booleans())
     ]
     return [*stages, *acts, *completed]
 
