@@ -16,7 +16,7 @@ from streams.alerts.judge import Pane, Watch, evidence, take, threshold
 from streams.config import Definitions, Rule
 from streams.kafka.room import Moment, Output, StateTable
 from streams.kpis.catalogue import ENTITY_FIELDS
-from streams.kpis.publish import iso
+from streams.panes.text import iso
 
 _panes = msgspec.json.Decoder(Pane)
 _watches = msgspec.msgpack.Decoder(Watch)

@@ -132,24 +132,24 @@ def in_order(changes: Iterable[StageChange], definitions: Definitions) -> list[P
     """Order by (occurred_at, event_id as UTF-8 bytes), then let early closings follow the creation.
 
     A closing entry less than 24 hours before creation counts at that instant, directly after the creating event,
-    several in their order.  The creation is found once, in the order as said.  Entries are judged again after each
-    move: a closing event that had only repeated the stage of the one that moved is now an entry, and moves as well.
+    several in their order.  Creation and early closings are found once, in the order as said.
     """
     said = [Placed(change.at, change) for change in sorted(changes, key=lambda one: (one.at, one.event_id.encode()))]
-    creation = creating(find_entries(said, definitions))
+    entries = find_entries(said, definitions)
+    creation = creating(entries)
     if creation is None:
         return said
-    before, creator, after = said[: creation.place], said[creation.place], said[creation.place + 1 :]
-    moved: set[str] = set()
-    while early := early_closings(before, creator.at, definitions):
-        moved |= early
-        before = [placed for placed in before if placed.event.event_id not in early]
-    closings = [Placed(creator.at, one.event) for one in said if one.event.event_id in moved]
-    return [*before, creator, *closings, *after]
+    moved = early_closings(said, entries, creation)
+    before = [placed for placed in said[: creation.place] if placed.event.event_id not in moved]
+    closings = [Placed(creation.at, placed.event) for placed in said if placed.event.event_id in moved]
+    return [*before, said[creation.place], *closings, *said[creation.place + 1 :]]
 
 
-def early_closings(before: Sequence[Placed], creation: int, definitions: Definitions) -> set[str]:
-    """Return the ids of the closing entries among the events before the creation, less than 24 hours earlier."""
-    entries = find_entries(before, definitions)
-    near = [one for one in entries if one.kind in CLOSING and creation - one.at < DAY_AND_NIGHT]
-    return {before[one.place].event.event_id for one in near}
+def early_closings(said: Sequence[Placed], entries: Sequence[Entry], creation: Entry) -> set[str]:
+    """Return the ids of the closing entries less than 24 hours before creation, and of the repeats that follow them.
+
+    An event that only repeats the stage of one that moves would else become an entry where it stands.
+    """
+    early = [one.place for one in entries if one.place < creation.place and creation.at - one.at < DAY_AND_NIGHT]
+    first = min(early, default=creation.place)
+    return {one.event.event_id for one in said[first : creation.place] if one.event.to_stage is not None}

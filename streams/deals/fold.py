@@ -116,7 +116,7 @@ def _touches_activities(deal: Deal, kept: StageEvent, before: History, after: Hi
         return False
     if kept.at <= deal.newest or deal.deleted or kept.deleted is not None:
         return True
-    if not deal.rep_spoken and ("rep_id" in kept.said or "rep_id" in kept.clear):
+    if not deal.rep_spoken and "rep_id" in kept.said:
         return True
     return after.entries[: len(before.entries)] != before.entries
 
@@ -133,7 +133,7 @@ def _summarise(deal: Deal, history: History, touch: int) -> None:
     deal.created, deal.touch = created_at(history), touch
     deal.pipeline, deal.stage = (last.pipeline, last.stage) if last else (None, None)
     deal.rep = history.present("rep_id")
-    deal.rep_spoken = bool(history.said("rep_id"))
+    deal.rep_spoken = any(rep is not None for _, rep in history.said("rep_id"))
     deal.deleted = history.deleted
 
 

@@ -87,7 +87,7 @@ class Deal(msgspec.Struct, array_like=True, gc=False):
     pipeline: str | None = None
     stage: str | None = None
     rep: str | None = None
-    rep_spoken: bool = False  # has anything ever been said or cleared about the rep
+    rep_spoken: bool = False  # was a rep ever named by a stage event
     deleted: bool = False
     settled: int = 0  # stage events that can no longer be corrected
     settled_stages: list[list[str]] = []  # stages whose first entry is settled: [pipeline, stage]

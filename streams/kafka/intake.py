@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
+from operator import methodcaller
 from typing import cast
 
 from confluent_kafka import Message
@@ -129,7 +130,7 @@ def new_records(run: Run, state: StatePartition) -> list[Message]:
     position = state.offsets[run.topic]
     if run.first >= position:
         return run.records
-    return run.records[bisect_left(run.records, position, key=Message.offset) :]
+    return run.records[bisect_left(run.records, position, key=methodcaller("offset")) :]
 
 
 def _pieces(records: list[Message], size: int) -> list[list[Message]]:

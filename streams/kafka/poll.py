@@ -22,7 +22,7 @@ from streams.kafka.ownership import TopicPart
 
 BATCH = 20_000
 WAIT = 0.1  # how long to wait for a first record
-GATHER = 0.02  # how long to wait for more once there is one: fewer, longer runs at low rates
+GATHER = 0.04  # how long to wait for more once there is one: fewer, longer runs at low rates
 # Nothing else serves rebalances while we wait for the rooms, so then pause and go on polling.
 MAX_STALL = 1.0
 HIGHS_EVERY = 1.0

@@ -5,8 +5,6 @@ The record is a fixed contract: schemas/kpi.  `value` is null when there is noth
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -16,14 +14,7 @@ from streams.kafka.room import Headers
 from streams.kpis.catalogue import ENTITY_FIELDS, Kpi
 from streams.kpis.formulas import Number, Value
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TYPE = b"io.dealpulse.kpi.v1"
-
-
-@lru_cache(maxsize=65_536)
-def iso(at: int) -> str:
-    """Return µs since 1970 as UTC text."""
-    return (_EPOCH + timedelta(microseconds=at)).isoformat()
 
 
 def key(kpi: Kpi, entity: tuple[str, ...], window: str, start: str | None, currency: str | None) -> bytes:

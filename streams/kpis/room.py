@@ -78,7 +78,7 @@ class KpisRoom:
         self.calendar = Calendar(definitions.zone)
         self._teller = Teller(definitions, self.calendar)
         self._owned: dict[int, _Partition] = {}
-        self.born: list[int] = []  # of the events that the last drain made visible
+        self._born: list[int] = []  # of the events whose numbers were told since take_born
 
     # -------------------------------------------------------------- ownership
 
@@ -194,7 +194,6 @@ class KpisRoom:
     def drain(self, moment: Moment) -> list[Output]:
         """Make the rounds that are due, and write every changed pane into the state."""
         output: list[Output] = []
-        self.born = []
         for partition, owned in self._owned.items():
             if moment.now >= owned.next_round and self._has_news(owned):
                 output.extend(self._round(owned, partition, moment))
@@ -206,6 +205,11 @@ class KpisRoom:
                 owned.hot.clear()
                 owned.state.put(_PROGRESS_KEY, _encoder.encode(owned.progress))
         return output
+
+    def take_born(self) -> list[int]:
+        """Return the Kafka timestamps, in µs, of the oldest events behind what was told since the last call."""
+        born, self._born = self._born, []
+        return born
 
     def _watermark(self, owned: _Partition) -> int | None:
         """Return the minimum over the partitions that are not settled; None while one has not spoken."""
@@ -242,7 +246,7 @@ class KpisRoom:
         if new_day or (before is not None and now.fine != before.fine):
             self._expire(owned, now)
         if owned.born:
-            self.born.append(owned.born)
+            self._born.append(owned.born)
             owned.born = 0
         owned.state.put(_PROGRESS_KEY, _encoder.encode(owned.progress))
         metrics.WATERMARK.set(watermark / 1_000_000)

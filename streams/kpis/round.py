@@ -17,10 +17,11 @@ from streams.kafka.room import Output
 from streams.kpis.catalogue import BY_ID, CATALOGUE, Kpi
 from streams.kpis.entity import Entity
 from streams.kpis.formulas import COHORTS, OLDEST_WAITING, Compiled, Split, Value, compile_cut, oldest, one, split
-from streams.kpis.publish import headers, iso, key, record
+from streams.kpis.publish import headers, key, record
 from streams.panes.calendar import Calendar
 from streams.panes.cell import Cell, Measure, currency_code, currency_name
 from streams.panes.pane import DAY, FINE
+from streams.panes.text import iso
 from streams.panes.windows import WINDOWS, Now, Window, bounds, now_at, number_at
 
 _NOW_PLACE = len(WINDOWS)

@@ -1,0 +1,107 @@
+"""What does one worker do?  All rooms in flow order, the metrics they fill, and the process around them.
+
+    crm.* → deals → dealpulse.deltas → kpis → dealpulse.kpi.*
+                                        └→ dealpulse.matured → alerts → dealpulse.alert* → notify → Slack
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from typing import TYPE_CHECKING, Any
+
+from streams import metrics, topics
+from streams.alerts.room import AlertsRoom
+from streams.app import run_worker
+from streams.config import Definitions, Environment
+from streams.deals.room import DealsRoom
+from streams.kafka.flush import FlushReport
+from streams.kpis.room import KpisRoom
+from streams.notify.room import NotifyRoom
+from streams.notify.transports import transport_for
+
+if TYPE_CHECKING:
+    from streams.app import App
+
+_LOOK_EVERY = 1.0  # seconds
+_GC_THRESHOLD = 50_000
+log = logging.getLogger("dealpulse.worker")
+
+
+def run(environment: Environment, definitions: Definitions, *, ticks: bool = True, **options: Any) -> int:
+    """Run a worker until SIGTERM or SIGINT; return its exit code.
+
+    `ticks=False`: the clock is the data's alone, as in a replay.
+    """
+    gc.set_threshold(_GC_THRESHOLD, 20, 50)  # records come and go by the thousand; cycles are rare
+    metrics.declare_known_labels()
+    kpis = KpisRoom(definitions)
+    rooms = (
+        DealsRoom(definitions, ticks=ticks),
+        kpis,
+        AlertsRoom(definitions),
+        NotifyRoom(definitions, transport_for(environment, definitions)),
+    )
+    return run_worker(
+        environment,
+        definitions,
+        rooms,
+        prepare=lambda app: _watch(app, environment),
+        on_report=lambda report: _report(report, kpis),
+        **options,
+    )
+
+
+def _report(report: FlushReport, kpis: KpisRoom) -> None:
+    """Count a committed flush."""
+    metrics.TRANSACTIONS.inc()
+    metrics.FLUSH.observe(report.produce_seconds + report.commit_seconds)
+    for topic in (topics.KPI_LATEST, topics.KPI_HISTORY):
+        metrics.KPI_RECORDS.labels(topic).inc(report.produced.get(topic, 0))
+    events = sum(count for (room, topic), count in report.handled.items() if room == "deals" and topic != topics.TICKS)
+    if events:
+        metrics.PROCESSING.observe(report.compute_seconds / events, events)
+    for born in kpis.take_born():
+        metrics.DELAY.observe(max(0.0, report.at - born / 1_000_000))
+
+
+def _watch(app: App, environment: Environment) -> None:
+    """Serve the metrics, and look at the edge once a second."""
+    _, port = metrics.serve(environment.web_host, environment.web_port, lambda: _not_ready(app))
+    log.warning("metrics on http://%s:%d/metrics", environment.web_host, port)
+
+    @app.task
+    async def look() -> None:
+        seen: dict[str, set[tuple[str, int]]] = {"": set()}
+        generation, restored = 0, 0
+        while True:
+            await asyncio.sleep(_LOOK_EVERY)
+            status = app.edge.status()
+            metrics.RECOVERING.set(status.recovering)
+            if status.generation != generation:
+                generation, restored = status.generation, 0
+                metrics.REBALANCES.inc()
+            metrics.RESTORED_RECORDS.inc(max(0, status.restored_records - restored))
+            restored = max(restored, status.restored_records)
+            _show_lags(app, seen)
+
+
+def _show_lags(app: App, seen: dict[str, set[tuple[str, int]]]) -> None:
+    shown = set()
+    for lag in app.edge.lags():
+        metrics.LAG_RECORDS.labels(lag.topic, lag.partition).set(lag.records)
+        metrics.LAG_SECONDS.labels(lag.topic, lag.partition).set(lag.seconds)
+        shown.add((lag.topic, lag.partition))
+    for topic, partition in seen[""] - shown:
+        metrics.forget_partition(topic, partition)
+    seen[""] = shown
+
+
+def _not_ready(app: App) -> str | None:
+    status = app.edge.status()
+    if status.ready:
+        return None
+    return "restoring state" if status.recovering else "no partitions assigned yet"
+
+

@@ -1,0 +1,141 @@
+"""Does the poll thread hand over what came, and stop fetching what nobody takes?"""
+
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+from confluent_kafka import KafkaError
+
+from streams.kafka import poll
+from streams.kafka.clients import Connection
+from streams.kafka.inbox import MAX_RECORDS, Inbox, Run
+from streams.kafka.poll import PollThread
+
+
+class Ended(Exception):
+    """Stands for the end of the process."""
+
+
+def record(topic, partition, offset, error=None):
+    return SimpleNamespace(
+        topic=lambda: topic, partition=lambda: partition, offset=lambda: offset, error=lambda: error, value=lambda: b"1"
+    )
+
+
+class Sized(SimpleNamespace):
+    """A record with a size."""
+
+    def __len__(self):
+        return 3
+
+
+def sized(topic, partition, offset):
+    return Sized(**record(topic, partition, offset).__dict__)
+
+
+@pytest.fixture
+def ended(monkeypatch):
+    """Collect the sentences the process ends with."""
+    said = []
+
+    def lose_place(sentence, error=None):
+        said.append(sentence)
+        raise Ended
+
+    monkeypatch.setattr(poll, "lose_place", lose_place)
+    return said
+
+
+@pytest.fixture
+def thread():
+    """Return a poll thread that never starts, with a generation."""
+    arrivals = []
+    owner = SimpleNamespace(arrived=lambda _inbox, runs, ends: arrivals.append((runs, ends)))
+    made = PollThread(Connection({"bootstrap.servers": "127.0.0.1:1"}, "app"), owner)
+    made._inbox = Inbox(1)
+    made.arrivals = arrivals
+    logging.getLogger("dealpulse.librdkafka").setLevel(logging.CRITICAL)
+    return made
+
+
+END = KafkaError(KafkaError._PARTITION_EOF)
+
+
+def test_records_become_one_run_per_partition(thread):
+    """Order is kept, sizes are counted."""
+    thread._hand_over([sized("a", 0, 5), sized("a", 1, 9), sized("a", 0, 7)])
+    [(runs, ends)] = thread.arrivals
+    assert [(run.topic, run.partition, run.first, run.next, run.bytes) for run in runs] == [("a", 0, 5, 8, 6), ("a", 1, 9, 10, 3)]
+    assert ends == {}
+
+
+def test_the_end_of_a_partition_counts_until_something_comes_after_it(thread):
+    """Only the last word of a poll tells whether we stand at the end."""
+    thread._hand_over([sized("a", 0, 5), record("a", 0, 7, END), record("a", 1, 3, END), sized("a", 1, 3)])
+    [(_, ends)] = thread.arrivals
+    assert ends == {("a", 0): 7}
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        (KafkaError._AUTO_OFFSET_RESET, "input was lost"),
+        (KafkaError._MAX_POLL_EXCEEDED, "max.poll.interval.ms"),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, "reading a[0] failed: TOPIC_AUTHORIZATION_FAILED"),
+    ],
+)
+def test_an_error_that_does_not_pass_ends_the_process(ended, thread, code, sentence):
+    """Each with its own sentence."""
+    with pytest.raises(Ended):
+        thread._hand_over([record("a", 0, 5, KafkaError(code))])
+    assert sentence in ended[0]
+
+
+def test_a_lost_connection_passes(thread):
+    """librdkafka comes back by itself."""
+    thread._hand_over([record("a", 0, 5, KafkaError(KafkaError._TRANSPORT))])
+    assert thread.arrivals == [([], {})]
+
+
+def test_a_topic_that_nobody_takes_is_paused_and_comes_back(thread, monkeypatch):
+    """After a moment, so that rebalances are answered; the other topic goes on."""
+    monkeypatch.setattr(poll, "MAX_STALL", 0.02)
+    calls = []
+    thread._consumer = SimpleNamespace(
+        pause=lambda parts: calls.append(("pause", [part.topic for part in parts])),
+        resume=lambda parts: calls.append(("resume", [part.topic for part in parts])),
+    )
+    thread._fetching = frozenset({("a", 0), ("b", 0)})
+    big = Run("a", 0, [None] * MAX_RECORDS, 0, 0, 0)
+    thread._inbox.announce(big)
+    thread._regulate()
+    thread._regulate()
+    assert calls == [("pause", ["a"])]
+    thread._inbox.done(big)
+    thread._regulate()
+    assert calls == [("pause", ["a"]), ("resume", ["a"])]
+
+
+def test_a_command_of_an_old_generation_is_not_obeyed(thread):
+    """Partitions restored for yesterday's assignment are not fetched."""
+    thread._consumer = None  # any call would fail
+    thread._start_fetching(Inbox(0), {("a", 0): 5})
+    assert thread._fetching == frozenset()
+
+
+def test_nobody_is_told_twice_that_we_leave(ended, thread):
+    """close() calls back; then everything is settled already."""
+    thread.leave()
+    thread._on_revoke(None, [])
+    thread._on_lost(None, [])
+    thread._on_assign(None, [])
+    assert ended == []
+
+
+def test_lost_partitions_end_the_process(ended, thread):
+    """Somebody else has them already."""
+    with pytest.raises(Ended):
+        thread._on_lost(None, [])
+    assert "gave our partitions away" in ended[0]
