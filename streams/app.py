@@ -40,19 +40,19 @@ class App(faust.App):
     edge: Edge
 
 
-class RunSchema(faust.Schema):
+class RunSchema(faust.Schema[Any, Any]):
     """Hands a run to the agent as it is: the room decodes, since Faust would ack what it cannot decode."""
 
-    def compile(self, app: AppT, **_options: Any) -> Callable[..., Awaitable[EventT]]:
+    def compile(self, app: AppT, **_options: Any) -> Callable[..., Awaitable[EventT[Any]]]:
         """Return the function that makes an event of a message."""
 
-        async def decode(message: Message, *, propagate: bool = False) -> EventT:  # noqa: ARG001  # Faust's signature
+        async def decode(message: Message, *, propagate: bool = False) -> EventT[Any]:  # noqa: ARG001  # Faust's signature
             return app.create_event(None, message.value, None, message)
 
         return decode
 
 
-def build_app(
+def build_app(  # noqa: PLR0913  # each option has its one user
     environment: Environment,
     definitions: Definitions,
     rooms: Sequence[Room],

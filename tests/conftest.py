@@ -14,7 +14,8 @@ from streams.kafka.embedded import embedded_broker as run_embedded_broker
 # Helpers stand beside the tests that use them, which are no packages.
 sys.path += [str(Path(__file__).parent / "brokers"), str(Path(__file__).parent / "kafka")]
 
-from apache import MissingToolsError, apache_kafka as run_apache_kafka, jars  # noqa: E402
+from apache import MissingToolsError, jars
+from apache import apache_kafka as run_apache_kafka
 
 
 @pytest.fixture(scope="session")

@@ -101,9 +101,7 @@ def _settings_of(topic: Topic, definitions: Definitions) -> dict[str, str]:
     return settings
 
 
-def create_topics(
-    environment: Environment, definitions: Definitions, topics: Sequence[Topic] | None = None
-) -> list[str]:
+def create_topics(environment: Environment, definitions: Definitions, topics: Sequence[Topic] | None = None) -> list[str]:
     """Create every topic that is missing; return their names.  Raises AdminError."""
     admin = BrokerAdmin(environment)
     there = admin.look().topics
@@ -111,9 +109,7 @@ def create_topics(
     return admin.create([topic for topic in wanted if topic.name not in there], definitions)
 
 
-def check_topics(
-    environment: Environment, definitions: Definitions, topics: Sequence[Topic] | None = None
-) -> list[str]:
+def check_topics(environment: Environment, definitions: Definitions, topics: Sequence[Topic] | None = None) -> list[str]:
     """Return what is wrong with the topics, a sentence each.  Raises AdminError."""
     admin = BrokerAdmin(environment)
     wanted = all_topics(environment.app_id) if topics is None else topics

@@ -151,13 +151,13 @@ class Edge:
             self.generation.flowing = True
             self._arrival.set()
 
-    async def next_bundle(self, timeout: float) -> Bundle | None:
-        """Return the next bundle of runs that Faust may have, or None after `timeout` seconds."""
+    async def next_bundle(self, seconds: float) -> Bundle | None:
+        """Return the next bundle of runs that Faust may have, or None after some seconds."""
         bundle = self.next_bundle_nowait()
         if bundle is None:
             self._arrival.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._arrival.wait(), timeout)
+                await asyncio.wait_for(self._arrival.wait(), seconds)
             bundle = self.next_bundle_nowait()
         return bundle
 
@@ -204,7 +204,8 @@ class Edge:
 
     def assigned(self, parts: frozenset[TopicPart], metadata: Any) -> Inbox:
         """Begin a generation; return when Faust knows."""
-        return self._wait_for(self._begin(parts, metadata), "taking partitions over")
+        inbox: Inbox = self._wait_for(self._begin(parts, metadata), "taking partitions over")
+        return inbox
 
     def revoked(self) -> None:
         """End the generation; return when nothing of it is left."""
@@ -224,8 +225,8 @@ class Edge:
                 self._loop.call_soon_threadsafe(call)
 
     def _wait_for(self, work: Coroutine[Any, Any, Any], what: str) -> Any:
-        assert self._loop is not None
-        done: Future[Any] = asyncio.run_coroutine_threadsafe(work, self._loop)
+        loop: Any = self._loop  # set before the poll thread starts
+        done: Future[Any] = asyncio.run_coroutine_threadsafe(work, loop)
         try:
             return done.result(REBALANCE_DEADLINE)
         except TimeoutError:

@@ -107,9 +107,7 @@ class Intake:
             self._deliveries.tasks.append(task)
         return line
 
-    async def _deliver(
-        self, generation: Generation, state: StatePartition, line: asyncio.Queue[Run | None]
-    ) -> None:
+    async def _deliver(self, generation: Generation, state: StatePartition, line: asyncio.Queue[Run | None]) -> None:
         deliver: Callable[..., Awaitable[int]] = cast(DeliveringRoom, state.room).deliver
         while (run := await line.get()) is not None:
             for piece in _pieces(new_records(run, state), DELIVERY):

@@ -125,9 +125,7 @@ class Generation:
 
     def caught_up(self, room: str) -> frozenset[int]:
         """Return the partitions of the room whose every source has been read and handled to its end."""
-        return frozenset(
-            state.partition for (name, _), state in self.states.items() if name == room and self._at_end(state)
-        )
+        return frozenset(state.partition for (name, _), state in self.states.items() if name == room and self._at_end(state))
 
     def _at_end(self, state: StatePartition) -> bool:
         for topic, offset in state.offsets.items():

@@ -56,10 +56,10 @@ class Consumer(FaustConsumer):
         self._read_offset.clear()
         self.edge.flow()
 
-    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # noqa: ASYNC109  # Faust's
         """Yield runs while the flow is on; a run handed out while it is off would be lost."""
         if not self.flow_active:
-            await self.wait(self.can_resume_flow)
+            await self.wait(self.can_resume_flow)  # type: ignore[arg-type]  # as Faust's own does
         bundle = await self.edge.next_bundle(timeout) if self.flow_active and not self.should_stop else None
         while bundle is not None:
             tp = TP(bundle.topic, bundle.runs[0].partition)
@@ -75,7 +75,7 @@ class Consumer(FaustConsumer):
             timestamp_type=0,
             headers=None,
             key=None,
-            value=record,
+            value=record,  # type: ignore[arg-type]  # our schema takes it as it is
             checksum=None,
             serialized_key_size=0,
             serialized_value_size=sum(run.bytes for run in record.runs),
@@ -114,7 +114,7 @@ class Consumer(FaustConsumer):
     async def _commit(self, _offsets: Mapping[TP, int]) -> bool:
         _not_ours("commit")
 
-    async def _getmany(self, _active: set[TP] | None, _timeout: float) -> Mapping[TP, list[Any]]:  # noqa: ASYNC109
+    async def _getmany(self, _active: set[TP] | None, _timeout: float) -> Mapping[TP, list[Any]]:
         _not_ours("Faust's getmany")
 
     async def _seek(self, _partition: TP, _offset: int) -> None:
@@ -170,7 +170,7 @@ class Producer(FaustProducer):
         """Refuse."""
         _not_ours("send")
 
-    def key_partition(self, topic: str, key: bytes) -> TP:
+    def key_partition(self, _topic: str, _key: bytes) -> TP:
         """Refuse."""
         _not_ours("partitioning")
 

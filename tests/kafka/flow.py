@@ -90,7 +90,9 @@ class Flow:
         return bootstrap(Environment(broker=self.url))
 
     def create(self) -> Flow:
-        create_topics(Environment(broker=self.url, app_id=self.app), Definitions(partitions=self.partitions), toy.topics(self.app))
+        create_topics(
+            Environment(broker=self.url, app_id=self.app), Definitions(partitions=self.partitions), toy.topics(self.app)
+        )
         self.producer = Producer(
             {"bootstrap.servers": self.address, "partitioner": "murmur2_random", "linger.ms": 20, "compression.type": "lz4"}
         )
@@ -155,9 +157,7 @@ class Flow:
 
     def expected(self) -> dict[bytes, int]:
         """Return every key's right total."""
-        return {
-            b"k%d" % key: self.sent // KEYS + (key < self.sent % KEYS) for key in range(min(KEYS, self.sent))
-        }
+        return {b"k%d" % key: self.sent // KEYS + (key < self.sent % KEYS) for key in range(min(KEYS, self.sent))}
 
     def assert_exact(self, deadline: float = 60.0) -> None:
         """Wait until as much as was sent is counted, then all must be right."""

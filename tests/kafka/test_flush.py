@@ -13,7 +13,7 @@ from streams.kafka.flush import Batch, PlainProducing, StartError, Transactions,
 CONNECTION = Connection({"bootstrap.servers": "127.0.0.1:1"}, "app")
 
 
-class Ended(Exception):
+class EndedError(Exception):
     """Stands for the end of the process."""
 
 
@@ -45,7 +45,7 @@ def ended(monkeypatch):
 
     def lose_place(sentence, error=None):
         said.append(sentence)
-        raise Ended
+        raise EndedError
 
     monkeypatch.setattr(flush, "lose_place", lose_place)
     return said
@@ -71,7 +71,7 @@ def transactions(refusing: Refusing) -> Transactions:
 def test_any_refusal_ends_the_process_and_is_never_committed(ended, call, error, aborts):
     """An abort where it is possible, so that readers of what was written do not wait; a commit never."""
     refusing = Refusing(call, error)
-    with pytest.raises(Ended):
+    with pytest.raises(EndedError):
         transactions(refusing).commit(batch([("t", -1, b"k", b"v", None)]))
     assert f"failed in {call}" in ended[0]
     assert ("abort_transaction" in refusing.calls) == aborts
@@ -89,8 +89,8 @@ def test_too_large_is_seen_before_the_transaction(over, what):
 
 def test_an_oversized_record_ends_the_process_before_anything_is_sent(ended):
     """Topic and key are named."""
-    refusing = Refusing("", Ended())
-    with pytest.raises(Ended):
+    refusing = Refusing("", EndedError())
+    with pytest.raises(EndedError):
         transactions(refusing).commit(batch([("t", -1, b"big", b"x" * (MAX_RECORD + 1), None)]))
     assert "for t, key b'big'" in ended[0]
     assert refusing.calls == []

@@ -14,7 +14,7 @@ from streams.kafka.inbox import MAX_RECORDS, Inbox, Run
 from streams.kafka.poll import PollThread
 
 
-class Ended(Exception):
+class EndedError(Exception):
     """Stands for the end of the process."""
 
 
@@ -42,7 +42,7 @@ def ended(monkeypatch):
 
     def lose_place(sentence, error=None):
         said.append(sentence)
-        raise Ended
+        raise EndedError
 
     monkeypatch.setattr(poll, "lose_place", lose_place)
     return said
@@ -67,7 +67,10 @@ def test_records_become_one_run_per_partition(thread):
     """Order is kept, sizes are counted."""
     thread._hand_over([sized("a", 0, 5), sized("a", 1, 9), sized("a", 0, 7)])
     [(runs, ends)] = thread.arrivals
-    assert [(run.topic, run.partition, run.first, run.next, run.bytes) for run in runs] == [("a", 0, 5, 8, 6), ("a", 1, 9, 10, 3)]
+    assert [(run.topic, run.partition, run.first, run.next, run.bytes) for run in runs] == [
+        ("a", 0, 5, 8, 6),
+        ("a", 1, 9, 10, 3),
+    ]
     assert ends == {}
 
 
@@ -88,13 +91,13 @@ def test_the_end_of_a_partition_counts_until_something_comes_after_it(thread):
 )
 def test_an_error_that_does_not_pass_ends_the_process(ended, thread, code, sentence):
     """Each with its own sentence."""
-    with pytest.raises(Ended):
+    with pytest.raises(EndedError):
         thread._hand_over([record("a", 0, 5, KafkaError(code))])
     assert sentence in ended[0]
 
 
 def test_a_lost_connection_passes(thread):
-    """librdkafka comes back by itself."""
+    """The client comes back by itself."""
     thread._hand_over([record("a", 0, 5, KafkaError(KafkaError._TRANSPORT))])
     assert thread.arrivals == [([], {})]
 
@@ -136,6 +139,6 @@ def test_nobody_is_told_twice_that_we_leave(ended, thread):
 
 def test_lost_partitions_end_the_process(ended, thread):
     """Somebody else has them already."""
-    with pytest.raises(Ended):
+    with pytest.raises(EndedError):
         thread._on_lost(None, [])
     assert "gave our partitions away" in ended[0]
