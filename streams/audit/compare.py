@@ -47,7 +47,9 @@ def compare(
     window at the watermark, and no snapshots and no other window.
     """
     found = Comparison(compared=0, different=0, missing=0, unexpected=0, examples=[])
-    watermark = next((one.as_of for one in expected.values()), None)
+    published = list(published)
+    as_of = next((one.as_of for one in expected.values()), None)
+    watermark = latest_watermark(published) if as_of is None else as_of
     seen = {key for record in published if (key := _judge(record, expected, watermark, found))}
     current: set[Key] | None = None
     if latest is not None:
@@ -57,6 +59,11 @@ def compare(
             found["missing"] += 1
             _note(found, key, [("record", one.value, None)])
     return found
+
+
+def latest_watermark(records: Iterable[Record]) -> int | None:
+    """Return the highest watermark that a record names."""
+    return max((micros(one["watermark"]) for one in records if one.get("watermark")), default=None)
 
 
 def holds(one: Expected) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from streams.audit.compare import Comparison, compare, micros
+from streams.audit.compare import Comparison, compare, latest_watermark
 from streams.audit.recompute import recompute
 from streams.audit.windows import SECOND
 from streams.config import Definitions
@@ -44,8 +44,9 @@ def run_audit(client_settings: dict[str, Any], definitions: Definitions, progres
     events += read_events(client_settings, ACTIVITY, definitions, said)
     latest = read_records(client_settings, KPI_LATEST, said)
     history = read_records(client_settings, KPI_HISTORY, said)
-    watermarks = [micros(one["watermark"]) for one in latest if one.get("watermark")]
-    watermark = max(watermarks or [event.at for event in events], default=0)
+    watermark = latest_watermark(latest)
+    if watermark is None:
+        watermark = max((event.at for event in events), default=0)
     said("recompute", 0, len(events))
     return compare(recompute(events, definitions, watermark), history, latest)
 

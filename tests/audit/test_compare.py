@@ -172,6 +172,20 @@ def test_snapshots_of_the_past_are_allowed_in_history_only():
     assert compare(table, records, [*current, rolling, level])["unexpected"] == 2
 
 
+def test_snapshots_are_allowed_when_nothing_is_left():
+    """The only deal was deleted: the snapshots of its days stay in the history, all else is an unexpected record."""
+    table = expected([HISTORY[0]])
+    records = published(table)
+    rolling = find(records, "new_leads", window="all") | {
+        "window": {"name": "7d", "start": "2024-03-01T00:00:00+00:00", "end": "2024-03-08T00:00:00+00:00"}
+    }
+    level = find(records, "active_deals", window="now") | {
+        "window": {"name": "day", "start": "2024-03-04T00:00:00+00:00", "end": "2024-03-05T00:00:00+00:00"}
+    }
+    assert compare({}, [rolling, level])["different"] == 0
+    assert compare({}, records)["unexpected"] == sum(one["n"] > 0 for one in records)
+
+
 def test_rolling_window_ahead_of_the_watermark_is_a_difference():
     """The week that ends tomorrow night is not the one at the watermark."""
     table = expected()
