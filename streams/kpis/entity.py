@@ -11,6 +11,7 @@ from heapq import heapify, heappop, heappush
 import msgspec
 
 from streams.kafka.room import StateTable
+from streams.kpis.catalogue import ENTITY_FIELDS
 from streams.panes import cell as cells
 from streams.panes.cell import Cell, Measure
 from streams.panes.pane import DAY, DAYS_KEPT, FINE, LEVEL, WAIT, pane
@@ -21,6 +22,8 @@ ALL = -1  # a mask with every kind
 _encoder = msgspec.msgpack.Encoder()
 _EntityDecoder = msgspec.msgpack.Decoder(tuple[str, ...])
 _GRAIN = 7
+_NOW, _BEFORE, _EITHER = 1, 2, 3
+ROLLING = tuple((at, window) for at, window in enumerate(WINDOWS) if window.rolling)
 _MINOR_BYTES = 8
 
 
@@ -34,6 +37,7 @@ class Head(msgspec.Struct, array_like=True):
     untold: list[tuple[int, int]] = []
     # calendar windows that history holds with nothing in them, because their facts were taken back
     emptied: set[tuple[int, int]] = set()
+    currencies: set[int] = set()  # codes of the currencies that a reader was ever told a value in
     judged: dict[str, int] = {}  # rule → the last day given to the alerts
 
 
@@ -63,14 +67,14 @@ class Rolling:
         self.before: Cell = {}
 
     def change(self, index: int, cell: Cell) -> int:
-        """Take in a change of a pane; return 1 when it lies in the window, 2 when in the one before, else 0."""
+        """Take in a change of a pane; return _NOW when it lies in the window, _BEFORE when in the one before, else 0."""
         back = self.last - index
         if 0 <= back < self.panes:
             cells.add(self.now, cell)
-            return 1
+            return _NOW
         if self.panes <= back < 2 * self.panes:
             cells.add(self.before, cell)
-            return 2
+            return _BEFORE
         return 0
 
 
@@ -78,12 +82,13 @@ class Entity:
     """One entity of one partition of the kpis room."""
 
     __slots__ = (
-        "age_told", "ended", "head", "hot", "level_mask", "levels", "name", "prefix", "rolled", "rolling", "rows", "state", "told_early", "untold",
+        "age_told", "ended", "fields", "head", "hot", "level_mask", "levels", "name", "prefix", "rolled", "rolling", "rows", "state", "told_early", "untold",
         "waiting",
     )  # fmt: skip
 
     def __init__(self, name: tuple[str, ...], state: StateTable) -> None:
         self.name = name
+        self.fields = dict(zip(ENTITY_FIELDS[name[0]], name[1:], strict=True))
         self.prefix = row_prefix(name)
         self.state = state
         self.rows: dict[int, bytes] = {}
@@ -109,7 +114,7 @@ class Entity:
             self.level_mask = ALL
             self.ended = set(self.untold)
             if self.untold:
-                self.rolled = {at: (ALL, ALL) for at, window in enumerate(WINDOWS) if window.rolling}
+                self.rolled = {at: (ALL, ALL) for at, _ in ROLLING}
             return None
         place = int.from_bytes(rest, "big")
         self.rows[place] = value
@@ -177,14 +182,15 @@ class Entity:
             heappush(self.waiting, place >> 3)
 
     def _roll(self, grain: int, index: int, cell: Cell) -> None:
-        mask = 0
-        for at, rolling in self.rolling.items():
-            if rolling.grain == grain:
-                hit = rolling.change(index, cell)
+        mask = cells.kinds(cell)
+        for at, window in ROLLING:
+            if window.grain == grain:
+                rolling = self.rolling.get(at)
+                # Totals that were not worked out since a restart may hold the pane in either window.
+                hit = rolling.change(index, cell) if rolling else _EITHER
                 if hit:
-                    mask = mask or cells.kinds(cell)
                     own, before = self.rolled.get(at, (0, 0))
-                    self.rolled[at] = (own | mask, before) if hit == 1 else (own, before | mask)
+                    self.rolled[at] = (own | (mask if hit & _NOW else 0), before | (mask if hit & _BEFORE else 0))
 
     def oldest(self) -> int | None:
         """Return the creation, in µs, of the lead that waits longest."""

@@ -11,7 +11,7 @@ import orjson
 from xxhash import xxh3_64_hexdigest
 
 from streams.kafka.room import Headers
-from streams.kpis.catalogue import ENTITY_FIELDS, Kpi
+from streams.kpis.catalogue import Kpi
 from streams.kpis.formulas import Number, Value
 
 _TYPE = b"io.dealpulse.kpi.v1"
@@ -23,15 +23,15 @@ def key(kpi: Kpi, entity: tuple[str, ...], window: str, start: str | None, curre
 
 
 def record(  # noqa: PLR0913  # the fields of a contract
-    kpi: Kpi, entity: tuple[str, ...], window: dict[str, Any], value: Value, previous: Number | None,
+    kpi: Kpi, cut: str, entity: dict[str, str], window: dict[str, Any], value: Value, previous: Number | None,
     mature_share: float | None, currency: str | None, *, final: bool, revision: int, watermark: str,
 ) -> bytes:  # fmt: skip
     """Return the record of one KPI, entity and window."""
     return orjson.dumps(
         {
             "kpi": kpi.id,
-            "cut": entity[0],
-            "entity": dict(zip(ENTITY_FIELDS[entity[0]], entity[1:], strict=True)),
+            "cut": cut,
+            "entity": entity,
             "window": window,
             "value": value.value,
             "unit": kpi.unit,

@@ -7,6 +7,7 @@ rolling windows and levels as snapshots when a day closed, which are never resta
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Set
 from typing import Any, NamedTuple
 
 import orjson
@@ -15,7 +16,7 @@ from streams import topics
 from streams.config import Definitions
 from streams.kafka.room import Output
 from streams.kpis.catalogue import BY_ID, CATALOGUE, Kpi
-from streams.kpis.entity import Entity
+from streams.kpis.entity import ROLLING, Entity
 from streams.kpis.formulas import COHORTS, OLDEST_WAITING, Compiled, Split, Value, compile_cut, oldest, one, split
 from streams.kpis.publish import headers, key, record
 from streams.panes.calendar import Calendar
@@ -27,7 +28,6 @@ from streams.panes.windows import WINDOWS, Now, Window, bounds, now_at, number_a
 _NOW_PLACE = len(WINDOWS)
 _NOW: dict[str, Any] = {"name": "now", "start": None, "end": None}
 _DAY_US = 86_400_000_000
-_ROLLING = tuple((at, window) for at, window in enumerate(WINDOWS) if window.rolling)
 _WINDOWS_BY_NAME = {window.name: window for window in WINDOWS}
 
 
@@ -48,6 +48,8 @@ class _News(NamedTuple):
     everything: bool = False
 
 
+_NONE: Set[int] = frozenset()
+_NO_CURRENCY = ("",)
 _EVERYTHING = _News(everything=True)
 
 
@@ -93,7 +95,7 @@ class Teller:
         if new_day:
             self._close_days(entity, round_, output)
             output.extend(self._matured(entity, round_, partition))
-        for at, window in _ROLLING:
+        for at, window in ROLLING:
             if self._on[at] and (window.grain == DAY or round_.fine):
                 self._roll(entity, at, window, round_, output)
         entity.rolled.clear()
@@ -208,19 +210,19 @@ class Teller:
         self, entity: Entity, target: _Target, totals: tuple[Cell, Cell], news: _News, round_: Round,
         output: list[Output], *, latest: bool,
     ) -> None:  # fmt: skip
-        compiled = self._period.get(entity.name[0], ())
         now, before = split(totals[0]), split(totals[1])
-        told = entity.head.published.get(target.place, (0, set()))[1] if latest else set()
-        for kpi in compiled:
-            formula = kpi.formula
-            if not (news.everything or formula.mask & (news.own | news.before)):
-                continue
-            values = formula.work_out(now)
-            previous = formula.work_out(before)
+        holds, held_before = _kinds(now), _kinds(before)
+        told = entity.head.published.get(target.place, (0, _NONE))[1] if latest else _NONE
+        for kpi in self._period.get(entity.name[0], ()):
+            mask = kpi.formula.mask
             # In history, what was taken back to nothing must be said: a reader may hold the old value.
-            retold = not latest and bool(formula.mask & news.own)
-            for currency in _currencies(kpi, values, told, self._seen(entity, kpi) if retold else ()):
-                value = values.get(currency, formula.nothing)
+            retold = not latest and bool(mask & news.own)
+            if not (news.everything or mask & (news.own | news.before)) or not (mask & holds or told or retold):
+                continue
+            values = kpi.formula.work_out(now) if mask & holds else {}
+            previous = kpi.formula.work_out(before) if mask & held_before else {}
+            for currency in self._currencies(entity, kpi, values, told, retold=retold):
+                value = values.get(currency, kpi.formula.nothing)
                 mark = _mark(kpi.index, currency)
                 if value.n or mark in told or retold:
                     past = previous.get(currency)
@@ -234,14 +236,18 @@ class Teller:
                         entity.head.emptied.add((target.place, target.number))
 
     @staticmethod
-    def _seen(entity: Entity, kpi: Compiled) -> tuple[str, ...]:
-        """Return the currencies that a money KPI of this entity was ever told in."""
-        return tuple(
-            currency_name((mark & 0xFFFF) - 1)
-            for _, marks in entity.head.published.values()
-            for mark in marks
-            if mark >> 16 == kpi.index and mark & 0xFFFF
-        )
+    def _currencies(
+        entity: Entity, kpi: Compiled, values: dict[str, Value], told: Set[int], *, retold: bool
+    ) -> Iterable[str]:
+        """Return the currencies to tell: those with facts, and those that a reader may still hold a value in."""
+        if kpi.kpi.unit != "money":
+            return _NO_CURRENCY
+        found = set(values)
+        entity.head.currencies.update(map(currency_code, values))
+        if retold:
+            found.update(map(currency_name, entity.head.currencies))
+        found.update(_currency_of(mark) or "" for mark in told if mark >> 16 == kpi.index)
+        return sorted(found)
 
     @staticmethod
     def _remember(entity: Entity, target: _Target, mark: int) -> None:
@@ -259,7 +265,7 @@ class Teller:
         if cohort is not None and kpi.id in COHORTS:
             share = self._mature_share(entity, kpi, target, cohort, round_)
         data = record(
-            kpi, entity.name, target.window, value, previous, share, currency or None,
+            kpi, entity.name[0], entity.fields, target.window, value, previous, share, currency or None,
             final=target.final, revision=entity.head.revision, watermark=watermark,
         )  # fmt: skip
         name = key(kpi, entity.name, target.window["name"], target.start, currency or None)
@@ -301,11 +307,11 @@ class Teller:
             return
         now = split(entity.level())
         target = _Target(_NOW_PLACE, 0, _NOW, None, 0, 0, final=False)
-        told = entity.head.published.get(_NOW_PLACE, (0, set()))[1]
+        told = entity.head.published.get(_NOW_PLACE, (0, _NONE))[1]
         for kpi in self._levels.get(entity.name[0], ()):
             if kpi.formula.mask & entity.level_mask:
                 values = kpi.formula.work_out(now)
-                for currency in _currencies(kpi, values, told, ()):
+                for currency in self._currencies(entity, kpi, values, told, retold=False):
                     value = values.get(currency, kpi.formula.nothing)
                     mark = _mark(kpi.index, currency)
                     if value.n or mark in told:
@@ -322,7 +328,7 @@ class Teller:
         kpi = BY_ID[OLDEST_WAITING]
         mark = _mark(CATALOGUE.index(kpi), "")
         since = entity.oldest()
-        told = entity.head.published.get(_NOW_PLACE, (0, set()))[1]
+        told = entity.head.published.get(_NOW_PLACE, (0, _NONE))[1]
         if since is None and mark not in told:
             return
         waiting = entity.level().get(Measure.WAITING << 16, 0)
@@ -340,7 +346,7 @@ class Teller:
         if not round_.caught_up:
             return
         closed = now_at(self._calendar, self._calendar.start_of_day(round_.now.day) - 1)
-        for at, window in _ROLLING:
+        for at, window in ROLLING:
             told = entity.head.published.get(at)
             if told is None or not self._on[at] or (window.grain == FINE and not round_.fine):
                 continue
@@ -401,7 +407,9 @@ def _currency_of(mark: int) -> str | None:
     return currency_name((mark & 0xFFFF) - 1) if mark & 0xFFFF else None
 
 
-def _currencies(kpi: Compiled, values: dict[str, Value], told: set[int], seen: tuple[str, ...]) -> set[str]:
-    """Return the currencies to tell: those with facts, and those a reader still holds a value in."""
-    held = {_currency_of(mark) or "" for mark in told if mark >> 16 == kpi.index}
-    return {*values, *held, *seen}
+
+def _kinds(cell: Split) -> int:
+    mask = 0
+    for kind in cell:
+        mask |= 1 << kind
+    return mask
