@@ -10,17 +10,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from streams.cli.read import CALL_DEADLINE, partitions
 from streams.cli.settings import CheckError, Settings
-from streams.topics import ACTIVITY, DELTAS, MATURED, STAGE_CHANGE, TICKS
+from streams.topics import ACTIVITY, ALERT_EVENTS, DELTAS, MATURED, STAGE_CHANGE, TICKS
 
 SOURCES = (STAGE_CHANGE, ACTIVITY)
-INPUTS = (*SOURCES, TICKS, DELTAS, MATURED)
-PATIENCE = 120.0  # without any progress; how long the work itself takes is nobody's fault
-_PAUSE = 0.1
+INPUTS = (*SOURCES, TICKS, DELTAS, MATURED, ALERT_EVENTS)
+PATIENCE = 300.0  # without a commit; how long all of the work takes is nobody's fault
+IDLE = 0.25  # of one CPU: polling, heartbeats and our own questions
+# While catching up, the kpis room takes 50 µs to the next round for every record it told in the last one.
+ROUND_PAUSE = 60e-6
+_PAUSE, _BUSY_PAUSE = 0.2, 0.5  # each question costs the broker and the worker a little
 
 Place = tuple[str, int]
 
@@ -88,41 +92,78 @@ class Group:
         return frozenset(waiting)
 
 
+class Vitals(NamedTuple):
+    """What a worker has done so far: transactions, KPI records, and seconds of CPU."""
+
+    transactions: float
+    records: float
+    cpu: float
+
+
 @dataclass(frozen=True)
 class Observer:
     """How the worker that is waited for is observed.
 
-    `pulse` counts what it writes: while that rises something is still coming.  `check` raises when it has
-    ended.  `progress` is told in how many partitions records wait.
+    `check` raises when it has ended; `progress` is told in how many partitions records wait.
     """
 
-    pulse: Callable[[], float]
+    vitals: Callable[[], Vitals]
     check: Callable[[], None]
     progress: Callable[[int], None]
 
 
-def settle(settings: Settings, observer: Observer, topics: tuple[str, ...] = INPUTS, hold: float | None = None) -> None:
-    """Wait until nothing waits in the topics and the worker has written nothing for `hold` seconds.
+class Quiet:
+    """Since when has the worker neither written nor computed, nor announced to write later?"""
 
-    By default that is a time in which whatever is paced or lingers must have come out.  Raises CheckError when
-    nothing moves although records wait.
+    def __init__(self, pause: float) -> None:
+        """Begin busy; `pause` is how long whatever lingers may take to come out."""
+        self._pause = pause
+        self._seen: tuple[Vitals, Look] | None = None
+        self._since = self._cpu = self._announced = 0.0
+
+    def lasts(self, vitals: Vitals, look: Look, now: float) -> bool:
+        """Take in what is seen now; return whether it has been quiet for long enough."""
+        if self._seen is None or vitals[:2] != self._seen[0][:2] or look != self._seen[1]:
+            told = vitals.records - self._seen[0].records if self._seen else 0.0
+            self._announced = max(self._announced, now + told * ROUND_PAUSE)
+            self._begin(vitals, now)
+        elif now - self._since >= self._pause and vitals.cpu - self._cpu > IDLE * (now - self._since):
+            self._begin(vitals, now)  # it is at something that takes longer
+        self._seen = (vitals, look)
+        return now - self._since >= self._pause and now >= self._announced
+
+    def _begin(self, vitals: Vitals, now: float) -> None:
+        self._since, self._cpu = now, vitals.cpu
+
+
+def settle(settings: Settings, observer: Observer) -> None:
+    """Wait until nothing waits in any topic and the worker has come to rest.
+
+    Raises CheckError when nothing moves although records wait.
     """
-    if hold is None:
-        hold = settings.definitions.publish_interval + 2 * settings.definitions.flush_interval + 1.0
+    quiet = Quiet(settings.definitions.publish_interval + 2 * settings.definitions.flush_interval + 1.0)
+    _watch(settings, observer, INPUTS, lambda vitals, look: quiet.lasts(vitals, look, time.monotonic()))
+
+
+def wait_until_read(settings: Settings, observer: Observer) -> None:
+    """Wait until every source record has been taken in; what follows from it may still be coming."""
+    _watch(settings, observer, SOURCES, lambda _vitals, _look: True)
+
+
+def _watch(settings: Settings, observer: Observer, topics: tuple[str, ...], rests: Callable[[Vitals, Look], bool]) -> None:
     group = Group(settings, topics)
+    moved, seen = time.monotonic(), None
     try:
-        seen, since = None, time.monotonic()
         while True:
             observer.check()
-            found = (observer.pulse(), group.look())
-            observer.progress(len(found[1].waiting))
-            if found != seen:
-                seen, since = found, time.monotonic()
-            quiet = time.monotonic() - since
-            if not found[1].waiting and quiet >= hold:
+            vitals, look = observer.vitals(), group.look()
+            observer.progress(len(look.waiting))
+            if rests(vitals, look) and not look.waiting:
                 return
-            if quiet > PATIENCE:
+            if (vitals[:2], look) != seen:
+                moved, seen = time.monotonic(), (vitals[:2], look)
+            elif time.monotonic() - moved > PATIENCE:
                 raise CheckError(f"records wait, and the worker has not moved for {PATIENCE:.0f} s")
-            time.sleep(_PAUSE)
+            time.sleep(_BUSY_PAUSE if look.waiting else _PAUSE)
     finally:
         group.close()

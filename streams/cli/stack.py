@@ -27,6 +27,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streams import config
 from streams.cli.settings import CheckError, Settings
+from streams.cli.settle import Vitals
 from streams.kafka.admin import create_topics
 from streams.kafka.embedded import embedded_broker, end_process, free_port
 
@@ -75,9 +76,14 @@ class WorkerProcess:
             for sample in family.samples
         }
 
-    def pulse(self) -> float:
-        """Return how many transactions it has committed."""
-        return self.metrics().get(("dealpulse_transactions_total", ""), -1.0)
+    def vitals(self) -> Vitals:
+        """Return what it has done so far."""
+        series = self.metrics()
+        return Vitals(
+            series.get(("dealpulse_transactions_total", ""), -1.0),
+            sum(value for (name, _), value in series.items() if name == "dealpulse_kpi_records_total"),
+            series.get(("process_cpu_seconds_total", ""), 0.0),
+        )
 
     def lag(self) -> int:
         """Return how many records wait, over all rooms, as the worker sees it."""

@@ -109,7 +109,7 @@ def _reference_table(found: dict[str, Any]) -> Table:
     units = {"win_rate": "ratio", "revenue": "money"}
     for name, value in found.items():
         if name.endswith("_days_mean"):
-            table.add_row(name.removesuffix("_days_mean").replace("_", " ") + ", mean", wording.duration(value or 0))
+            table.add_row(name.removesuffix("_days_mean").replace("_", " ") + ", mean", wording.duration((value or 0) * DAY))
         elif name != "currency":
             table.add_row(name.replace("_", " "), wording.amount(value, units.get(name, "count"), found["currency"]))
     return table

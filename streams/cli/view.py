@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -137,16 +136,13 @@ def alerts(watch: Watch) -> RenderableType:
 
 def is_firing(alert: Record) -> bool:
     """Does the event say that something is wrong, not that it is over?"""
-    return str(alert.get("state", alert.get("to", ""))) == "firing"
+    return bool(alert["state"] == "firing")
 
 
 def alert_line(alert: Record) -> str:
     """Say one alert event in a line."""
-    entity: Any = alert.get("entity")
-    where = " / ".join(str(one) for one in entity.values()) if isinstance(entity, dict) else str(entity or "")
-    said = alert.get("summary") or alert.get("text") or ""
-    parts = (str(alert.get("at", ""))[:16].replace("T", " "), alert.get("state", ""), alert.get("rule", ""), where, said)
-    return "  ".join(str(part) for part in parts if part)
+    at = alert["at"][:16].replace("T", " ")
+    return f"{at}  {alert['transition']}  {alert['rule']}  {alert['text']}"
 
 
 def subscribe_lines(broker: str) -> tuple[str, ...]:
