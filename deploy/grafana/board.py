@@ -87,10 +87,10 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
         "Events",
         (
             Panel(
-                "Events by outcome", "What became of the source events. Late ones are among the accepted.", "cps",
+                "Events by outcome", "What became of the source events.", "cps",
                 (
                     (rate("events_accepted"), "accepted"), (rate("events_rejected"), "rejected"),
-                    (rate("events_duplicate"), "duplicate"), (rate("events_late"), "late"),
+                    (rate("events_duplicate"), "duplicate"),
                 ), width=12,
             ),
             Panel(
@@ -160,10 +160,6 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "KPI records", "KPI records made visible.", "cps", ((rate("kpi_records", "topic"), "{{topic}}"),),
             ),
             Panel(
-                "Keys in state", "Keys in the state tables, by room.", "short",
-                ((f"sum by (table) (dealpulse_table_keys{{{ME}}})", "{{table}}"),),
-            ),
-            Panel(
                 "Recovery", "Workers that restore state, and the changelog records they read each second.", "none",
                 (
                     (f"sum(dealpulse_recovering{{{ME}}})", "workers recovering"),
@@ -176,11 +172,11 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             ),
             Panel(
                 "CPU", "Cores in use, by worker.", "none",
-                ((f'rate(process_cpu_seconds_total{{{ME},job="dealpulse"}}[$__rate_interval])', "{{instance}}"),), width=12,
+                ((f'rate(process_cpu_seconds_total{{{ME},job="dealpulse"}}[$__rate_interval])', "{{instance}}"),),
             ),
             Panel(
                 "Memory", "Resident memory, by worker.", "bytes",
-                ((f'process_resident_memory_bytes{{{ME},job="dealpulse"}}', "{{instance}}"),), width=12,
+                ((f'process_resident_memory_bytes{{{ME},job="dealpulse"}}', "{{instance}}"),),
             ),
         ),
     ),

@@ -1,59 +1,48 @@
-"""Where does a real /metrics come from?  One process each, which ends with the test."""
+"""Where does a real /metrics come from?  From the demo: a broker, a worker, and sample events that keep coming."""
 
 from __future__ import annotations
 
 import contextlib
 import subprocess
 import sys
+import tempfile
+import time
+import urllib.request
 from collections.abc import Iterator
+from typing import IO
 
-# Drives every series that a healthy worker with some traffic fills; ends when its input is closed.
-WORKER = """
-import random, sys, threading, time
-from streams import metrics
-from streams.events.contract import Reason
+from streams.kafka.embedded import free_port
 
-_, port = metrics.serve()
-metrics.declare_rules(["conversion-drop", "response-rise"])
-metrics.REBALANCES.inc()
-metrics.RESTORED_RECORDS.inc(1200)
-print(port, flush=True)
-
-def work():
-    while True:
-        now = time.time()
-        for topic in metrics.SOURCES:
-            metrics.EVENTS_CONSUMED.labels(topic).inc(50)
-            for partition in range(2):
-                metrics.LAG_RECORDS.labels(topic, str(partition)).set(random.randint(0, 20))
-                metrics.LAG_SECONDS.labels(topic, str(partition)).set(random.random())
-        metrics.EVENTS_ACCEPTED.inc(97)
-        metrics.EVENTS_REJECTED.labels(Reason.BAD_TIME).inc()
-        metrics.DEAD_LETTERS.labels(Reason.BAD_TIME).inc()
-        metrics.WATERMARK.set(now - 3)
-        metrics.LAST_EVENT.set(now)
-        metrics.PROCESSING.observe(8e-6, 100)
-        metrics.DELAY.observe(random.uniform(0.05, 0.4), 100)
-        metrics.FLUSH.observe(random.uniform(0.008, 0.05))
-        metrics.TRANSACTIONS.inc()
-        metrics.KPI_RECORDS.labels(metrics.KPI_LATEST).inc(30)
-        for room in metrics.ROOMS:
-            metrics.TABLE_KEYS.labels(room).set(1000)
-        time.sleep(0.1)
-
-threading.Thread(target=work, daemon=True).start()
-sys.stdin.read()
-"""
+READY_DEADLINE = 90.0
 
 
 @contextlib.contextmanager
 def metrics_source() -> Iterator[int]:
-    """Run a process that shows /metrics on loopback; give its port."""
-    process = subprocess.Popen([sys.executable, "-c", WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        yield int(process.stdout.readline())
-    finally:
-        process.stdin.close()
-        process.stdout.close()
-        process.kill()
-        process.wait(10)
+    """Run `dealpulse demo`; give the port of its worker's metrics once that is ready."""
+    port = free_port()
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "streams.cli.main", "demo", "--port", str(port)],
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+        )
+        try:
+            wait_until_ready(process, port, said)
+            yield port
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def wait_until_ready(process: subprocess.Popen[bytes], port: int, said: IO[bytes]) -> None:
+    """Wait until the worker has its partitions; what it said is in the error if it never does."""
+    end = time.monotonic() + READY_DEADLINE
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=2):
+                return
+        except OSError:
+            time.sleep(0.2)
+    said.seek(0)
+    raise AssertionError(f"the demo is not ready: {said.read()[-2000:].decode(errors='replace')}")
