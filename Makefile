@@ -38,8 +38,8 @@ check-fast: install ## lint, types, import rules and the quick tests, in under a
 test-faults: install ## only the tests that kill, freeze and cut off workers
 	$(BIN)/python -m pytest -m faults
 
-bench: install ## events per second and CPU-seconds per million events on this machine
-	$(BIN)/python bench/run.py
+bench: install ## what this machine does: every measurement in bench/
+	for one in $$(grep -l '^if __name__' bench/*.py); do $(BIN)/python -m bench.$$(basename $$one .py) || exit 1; done
 
 lock: ## write the locks anew from pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
