@@ -82,7 +82,7 @@ def build_app(  # noqa: PLR0913  # each option has its one user
     app = App(
         environment.app_id,
         broker=transport.faust_url(bootstrap(environment)),
-        datadir=tempfile.mkdtemp(prefix="dealpulse-"),
+        datadir=os.path.join(tempfile.gettempdir(), f"dealpulse-{os.getuid()}"),  # noqa: PTH118  # Faust writes nothing there
         web_enabled=web,
         web_host=environment.web_host,
         web_port=environment.web_port or 6066,

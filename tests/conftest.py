@@ -12,10 +12,13 @@ import pytest
 from streams.kafka.embedded import embedded_broker as run_embedded_broker
 
 # Helpers stand beside the tests that use them, which are no packages.
-sys.path += [str(Path(__file__).parent / "brokers"), str(Path(__file__).parent / "kafka")]
+HELPERS = [str(Path(__file__).parent / "brokers"), str(Path(__file__).parent / "kafka")]
+sys.path += HELPERS
+# Also for processes that tests start.
+os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), *HELPERS])
 
-from apache import MissingToolsError, jars
-from apache import apache_kafka as run_apache_kafka
+from apache import MissingToolsError, jars  # noqa: E402
+from apache import apache_kafka as run_apache_kafka  # noqa: E402
 
 
 @pytest.fixture(scope="session")

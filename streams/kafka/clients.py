@@ -13,6 +13,7 @@ TRANSACTION_TIMEOUT = 10.0
 # The broker looks for timed-out transactions this often where nobody configured it (Kafka's default).
 BROKER_SCAN = 10.0
 SESSION_TIMEOUT = 10.0
+STATIC_SESSION_TIMEOUT = 30.0
 # The whole group waits this long for one member that does not poll.
 MAX_POLL_INTERVAL = 45.0
 
@@ -76,6 +77,8 @@ def group_consumer(connection: Connection) -> dict[str, Any]:
     }
     if connection.slot:
         settings["group.instance.id"] = connection.member
+        # A static member is expected back: its partitions wait for it that long.
+        settings["session.timeout.ms"] = int(max(connection.session_timeout, STATIC_SESSION_TIMEOUT) * 1000)
     return settings
 
 

@@ -20,6 +20,8 @@ from streams.kafka.threads import in_thread
 
 FULL_RECORDS = 50_000
 FULL_BYTES = 32 << 20
+# At the end of a generation more than this is dropped and read again: others wait for us.
+FINISH_RECORDS = 10_000
 SETTLE_BEFORE_EXIT = 2.0
 
 Ack = Callable[[], object]
@@ -105,13 +107,14 @@ class Flusher:
                     self._commit(batch)
 
     async def finish(self, generation: Generation) -> None:
-        """Commit all that is pending of a closing generation."""
+        """Commit what is pending of a closing generation if that is quickly done; else drop it."""
         async with self._lock:
             await self._settled()
-            batch = self._compute(generation) if generation.restored else None
-            if batch is not None:
-                self._commit(batch)
-                await self._settled()
+            if generation.restored and not generation.finished and self._handled.records <= FINISH_RECORDS:
+                batch = self._compute(generation)
+                if batch is not None:
+                    self._commit(batch)
+                    await self._settled()
             self._handled, self._acks, self._pending_bytes = Handled(), [], {}
 
     def wait_for_commit(self) -> None:
@@ -165,7 +168,10 @@ class Flusher:
         outputs: list[Output] = []
         touched: set[StateKey] = set()
         now = time.time_ns() // 1000
+        owning = {name for name, _ in generation.states}
         for room in self._rooms:
+            if room.name not in owning:
+                continue
             moment = Moment(now, generation.caught_up(room.name))
             if room.name in busy or room.due(moment):
                 records = room.drain(moment)

@@ -46,6 +46,9 @@ class Owner(Protocol):
     def revoked(self) -> None:
         """End the generation; return when nothing of it is left."""
 
+    def fail(self, sentence: str, error: BaseException | None = None) -> None:
+        """End the process."""
+
     def arrived(self, inbox: Inbox, runs: list[Run], ends: dict[TopicPart, int]) -> None:
         """Take runs in, and which partitions were read to their end."""
 
@@ -192,7 +195,8 @@ class PollThread(threading.Thread):
 
     def _on_lost(self, _consumer: Consumer, _lost: list[TopicPartition]) -> None:
         if not self._closing:
-            lose_place("the group gave our partitions away while we did not answer (frozen, overloaded or cut off)")
+            # A flush under way is refused now; it aborts, so that nobody waits for its time-out.
+            self._owner.fail("the group gave our partitions away while we did not answer (frozen, overloaded or cut off)")
 
     def _reset(self) -> None:
         self._inbox = None

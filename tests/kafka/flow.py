@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -26,13 +26,28 @@ KEYS = 500
 _serial = itertools.count()
 
 
+# Forked from a process that has imported everything: a worker's start costs seconds of imports otherwise.
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload(["toy"])
+
+
 @dataclass
 class Worker:
     """A worker process; killed at the end of its test at the latest."""
 
-    process: subprocess.Popen[bytes]
+    process: multiprocessing.process.BaseProcess
     status_file: Path
     log_file: Path
+
+    @property
+    def code(self) -> int | None:
+        """Return the exit code; a signal's number is negative."""
+        return self.process.exitcode
+
+    def wait(self, deadline: float) -> int | None:
+        """Return the exit code, or None while it runs."""
+        self.process.join(deadline)
+        return self.process.exitcode
 
     def status(self) -> dict[str, Any]:
         with contextlib.suppress(OSError):
@@ -48,7 +63,7 @@ class Worker:
             status = self.status()
             if status and true(status):
                 return status
-            assert self.process.poll() is None, f"the worker ended with {self.process.returncode}: {self.log()}"
+            assert self.code is None, f"the worker ended with {self.code}: {self.log()}"
             time.sleep(0.05)
         raise AssertionError(f"not within {deadline} s; status {self.status()}; log {self.log()}")
 
@@ -58,20 +73,20 @@ class Worker:
     def caught_up(self) -> None:
         self.wait_until(lambda status: status["caught_up"])
 
-    def stop(self) -> tuple[int, float]:
+    def stop(self) -> tuple[int | None, float]:
         """Ask it to end; return its exit code and how long it took."""
         started = time.monotonic()
         self.process.terminate()
-        return self.process.wait(20), time.monotonic() - started
+        return self.wait(20), time.monotonic() - started
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(10)
+        self.wait(10)
 
     def freeze(self, seconds: float) -> None:
-        self.process.send_signal(signal.SIGSTOP)
+        os.kill(self.process.pid, signal.SIGSTOP)
         time.sleep(seconds)
-        self.process.send_signal(signal.SIGCONT)
+        os.kill(self.process.pid, signal.SIGCONT)
 
 
 @dataclass
@@ -115,14 +130,8 @@ class Flow:
         name = f"{self.app}-{len(self.workers)}"
         status, log = self.directory / f"{name}.json", self.directory / f"{name}.log"
         told = {"broker": self.url, "app": self.app, "partitions": self.partitions, "status": str(status), **options}
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, str(Path(toy.__file__)), json.dumps(told)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **(environment or {})},
-            )
+        process = _processes.Process(target=_work, args=(told, environment or {}, str(log)), daemon=True)
+        process.start()
         self.workers.append(Worker(process, status, log))
         return self.workers[-1]
 
@@ -171,6 +180,15 @@ class Flow:
 
     def end(self) -> None:
         for worker in self.workers:
-            if worker.process.poll() is None:
-                worker.process.send_signal(signal.SIGCONT)
+            if worker.code is None:
+                os.kill(worker.process.pid, signal.SIGCONT)
                 worker.kill()
+
+
+def _work(told: dict[str, Any], environment: dict[str, str], log: str) -> None:
+    """Be a worker, in a process of its own."""
+    os.environ.update(environment)
+    with open(log, "wb") as output:  # noqa: PTH123  # its descriptor is what counts
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    sys.exit(toy.main(told))

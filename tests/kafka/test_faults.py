@@ -26,13 +26,13 @@ def test_death_at_every_point_of_a_flush_loses_and_repeats_nothing(apache_kafka,
         for _ in range(8):
             flow.send(500)
             time.sleep(0.05)
-        assert dying[point].process.wait(30) == KILLED, point
+        assert dying[point].wait(30) == KILLED, point
         flow.worker()
     for point, flow in flows.items():
         flow.assert_exact()
         flow.send(1_000)
         flow.assert_exact()
-        assert flow.workers[-1].process.poll() is None, point
+        assert flow.workers[-1].code is None, point
 
 
 @pytest.mark.timeout(90)
@@ -42,10 +42,10 @@ def test_the_negative_control_is_caught(apache_kafka, new_flow):
     flow.send(3_000)
     worker = flow.worker({FAILPOINT: "C2:6", PLAIN_PRODUCING: "1"}, transactions=False)
     worker.ready()
-    while worker.process.poll() is None:  # every flush carries changes, so the one that is cut short does
+    while worker.code is None:  # every flush carries changes, so the one that is cut short does
         flow.send(200)
         time.sleep(0.02)
-    assert worker.process.returncode == KILLED
+    assert worker.code == KILLED
     flow.worker().caught_up()
     changed, totals = flow.counts()
     assert changed > flow.sent
@@ -56,7 +56,7 @@ def test_the_negative_control_is_caught(apache_kafka, new_flow):
 def test_plain_producing_must_be_asked_for_twice(apache_kafka, new_flow):
     """No setting alone turns the transactions off."""
     worker = new_flow(apache_kafka).worker(transactions=False)
-    assert worker.process.wait(30) == 1
+    assert worker.wait(30) == 1
     assert "only fault tests may ask for it" in worker.log()
 
 
@@ -98,7 +98,7 @@ def test_a_frozen_owner_is_replaced_and_ends_when_it_wakes(apache_kafka, new_flo
     other.wait_until(lambda status: status["ready"] and status["assigned"] == 4)
     flow.send(30_000)
     frozen.freeze(9)
-    assert frozen.process.wait(15) == 70, frozen.log()
+    assert frozen.wait(15) == 70, frozen.log()
     assert len(frozen.log().splitlines()) >= 1
     other.wait_until(lambda status: status["ready"] and status["assigned"] == 8)
     flow.send(3_000)

@@ -52,7 +52,7 @@ def ended(monkeypatch):
 def thread():
     """Return a poll thread that never starts, with a generation."""
     arrivals = []
-    owner = SimpleNamespace(arrived=lambda _inbox, runs, ends: arrivals.append((runs, ends)))
+    owner = SimpleNamespace(fail=poll.lose_place, arrived=lambda _inbox, runs, ends: arrivals.append((runs, ends)))
     made = PollThread(Connection({"bootstrap.servers": "127.0.0.1:1"}, "app"), owner)
     made._inbox = Inbox(1)
     made.arrivals = arrivals

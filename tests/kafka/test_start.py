@@ -26,7 +26,7 @@ def test_no_broker(tmp_path):
     started = time.monotonic()
     flow = Flow(f"kafka://127.0.0.1:{free_port()}", tmp_path)
     worker = flow.worker()
-    assert worker.process.wait(30) == 1
+    assert worker.wait(30) == 1
     assert time.monotonic() - started < 30
     assert "no broker answers at 127.0.0.1" in worker.log().splitlines()[-1]
 
@@ -35,7 +35,7 @@ def test_no_broker(tmp_path):
 def test_no_topics(broker, tmp_path):
     """The worker names what is missing and the command that makes it."""
     worker = Flow(broker, tmp_path).worker()
-    assert worker.process.wait(30) == 1
+    assert worker.wait(30) == 1
     said = worker.log().splitlines()
     assert len(said) == 1
     assert ".events" in said[0]
@@ -50,7 +50,7 @@ def test_a_second_worker_on_the_embedded_broker(embedded_broker, new_flow):
     first = flow.worker()
     first.ready()
     second = flow.worker()
-    assert second.process.wait(30) == 1
+    assert second.wait(30) == 1
     assert "the embedded broker serves one worker" in second.log()
     flow.send(100)
     flow.assert_exact()

@@ -1,6 +1,6 @@
 """A flow of two rooms whose right answer anybody can count: per-key counts, then sums of their changes.
 
-Run as a program it is a worker; what it should do comes as JSON in the first argument.
+`main` is a worker; it belongs in a process of its own.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ import asyncio
 import json
 import os
 import resource
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka import Message
 
@@ -125,8 +125,8 @@ def _watch(app: App, path: Path) -> None:
             await app.sleep(0.2)
 
 
-def main() -> int:
-    told = json.loads(sys.argv[1])
+def main(told: dict[str, Any]) -> int:
+    """Be a worker."""
     environment = Environment(broker=told["broker"], app_id=told["app"], slot=told.get("slot"))
     definitions = Definitions(partitions=told["partitions"], flush_interval=told.get("flush_interval", 0.1))
     return run_worker(
@@ -139,7 +139,3 @@ def main() -> int:
         transactions=told.get("transactions", True),
         faults=Faults.read(os.environ),
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())
