@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import click
 import orjson
 
-from streams.cli.output import print_json, stderr
+from streams.cli.output import print_json, say, stderr
 from streams.cli.settings import CheckError, Settings, with_settings
 
 
@@ -31,6 +31,7 @@ def command(settings: Settings, *, as_json: bool) -> None:
         for example in found["examples"]:
             click.echo(f"  {orjson.dumps(example).decode()}")
     if found["different"]:
+        say("an event that arrived meanwhile counts as a difference; while events arrive, ask again later")
         click.get_current_context().exit(1)
 
 

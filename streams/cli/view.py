@@ -73,7 +73,7 @@ def picture(scene: Scene) -> RenderableType:
         entities(scene.watch, "team", TEAM_COLUMNS, "By team", 12),
         entities(scene.watch, "rep", REP_COLUMNS, f"Top {TOP_REPS} reps by revenue", TOP_REPS),
     )
-    return Group(header(scene), pipelines, tables, alerts(scene.watch), footer(scene))
+    return Group(header(scene), pipelines, alerts(scene.watch), tables, footer(scene))
 
 
 def header(scene: Scene) -> RenderableType:
@@ -115,7 +115,8 @@ def entities(watch: Watch, cut: str, columns: tuple[tuple[str, str, str], ...], 
     names = sorted({name for rows in found.values() for name in rows})
     revenue = found.get("revenue", {})
     names.sort(key=lambda name: -(revenue.get(name, {}).get("value") or 0))
-    table = Table(cut, expand=True, box=None)
+    table = Table(expand=True, box=None)
+    table.add_column(cut, no_wrap=True)
     for heading, _, _ in columns:
         table.add_column(heading, justify="right")
     for name in names[:most]:
