@@ -85,6 +85,8 @@ def _watch(app: App, environment: Environment) -> None:
             metrics.RESTORED_RECORDS.inc(max(0, status.restored_records - restored))
             restored = max(restored, status.restored_records)
             _show_lags(app, seen)
+            for room, keys in app.edge.keys().items():
+                metrics.TABLE_KEYS.labels(room).set(keys)
 
 
 def _show_lags(app: App, seen: dict[str, set[tuple[str, int]]]) -> None:

@@ -73,8 +73,10 @@ class InMemory:
     def round(self) -> None:
         """Let the kpis room tell what is due."""
         self.clock += 10_000_000_000
-        for output in self.kpis.drain(Moment(self.clock, frozenset((0,)))):
-            self._receive(output)
+        moment = Moment(self.clock, frozenset((0,)))
+        while self.kpis.due(moment):
+            for output in self.kpis.drain(moment):
+                self._receive(output)
 
     def restart(self) -> None:
         """Forget everything but the state, as a worker that takes over."""

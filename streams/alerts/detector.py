@@ -30,8 +30,12 @@ def rises(baseline: float) -> list[float]:
 
 def step(evidence: float, p0: float, p1: float, k: int, n: int) -> float:
     """Return log M after a pane with k of n, given log M before it."""
-    likelihood = k * (log(p1) - log(p0)) + (n - k) * (log1p(-p1) - log1p(-p0))
-    return _log_plus_one(evidence) + likelihood
+    return _log_plus_one(evidence) + likelihood(p0, p1, k, n)
+
+
+def likelihood(p0: float, p1: float, k: int, n: int) -> float:
+    """Return how much likelier k of n are under p1 than under p0, as a logarithm."""
+    return k * (log(p1) - log(p0)) + (n - k) * (log1p(-p1) - log1p(-p0))
 
 
 def _log_plus_one(evidence: float) -> float:

@@ -19,7 +19,7 @@ _LOWEST, _HIGHEST = 0.005, 0.95
 
 
 class Watch(msgspec.Struct, array_like=True):
-    """The state of one alert.  `n` and `k` since the baseline was set or the state last changed."""
+    """The state of one alert.  `n` and `k` since the change most likely began."""
 
     day: int = 0  # the last pane taken in
     learned_n: int = 0
@@ -31,6 +31,7 @@ class Watch(msgspec.Struct, array_like=True):
     k: int = 0
     evidence: list[float] = []
     fired_share: float = 0.0
+    onset: float = 0.0
     revision: int = 0
 
 
@@ -54,9 +55,8 @@ def take(watch: Watch, pane: Pane, rule: Rule) -> bool:
     if watch.baseline is None and not _learn(watch, bad, pane.n, rule):
         return False
     base = watch.baseline or _LOWEST
-    watch.n += pane.n
-    watch.k += bad
     null, alternatives = _recovery(watch, base, rule) if watch.firing else (base, _alternatives(base, rule))
+    _count(watch, null, alternatives[len(alternatives) // 2], bad, pane.n)
     if len(watch.evidence) != len(alternatives):
         watch.evidence = detector.start(alternatives)
     watch.evidence = [
@@ -66,6 +66,14 @@ def take(watch: Watch, pane: Pane, rule: Rule) -> bool:
         return False
     _turn(watch, pane.at)
     return True
+
+
+def _count(watch: Watch, null: float, alternative: float, k: int, n: int) -> None:
+    """Count what is told: the panes since the change most likely began (the running sum of CUSUM, Page 1954)."""
+    watch.onset += detector.likelihood(null, alternative, k, n)
+    watch.n, watch.k = watch.n + n, watch.k + k
+    if watch.onset <= 0:
+        watch.onset, watch.n, watch.k = 0.0, 0, 0
 
 
 def evidence(watch: Watch) -> float:
@@ -112,5 +120,6 @@ def _recovery(watch: Watch, base: float, rule: Rule) -> tuple[float, list[float]
 def _turn(watch: Watch, at: int) -> None:
     watch.fired_share = watch.k / watch.n if watch.n else 0.0
     watch.firing = not watch.firing
+    watch.onset = 0.0
     watch.since = at
     watch.revision += 1

@@ -38,22 +38,25 @@ class AlertsRoom:
         self._rules = {rule.name: rule for rule in definitions.rules}
         self._tables: dict[int, StateTable] = {}
         self._output: list[Output] = []
-        self._firing: dict[int, dict[str, set[str]]] = {}
-        for rule in definitions.rules:
-            for state in metrics.ALERT_STATES:
-                metrics.ALERT_TRANSITIONS.labels(rule.name, state)
-                metrics.ALERTS.labels(rule.name, state).set(0)
+        self._states: dict[int, dict[str, tuple[str, str]]] = {}  # partition → fingerprint → rule, state
+        metrics.declare_rules(self._rules)
 
     def open(self, partition: int, state: StateTable) -> None:
         """Start to own a partition."""
         self._tables[partition] = state
-        self._firing[partition] = {}
+        states = self._states[partition] = {}
+        for mark, kept in state.rows.items():
+            watch = _watches.decode(kept) if mark[:1] != b"\x00" else Watch()
+            if watch.revision:
+                states[mark.decode()] = (mark.decode().rsplit("-", 1)[0], "firing" if watch.firing else "resolved")
+        self._show()
 
     def close(self, partition: int) -> None:
         """Stop to own a partition."""
         self._tables.pop(partition, None)
-        self._firing.pop(partition, None)
+        self._states.pop(partition, None)
         self._output.clear()
+        self._show()
 
     def handle(self, partition: int, topic: str, run: Sequence[Message]) -> int:
         """Judge a run of panes."""
@@ -62,15 +65,18 @@ class AlertsRoom:
             pane = _panes.decode(message.value())
             rule = self._rules.get(pane.rule)
             if rule is not None:  # the rule may have been taken out since
-                self._judge(self._tables[partition], pane, rule)
+                self._judge(partition, pane, rule)
         return len(run) * 200
 
-    def _judge(self, state: StateTable, pane: Pane, rule: Rule) -> None:
+    def _judge(self, partition: int, pane: Pane, rule: Rule) -> None:
+        state = self._tables[partition]
         mark = fingerprint(rule.name, pane.entity)
         kept = state.get(mark.encode())
         watch = Watch() if kept is None else _watches.decode(kept)
         if take(watch, pane, rule):
             self._tell(watch, pane, rule, mark)
+            self._states[partition][mark] = (rule.name, "firing" if watch.firing else "resolved")
+            self._show()
             watch.n = watch.k = 0
             watch.evidence = []
         state.put(mark.encode(), _encoder.encode(watch))
@@ -81,8 +87,15 @@ class AlertsRoom:
         self._output.append((topics.ALERTS, -1, mark.encode(), orjson.dumps(alert), None))
         self._output.append((topics.ALERT_EVENTS, -1, mark.encode(), orjson.dumps(event), None))
         metrics.ALERT_TRANSITIONS.labels(rule.name, alert["state"]).inc()
-        metrics.ALERTS.labels(rule.name, "firing").inc(1 if watch.firing else -1)
-        metrics.ALERTS.labels(rule.name, "resolved").inc(-1 if watch.firing and watch.revision > 1 else int(not watch.firing))
+
+    def _show(self) -> None:
+        """Set the gauge to the alerts of the partitions owned."""
+        counts = {(rule, state): 0 for rule in self._rules for state in metrics.ALERT_STATES}
+        for states in self._states.values():
+            for rule_and_state in states.values():
+                counts[rule_and_state] = counts.get(rule_and_state, 0) + 1
+        for (rule, state), count in counts.items():
+            metrics.ALERTS.labels(rule, state).set(count)
 
     def due(self, moment: Moment) -> bool:
         """Is there something to send although nothing came in?  Never: alerts come from panes."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from streams.config import LEAD, WON
-from streams.deals.history import History
+from streams.deals.history import Entry, History
 from streams.deals.record import CALL, CONNECTED, Deal, Row, unpack_rows
 from streams.deals.terms import Kind, Terms
 from streams.events.amounts import to_minor
@@ -26,6 +26,9 @@ Fact = tuple[Kind, int, str | None, str | None, str | None, str | None, str | No
 
 _LEAD, _ENTER, _LEAVE, _CONVERSION, _COHORT, _RESPONSE, _OUTCOME, _CYCLE, _MONEY = (Kind(n) for n in range(9))
 _ACTIVITY, _TALK, _LEVEL, _VALUE, _WAIT = (Kind(n) for n in range(9, 14))
+_OF_STAGES = frozenset((_ENTER, _LEAVE, _CONVERSION))
+_OF_CLOSE = frozenset((_OUTCOME, _CYCLE, _MONEY))
+_OF_PRESENT = frozenset((_LEVEL, _VALUE))
 
 
 def facts(deal: Deal, terms: Terms) -> list[Fact]:
@@ -62,47 +65,107 @@ def stage_facts(history: History, touch: int, deal: Deal, terms: Terms) -> list[
     if not history.entries or history.deleted:
         return []
     found: list[Fact] = []
-    enabled = terms.enabled
-    if _ENTER in enabled or _LEAVE in enabled or _CONVERSION in enabled:
-        _stages(history, deal, enabled, found)
-    _creation(history, touch, terms, found)
-    if history.entries[-1].meaning.begins:
-        _levels(history, touch, terms, found)
-    else:
-        _close(history, terms, found)
+    if not terms.enabled.isdisjoint(_OF_STAGES):
+        for index in range(len(history.entries)):
+            _entry(history, index, terms, found)
+            _exit(history, index, terms, found)
+        _conversions(history, deal.settled_stages, terms, found)
+    creation_facts(history, terms, found)
+    outcome_facts(history, terms, found)
+    found.extend(response_facts(history, touch, terms))
     return found
 
 
-def _stages(history: History, deal: Deal, enabled: frozenset[Kind], found: list[Fact]) -> None:
-    seen = {(pipeline, stage) for pipeline, stage in deal.settled_stages}
-    entries = history.entries
-    for index, entry in enumerate(entries):
+def outcome_facts(history: History, terms: Terms, found: list[Fact]) -> None:
+    """Add what the deal's present stage says: a level while it is open, its close when it is closed."""
+    if history.entries[-1].meaning.begins:
+        _levels(history, len(history.events), history.entries[-1], terms, found)
+    elif not terms.enabled.isdisjoint(_OF_CLOSE):
+        _close(history, terms, found)
+
+
+def appended_facts(history: History, deal: Deal, terms: Terms) -> tuple[list[Fact], list[Fact]]:
+    """Return the facts that go and those that come with the newest event, which moved an open deal to a new stage.
+
+    For a history that the event only appended to: nothing known of earlier instants changed (fold.py asks first).
+    """
+    gone: list[Fact] = []
+    come: list[Fact] = []
+    last, before = len(history.entries) - 1, history.entries[-2]
+    if not terms.enabled.isdisjoint(_OF_STAGES):
+        _entry(history, last, terms, come)
+        _exit(history, last - 1, terms, come)
+        _advance(history, deal, terms, gone, come)
+    _levels(history, history.entries[-1].place, before, terms, gone)
+    outcome_facts(history, terms, come)
+    if history.entries[-1].meaning.kind == WON and _COHORT in terms.enabled:
+        _cohort(history, terms, come, won=True)
+        _cohort(history, terms, gone, won=False)
+    return gone, come
+
+
+def _entry(history: History, index: int, terms: Terms, found: list[Fact]) -> None:
+    if _ENTER in terms.enabled:
+        entry = history.entries[index]
+        rep = history.at_instant("rep_id", entry.at)
         when = entry.at // FINE_US
-        if _ENTER in enabled:
-            rep = history.at_instant("rep_id", entry.at)
-            found.append((_ENTER, when, entry.pipeline, entry.stage, rep, None, None, None, None, None, None))
-        if index + 1 < len(entries) and _LEAVE in enabled:
-            after = entries[index + 1]
-            rep = history.known("rep_id", after.place, len(history.events))
-            stay = (after.at - entry.at) // 1000
-            when = after.at // FINE_US
-            found.append((_LEAVE, when, entry.pipeline, entry.stage, rep, None, None, None, None, stay, None))
-        first = (entry.pipeline, entry.stage) not in seen
-        seen.add((entry.pipeline, entry.stage))
-        if first and entry.meaning.begins and entry.meaning.rank is not None and _CONVERSION in enabled:
-            _conversion(history, index, found)
+        found.append((_ENTER, when, entry.pipeline, entry.stage, rep, None, None, None, None, None, None))
 
 
-def _conversion(history: History, index: int, found: list[Fact]) -> None:
+def _exit(history: History, index: int, terms: Terms, found: list[Fact]) -> None:
+    if _LEAVE in terms.enabled and index + 1 < len(history.entries):
+        entry, after = history.entries[index], history.entries[index + 1]
+        rep = history.known("rep_id", after.place, len(history.events))
+        stay, when = (after.at - entry.at) // 1000, after.at // FINE_US
+        found.append((_LEAVE, when, entry.pipeline, entry.stage, rep, None, None, None, None, stay, None))
+
+
+def _cohorts(history: History, settled: list[list[str]]) -> list[int]:
+    """Return the indexes of the first entries into stages that cohorts are kept of."""
+    seen = {(pipeline, stage) for pipeline, stage in settled}
+    found = []
+    for index, entry in enumerate(history.entries):
+        name = (entry.pipeline, entry.stage)
+        if name not in seen:
+            seen.add(name)
+            if entry.meaning.begins and entry.meaning.rank is not None:
+                found.append(index)
+    return found
+
+
+def _conversions(history: History, settled: list[list[str]], terms: Terms, found: list[Fact]) -> None:
+    if _CONVERSION in terms.enabled:
+        for index in _cohorts(history, settled):
+            entry = history.entries[index]
+            advance = next((later for later in history.entries[index + 1 :] if _advances(entry, later)), None)
+            _conversion(history, index, advance, terms, found)
+
+
+def _advance(history: History, deal: Deal, terms: Terms, gone: list[Fact], come: list[Fact]) -> None:
+    """Add how the newest entry changes the cohorts of the stages before it, and its own."""
+    if _CONVERSION not in terms.enabled:
+        return
+    newest = history.entries[-1]
+    for index in _cohorts(history, deal.settled_stages):
+        entry = history.entries[index]
+        if entry is newest:
+            _conversion(history, index, None, terms, come)
+        elif _advances(entry, newest) and not any(_advances(entry, one) for one in history.entries[index + 1 : -1]):
+            _conversion(history, index, None, terms, gone)
+            _conversion(history, index, newest, terms, come)
+
+
+def _advances(entry: Entry, later: Entry) -> bool:
+    rank, reached = entry.meaning.rank, later.meaning.rank
+    return later.pipeline == entry.pipeline and rank is not None and reached is not None and reached > rank
+
+
+def _conversion(history: History, index: int, advance: Entry | None, terms: Terms, found: list[Fact]) -> None:
     entry = history.entries[index]
-    rank = entry.meaning.rank or 0
-    advanced = any(
-        later.pipeline == entry.pipeline and later.meaning.rank is not None and later.meaning.rank > rank
-        for later in history.entries[index + 1 :]
-    )
+    in_time = advance is not None and advance.at - entry.at <= terms.maturity(entry.pipeline)
     rep = _of_cohort(history, index, "rep_id")
     when = entry.at // FINE_US
-    found.append((_CONVERSION, when, entry.pipeline, entry.stage, rep, None, None, None, None, advanced, None))
+    found.append((_CONVERSION, when, entry.pipeline, entry.stage, rep, None, None, None, None, advance is not None, in_time))
 
 
 def _of_cohort(history: History, index: int, name: str) -> Any:
@@ -111,30 +174,50 @@ def _of_cohort(history: History, index: int, name: str) -> Any:
     return history.known(name, min(bisect_right(history.times, history.entries[index].at), leaving), leaving)
 
 
-def _creation(history: History, touch: int, terms: Terms, found: list[Fact]) -> None:
-    entry = history.entries[history.created]
-    enabled, when = terms.enabled, entry.at // FINE_US
-    if _LEAD in enabled:
+def creation_facts(history: History, terms: Terms, found: list[Fact]) -> None:
+    """Add the facts of the deal's creation."""
+    if _LEAD in terms.enabled:
+        entry = history.entries[history.created]
         rep = history.at_instant("rep_id", entry.at)
         product = history.at_instant("product", entry.at)
         region = history.at_instant("region", entry.at) or terms.rep(rep).region
         source = history.at_instant("lead_source", entry.at)
+        when = entry.at // FINE_US
         found.append((_LEAD, when, entry.pipeline, None, rep, product, region, source, None, None, None))
-    if _COHORT not in enabled and _RESPONSE not in enabled:
-        return
+    if _COHORT in terms.enabled:
+        _cohort(history, terms, found, won=history.entries[-1].meaning.kind == WON)
+
+
+def _cohort(history: History, terms: Terms, found: list[Fact], *, won: bool) -> None:
+    entry = history.entries[history.created]
     rep = _of_cohort(history, history.created, "rep_id")
+    product = _of_cohort(history, history.created, "product")
+    region = _of_cohort(history, history.created, "region") or terms.rep(rep).region
     source = _of_cohort(history, history.created, "lead_source")
-    if _COHORT in enabled:
-        product = _of_cohort(history, history.created, "product")
-        region = _of_cohort(history, history.created, "region") or terms.rep(rep).region
-        won = history.entries[-1].meaning.kind == WON
-        found.append((_COHORT, when, entry.pipeline, None, rep, product, region, source, None, won, None))
-    if _RESPONSE in enabled:
+    close = history.close() if won else None
+    in_time = close is not None and close.at - entry.at <= terms.maturity(entry.pipeline)
+    when = entry.at // FINE_US
+    found.append((_COHORT, when, entry.pipeline, None, rep, product, region, source, None, won, in_time))
+
+
+def response_facts(history: History, touch: int, terms: Terms) -> list[Fact]:
+    """Return the facts that depend on the first touch: how fast it came, and who still waits for it."""
+    found: list[Fact] = []
+    created = history.entries[history.created]
+    if _RESPONSE in terms.enabled:
+        rep = _of_cohort(history, history.created, "rep_id")
+        source = _of_cohort(history, history.created, "lead_source")
         response = business = None
         if touch >= 0:
-            response = (touch - entry.at) // 1000
-            business = response if terms.hours.always else terms.hours.between(entry.at, touch)
-        found.append((_RESPONSE, when, entry.pipeline, None, rep, None, None, source, None, response, business))
+            response = (touch - created.at) // 1000
+            business = response if terms.hours.always else terms.hours.between(created.at, touch)
+        when = created.at // FINE_US
+        found.append((_RESPONSE, when, created.pipeline, None, rep, None, None, source, None, response, business))
+    last = history.entries[-1]
+    if touch < 0 and last.meaning.begins and _WAIT in terms.enabled:
+        rep, source = history.present("rep_id"), history.present("lead_source")
+        found.append((_WAIT, 0, last.pipeline, None, rep, None, None, source, None, created.at, None))
+    return found
 
 
 def _close(history: History, terms: Terms, found: list[Fact]) -> None:
@@ -153,38 +236,37 @@ def _close(history: History, terms: Terms, found: list[Fact]) -> None:
         cycle = (at - created_at(history)) // 1000
         found.append((_CYCLE, when, pipeline, None, rep, product, region, None, None, won, cycle))
     if won and _MONEY in terms.enabled:
-        money = _money(history, terms)
+        money = _money(history, len(history.events), terms)
         if money is not None:
             customer = history.at_instant("customer_id", at)
             found.append((_MONEY, when, pipeline, None, rep, product, region, source, customer, *money))
 
 
-def _money(history: History, terms: Terms) -> tuple[int, int] | None:
-    """Return the deal's present currency as a code and its amount in minor units; None without an amount."""
-    amount = history.present("amount")
+def _money(history: History, until: int, terms: Terms) -> tuple[int, int] | None:
+    """Return the deal's currency as a code and its amount in minor units, as the events before `until` say; or None."""
+    amount = history.last("amount", until)
     if amount is None:
         return None
-    currency = history.present("currency") or terms.currency
+    currency = history.last("currency", until) or terms.currency
     return currency_code(currency), to_minor(amount, currency)
 
 
-def _levels(history: History, touch: int, terms: Terms, found: list[Fact]) -> None:
-    last = history.entries[-1]
-    pipeline, stage = last.pipeline, last.stage
-    rep = history.present("rep_id")
-    source = history.present("lead_source")
-    region = history.present("region") or terms.rep(rep).region
-    product = history.present("product")
+def _levels(history: History, until: int, entry: Entry, terms: Terms, found: list[Fact]) -> None:
+    """Add the levels of an open deal in an entry's stage, as the events before place `until` leave it."""
+    if terms.enabled.isdisjoint(_OF_PRESENT):
+        return
+    rep = history.last("rep_id", until)
+    source = history.last("lead_source", until)
+    region = history.last("region", until) or terms.rep(rep).region
+    product = history.last("product", until)
+    pipeline, stage = entry.pipeline, entry.stage
     if _LEVEL in terms.enabled:
-        lead = last.meaning.kind == LEAD
+        lead = entry.meaning.kind == LEAD
         found.append((_LEVEL, 0, pipeline, stage, rep, product, region, source, None, lead, None))
     if _VALUE in terms.enabled:
-        money = _money(history, terms)
+        money = _money(history, until, terms)
         if money is not None:
             found.append((_VALUE, 0, pipeline, stage, rep, product, region, None, None, *money))
-    if touch < 0 and _WAIT in terms.enabled:
-        since = created_at(history)
-        found.append((_WAIT, 0, pipeline, None, rep, None, None, source, None, since, None))
 
 
 # ------------------------------------------------------------------ from activities

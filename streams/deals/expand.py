@@ -96,12 +96,14 @@ def _duration(total: Measure, histogram: Measure, milliseconds: int) -> Amounts:
     return [(_KEYS[total], milliseconds), (_KEYS[histogram] | bucket(milliseconds), 1)]
 
 
-def _conversion(advanced: bool, _: None, __: Terms) -> Amounts:
-    return _one(Measure.COHORT_ENTERED) + (_one(Measure.COHORT_ADVANCED) if advanced else [])
+def _conversion(advanced: bool, in_time: bool, _: Terms) -> Amounts:
+    found = _one(Measure.COHORT_ENTERED) + (_one(Measure.COHORT_ADVANCED) if advanced else [])
+    return found + (_one(Measure.ADVANCED_IN_TIME) if in_time else [])
 
 
-def _cohort(won: bool, _: None, __: Terms) -> Amounts:
-    return _one(Measure.CREATED) + (_one(Measure.CREATED_WON) if won else [])
+def _cohort(won: bool, in_time: bool, _: Terms) -> Amounts:
+    found = _one(Measure.CREATED) + (_one(Measure.CREATED_WON) if won else [])
+    return found + (_one(Measure.WON_IN_TIME) if in_time else [])
 
 
 def _response(response: int | None, business: int | None, terms: Terms) -> Amounts:

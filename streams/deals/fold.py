@@ -13,9 +13,11 @@ from enum import Enum
 from streams.deals.contributions import (
     Fact,
     activity_facts,
+    appended_facts,
     created_at,
     facts_of_row,
     first_touch,
+    response_facts,
     stage_facts,
 )
 from streams.deals.history import History
@@ -43,6 +45,9 @@ from streams.events.contract import Activity, StageChange
 
 Changes = list[tuple[Fact, int]]
 
+# What a fact can belong to; said for the first time, it reaches back to earlier instants.
+OWNERS = ("rep_id", "product", "region", "lead_source", "customer_id")
+
 
 class Refusal(Enum):
     """Why an event changes nothing."""
@@ -56,6 +61,7 @@ class Noticed:
     """What is counted but changes no number."""
 
     settled: int = 0
+    late: int = 0
     stage_mismatches: int = 0
     anomalies: int = 0
     unconfigured: set[tuple[str, str]] = field(default_factory=set)
@@ -82,7 +88,10 @@ def apply_stage_change(deal: Deal, event: StageChange, terms: Terms, noticed: No
     """Fold a stage event into the record, in place; return the changed facts."""
     if has_stage_event(deal, event.event_id):
         return Refusal.DUPLICATE
+    noticed.late += event.at < deal.newest
     kept = stage_event(event)
+    if _appends(deal, event):
+        return _append(deal, event, kept, terms, noticed)
     before = History(deal.stages[:], terms)
     if len(deal.stages) >= MAX_STAGE_EVENTS or deal.settled:
         oldest = next(held for held in before.events if held is not _creating(before))
@@ -110,13 +119,49 @@ def apply_stage_change(deal: Deal, event: StageChange, terms: Terms, noticed: No
     return difference(old, new, terms.calendar.day_of(deal.newest))
 
 
+def _appends(deal: Deal, event: StageChange) -> bool:
+    """Does the event only add to the end of an open deal, so that all that was known of earlier instants stands?
+
+    It must be newer than all that is held, move the deal, delete nothing, and say for the first time nothing
+    that a fact could belong to.
+    """
+    if event.at <= deal.newest or not deal.open or event.deleted is not None or deal.deleted:
+        return False
+    if event.to_stage is None or (event.to_stage == deal.stage and event.pipeline in (None, deal.pipeline)):
+        return False
+    if len(deal.stages) >= MAX_STAGE_EVENTS:
+        return False
+    said = event.said
+    for name in OWNERS:
+        if name in said and name not in deal.spoken:
+            return False
+    return True
+
+
+def _append(deal: Deal, event: StageChange, kept: StageEvent, terms: Terms, noticed: Noticed) -> Changes:
+    noticed.stage_mismatches += event.from_stage is not None and event.from_stage != deal.stage
+    deal.stages.append(kept)
+    history = History(deal.stages, terms)
+    last = history.entries[-1]
+    if not last.meaning.configured:
+        noticed.unconfigured.add((last.pipeline, last.stage))
+    gone, come = appended_facts(history, deal, terms)
+    if deal.touch < 0:
+        come += response_facts(history, -1, terms)
+        gone += response_facts(History(deal.stages[:-1], terms), -1, terms)
+    deal.newest, deal.pipeline, deal.stage = event.at, last.pipeline, last.stage
+    deal.rep = history.present("rep_id")
+    deal.open = last.meaning.begins
+    return difference(gone, come, terms.calendar.day_of(event.at))
+
+
 def _touches_activities(deal: Deal, kept: StageEvent, before: History, after: History) -> bool:
     """Could this event change the facts of activities that are held, or whether they count at all?"""
     if not deal.rows:
         return False
     if kept.at <= deal.newest or deal.deleted or kept.deleted is not None:
         return True
-    if not deal.rep_spoken and "rep_id" in kept.said:
+    if "rep_id" not in deal.spoken and "rep_id" in kept.said:
         return True
     return after.entries[: len(before.entries)] != before.entries
 
@@ -133,7 +178,8 @@ def _summarise(deal: Deal, history: History, touch: int) -> None:
     deal.created, deal.touch = created_at(history), touch
     deal.pipeline, deal.stage = (last.pipeline, last.stage) if last else (None, None)
     deal.rep = history.present("rep_id")
-    deal.rep_spoken = any(rep is not None for _, rep in history.said("rep_id"))
+    deal.open = last is not None and last.meaning.begins
+    deal.spoken = [name for name in OWNERS if any(value is not None for _, value in history.said(name))]
     deal.deleted = history.deleted
 
 
@@ -175,6 +221,7 @@ def apply_activity(deal: Deal, event: Activity, terms: Terms, noticed: Noticed) 
         oldest = oldest_activity(deal)
         if event.at < oldest or (event.at == oldest and deal.settled_activities):
             return Refusal.TOO_LATE
+    noticed.late += event.at < deal.newest
     row = row_of(event)
     insert_row(deal, pack_row(deal, event), mark)
     changes = [] if deal.deleted else _activity_changes(deal, row, terms)
@@ -199,9 +246,9 @@ def _activity_changes(deal: Deal, row: Row, terms: Terms) -> Changes:
         pipeline, stage = (entry.pipeline, entry.stage) if entry else (None, None)
     changes: Changes = [(fact, 1) for fact in facts_of_row(row, rep, pipeline, stage, terms)]
     if first and history is not None:
-        old = stage_facts(history, deal.touch, deal, terms)
+        old = response_facts(history, deal.touch, terms)
         deal.touch = row.at
-        changes += difference(old, stage_facts(history, row.at, deal, terms), terms.calendar.day_of(max(row.at, deal.newest)))
+        changes += difference(old, response_facts(history, row.at, terms), terms.calendar.day_of(max(row.at, deal.newest)))
     return changes
 
 

@@ -91,6 +91,15 @@ class History:
         """Return what is known at an instant, events of that instant included, else the first value said later."""
         return self.known(name, bisect_right(self.times, at), len(self.events))
 
+    def last(self, name: str, until: int) -> Any:
+        """Return the last word of the events before place `until`; None when cleared or never said."""
+        found = None
+        for place, value in self.said(name):
+            if place >= until:
+                break
+            found = value
+        return found
+
     def present(self, name: str) -> Any:
         """Return the last word; None when cleared or never said."""
         said = self.said(name)

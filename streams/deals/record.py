@@ -87,7 +87,8 @@ class Deal(msgspec.Struct, array_like=True, gc=False):
     pipeline: str | None = None
     stage: str | None = None
     rep: str | None = None
-    rep_spoken: bool = False  # was a rep ever named by a stage event
+    open: bool = False  # is the present stage of kind lead or open
+    spoken: list[str] = []  # what facts belong to and stage events have named (fold.OWNERS)
     deleted: bool = False
     settled: int = 0  # stage events that can no longer be corrected
     settled_stages: list[list[str]] = []  # stages whose first entry is settled: [pipeline, stage]

@@ -53,9 +53,9 @@ _ticks = msgspec.json.Decoder(Tick)
 class _Partition:
     """What is known of one owned partition between two flushes."""
 
-    __slots__ = ("changed", "deals", "outcomes", "refused", "reps", "settled", "state", "ticked", "watermark")
+    __slots__ = ("changed", "deals", "refused", "reps", "seen", "settled", "state", "ticked", "watermark")
 
-    def __init__(self, state: StateTable, memory: int) -> None:
+    def __init__(self, state: StateTable) -> None:
         self.state = state
         self.deals: dict[str, Deal] = {}  # touched since the last flush
         self.reps: dict[str, bytes] = {}
@@ -63,8 +63,8 @@ class _Partition:
         self.settled = False
         self.changed = True  # progress not yet told
         self.ticked = 0
-        self.outcomes: deque[bool] = deque(maxlen=memory)
-        self.refused = 0
+        self.seen = 0  # records, to tell how far apart refusals are
+        self.refused: deque[int] = deque()
 
 
 class DealsRoom:
@@ -89,7 +89,7 @@ class DealsRoom:
 
     def open(self, partition: int, state: StateTable) -> None:
         """Start to own a partition."""
-        owned = self._owned[partition] = _Partition(state, self._bad_input.of_last)
+        owned = self._owned[partition] = _Partition(state)
         kept = state.get(_PROGRESS_KEY)
         if kept is not None:
             owned.watermark, owned.settled = orjson.loads(kept)
@@ -124,8 +124,8 @@ class DealsRoom:
             else:
                 rejected += 1
                 self._refuse(result, message)
-            if self._bad_input.stop:
-                self._watch_share(owned, partition, topic, bad=isinstance(result, Rejection))
+                self._watch_share(owned, partition, topic, owned.seen + accepted + duplicates + rejected - 1)
+        owned.seen += len(run)
         if accepted:
             owned.changed, owned.settled = True, False
         born = run[0].timestamp()[1] * 1000
@@ -190,18 +190,18 @@ class DealsRoom:
         metrics.DEAD_LETTERS.labels(rejection.reason).inc()
         self._dead.append((topics.DEAD_LETTER, -1, message.key(), dead_letter(rejection, message), None))
 
-    def _watch_share(self, owned: _Partition, partition: int, topic: str, *, bad: bool) -> None:
-        outcomes = owned.outcomes
-        if len(outcomes) == outcomes.maxlen and outcomes[0]:
-            owned.refused -= 1
-        outcomes.append(bad)
-        if not bad:
+    def _watch_share(self, owned: _Partition, partition: int, topic: str, place: int) -> None:
+        """Note a refusal at a place in the partition's records; raise when there are too many of late."""
+        refused, limit = owned.refused, self._bad_input
+        refused.append(place)
+        while refused[0] <= place - limit.of_last:
+            refused.popleft()
+        if not limit.stop:
             return
-        owned.refused += 1
-        limit = self._bad_input
-        if owned.refused >= limit.at_least and owned.refused > limit.share * len(outcomes):
+        looked_at = min(place + 1, limit.of_last)
+        if len(refused) >= limit.at_least and len(refused) > limit.share * looked_at:
             raise TooMuchBadInput(
-                f"{owned.refused} of the last {len(outcomes)} records of partition {partition} (now {topic}) are refused: this "
+                f"{len(refused)} of the last {looked_at} records of partition {partition} (now {topic}) are refused: this "
                 "looks like a wrong deployment, not like bad data; nothing was committed. See `dealpulse dlq list`, mend the "
                 "producer, or set bad_input.stop: false in dealpulse.yaml to go on"
             )
@@ -319,6 +319,8 @@ def _count(topic: str, read: int, accepted: int, duplicates: int, noticed: Notic
     metrics.LAST_EVENT.set(newest_ms / 1000)
     if duplicates:
         metrics.EVENTS_DUPLICATE.inc(duplicates)
+    if noticed.late:
+        metrics.EVENTS_LATE.inc(noticed.late)
     if noticed.settled:
         metrics.EVENTS_SETTLED.inc(noticed.settled)
     if noticed.stage_mismatches:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from streams.config import LEAD, LOST, OPEN, Definitions, Rep
+from streams.config import LEAD, LOST, OPEN, Definitions, Pipeline, Rep
 from streams.kpis.catalogue import CATALOGUE
 from streams.panes.calendar import BusinessHours, Calendar
 
@@ -68,6 +68,8 @@ class StageMeaning:
         return self.kind in (LEAD, OPEN)
 
 
+_DAY_US = 86_400_000_000
+_DEFAULT_MATURITY = Pipeline(stages=()).maturity_days * _DAY_US
 _UNKNOWN = StageMeaning(OPEN, None, configured=False)
 
 
@@ -85,12 +87,17 @@ class Terms:
             for rank, stage in enumerate(pipeline.stages)
         }
         self._reps = definitions.reps
+        self._maturity = {name: pipeline.maturity_days * _DAY_US for name, pipeline in definitions.pipelines.items()}
         self.cuts = {kind: _cuts(definitions, kind) for kind in Kind}
         self.enabled = frozenset(kind for kind in Kind if self.cuts[kind])
 
     def stage(self, pipeline: str, stage: str) -> StageMeaning:
         """Return what a stage is; one that is not configured is open and has no rank."""
         return self._stages.get((pipeline, stage), _UNKNOWN)
+
+    def maturity(self, pipeline: str) -> int:
+        """Return after how many µs a cohort's outcome counts as known."""
+        return self._maturity.get(pipeline, _DEFAULT_MATURITY)
 
     def rep(self, rep_id: str | None) -> Rep:
         """Return where a rep belongs at present."""

@@ -116,6 +116,14 @@ class Edge:
         generation = self.generation
         return generation.lags(time.time() * 1000) if generation is not None and generation.restored else []
 
+    def keys(self) -> dict[str, int]:
+        """Return how many keys the tables of each room hold."""
+        found = dict.fromkeys(self.plan.by_name, 0)
+        generation = self.generation
+        for key, state in generation.states.items() if generation is not None and generation.restored else ():
+            found[key[0]] += len(state.table.rows)
+        return found
+
     def caught_up(self) -> bool:
         """Tell whether every room has handled all that was visible in its sources a moment ago."""
         generation = self.generation

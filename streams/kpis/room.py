@@ -27,6 +27,8 @@ _GRAIN = 7
 _PROGRESS_KEY = b"\x00progress"
 # While catching up, a round may take at most one part in this many of the time.
 _CATCH_UP_SHARE = 5
+# One flush is one transaction: this bounds its memory and how long readers wait for it.
+_RECORDS_PER_FLUSH = 20_000
 _progress = msgspec.msgpack.Decoder(dict[int, delta.Progress])
 _encoder = msgspec.msgpack.Encoder()
 _CALENDAR_WINDOWS: tuple[tuple[int, Window], ...] = tuple((at, one) for at, one in enumerate(WINDOWS) if not one.rolling)
@@ -45,7 +47,11 @@ class _Partition:
         self.parked: dict[int, set[Entity]] = {}  # instant when a window becomes final → whom to look at then
         self.by_fine: dict[int, set[Entity]] = {}
         self.by_day: dict[int, set[Entity]] = {}
+        self.round: Round | None = None  # under way
+        self.to_visit: list[Entity] = []
+        self.told = 0
         self.born = 0
+        self.round_born = 0
         self.next_round = 0
         self.caught_up = False
         self.settled = False
@@ -181,7 +187,10 @@ class KpisRoom:
 
     def due(self, moment: Moment) -> bool:
         """Is there a round to make?"""
-        return any(moment.now >= owned.next_round and self._has_news(owned) for owned in self._owned.values())
+        return any(
+            owned.round is not None or (moment.now >= owned.next_round and self._has_news(owned))
+            for owned in self._owned.values()
+        )
 
     def _has_news(self, owned: _Partition) -> bool:
         watermark = self._watermark(owned)
@@ -195,8 +204,10 @@ class KpisRoom:
         """Make the rounds that are due, and write every changed pane into the state."""
         output: list[Output] = []
         for partition, owned in self._owned.items():
-            if moment.now >= owned.next_round and self._has_news(owned):
-                output.extend(self._round(owned, partition, moment))
+            if owned.round is None and moment.now >= owned.next_round and self._has_news(owned):
+                self._begin(owned)
+            if len(output) < _RECORDS_PER_FLUSH:
+                output.extend(self._go_on(owned, partition, moment))
             if owned.hot:
                 for entity in owned.hot:
                     entity.write()
@@ -221,46 +232,62 @@ class KpisRoom:
             return None
         return max(lowest, owned.now.at) if owned.now else lowest
 
-    def _round(self, owned: _Partition, partition: int, moment: Moment) -> list[Output]:
+    def _begin(self, owned: _Partition) -> None:
+        """Set the clock to the watermark, and line up whom to visit."""
         watermark = self._watermark(owned)
         if watermark is None:
-            return []
+            return
         now, before = now_at(self.calendar, watermark), owned.now
-        caught_up = all(one.caught_up for one in owned.progress.values())
-        settled = _all_settled(owned.progress.values())
         newest = max(one.watermark for one in owned.progress.values())
-        round_ = Round(
+        settled = _all_settled(owned.progress.values())
+        owned.round = Round(
             now=now,
-            caught_up=caught_up,
+            new_day=before is None or now.day != before.day,
+            caught_up=all(one.caught_up for one in owned.progress.values()),
             fine=watermark >= newest - (FINE_SENT - FINE_KEPT) * FINE_US,
             copy_open=settled and not owned.settled,
         )
-        output: list[Output] = []
-        new_day = before is None or now.day != before.day
-        for entity in self._to_visit(owned, round_, before, new_day=new_day):
-            output.extend(self._teller.visit(entity, round_, partition, new_day=new_day))
-            owned.hot.add(entity)
-            self._park(owned, entity, now)
+        owned.to_visit = list(self._to_visit(owned, owned.round, before))
         owned.changed.clear()
-        owned.now, owned.caught_up, owned.settled = now, caught_up, settled
-        if new_day or (before is not None and now.fine != before.fine):
-            self._expire(owned, now)
-        if owned.born:
-            self._born.append(owned.born)
-            owned.born = 0
-        owned.state.put(_PROGRESS_KEY, _encoder.encode(owned.progress))
-        metrics.WATERMARK.set(watermark / 1_000_000)
-        self._pace(owned, moment, caught_up=caught_up, told=len(output))
+        owned.settled = settled
+        owned.round_born, owned.born = owned.born, 0
+
+    def _go_on(self, owned: _Partition, partition: int, moment: Moment) -> list[Output]:
+        """Visit entities until enough is told for one transaction; the rest waits for the next flush."""
+        output: list[Output] = []
+        round_ = owned.round
+        if round_ is None:
+            return output
+        while owned.to_visit and len(output) < _RECORDS_PER_FLUSH:
+            entity = owned.to_visit.pop()
+            output.extend(self._teller.visit(entity, round_, partition))
+            owned.hot.add(entity)
+            self._park(owned, entity, round_.now)
+        owned.told += len(output)
+        if not owned.to_visit:
+            self._end(owned, round_, moment)
         return output
+
+    def _end(self, owned: _Partition, round_: Round, moment: Moment) -> None:
+        before = owned.now
+        owned.round, owned.now, owned.caught_up = None, round_.now, round_.caught_up
+        if before is None or round_.now.fine != before.fine:
+            self._expire(owned, round_.now)
+        if owned.round_born:
+            self._born.append(owned.round_born)
+        owned.state.put(_PROGRESS_KEY, _encoder.encode(owned.progress))
+        metrics.WATERMARK.set(round_.now.at / 1_000_000)
+        self._pace(owned, moment, caught_up=round_.caught_up, told=owned.told)
+        owned.told = 0
 
     def _pace(self, owned: _Partition, moment: Moment, *, caught_up: bool, told: int) -> None:
         """Set when the next round may be; while catching up, rounds may take only a part of the time."""
         cost = told * 10 * _CATCH_UP_SHARE  # about 10 µs a record
         owned.next_round = moment.now + (self._interval if caught_up else max(self._interval, cost))
 
-    def _to_visit(self, owned: _Partition, round_: Round, before: Now | None, *, new_day: bool) -> Iterable[Entity]:
+    def _to_visit(self, owned: _Partition, round_: Round, before: Now | None) -> Iterable[Entity]:
         now = round_.now
-        if new_day or round_.copy_open or (round_.caught_up and not owned.caught_up):
+        if round_.new_day or round_.copy_open or (round_.caught_up and not owned.caught_up):
             return list(owned.entities.values())
         visit = set(owned.changed)
         if before is not None and now.fine != before.fine:

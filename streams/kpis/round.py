@@ -35,6 +35,7 @@ class Round(NamedTuple):
     """What holds for everybody in one round."""
 
     now: Now
+    new_day: bool  # did a day close since the round before
     caught_up: bool
     fine: bool  # are the 5-minute panes complete around the watermark
     copy_open: bool  # also copy the current calendar windows into history: no more is coming
@@ -88,11 +89,11 @@ class Teller:
 
     # -------------------------------------------------------------- one visit
 
-    def visit(self, entity: Entity, round_: Round, partition: int, *, new_day: bool) -> list[Output]:
+    def visit(self, entity: Entity, round_: Round, partition: int) -> list[Output]:
         """Return all that has to be told about an entity."""
         entity.head.revision += 1
         output: list[Output] = []
-        if new_day:
+        if round_.new_day:
             self._close_days(entity, round_, output)
             output.extend(self._matured(entity, round_, partition))
         for at, window in ROLLING:
@@ -390,11 +391,11 @@ class Teller:
 
 
 _JUDGED: dict[str, tuple[Measure | None, Measure | None]] = {
-    "conversion_drop": (Measure.CREATED, Measure.CREATED_WON),
+    "conversion_drop": (Measure.CREATED, Measure.WON_IN_TIME),
     "response_rise": (Measure.ASKED, Measure.WITHIN_SLA),
 }
 _JUDGED_STAGES: dict[str, tuple[Measure | None, Measure | None]] = {
-    "conversion_drop": (Measure.COHORT_ENTERED, Measure.COHORT_ADVANCED),
+    "conversion_drop": (Measure.COHORT_ENTERED, Measure.ADVANCED_IN_TIME),
     "response_rise": (None, None),
 }
 

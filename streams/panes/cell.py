@@ -52,7 +52,8 @@ class Measure(IntEnum):
     VALUE = 34  # sub: currency
     VALUE_DEALS = 35  # sub: currency
     WAITING = 36
-    WAITING_SINCE = 37  # stands for the rows of grain WAIT
+    ADVANCED_IN_TIME = 37  # of the cohort, before it was mature: what alerts judge, the same live and in a replay
+    WON_IN_TIME = 38
 
 
 def currency_code(currency: str) -> int:
