@@ -99,6 +99,13 @@ def build_app(  # noqa: PLR0913  # each option has its one user
     return app
 
 
+class Worker(faust.Worker):
+    """Faust's worker without its second of rest before the loop is closed: by then everything has ended."""
+
+    async def _sentinel_task(self) -> None:
+        await asyncio.sleep(0)
+
+
 def _add_agent(app: App, room: Room) -> None:
     take = app.edge.intake.take
 
@@ -181,7 +188,7 @@ def _in_background(work: Callable[[], None]) -> str | None:
 def _run(app: App) -> int:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    worker = faust.Worker(
+    worker = Worker(
         app, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False, loglevel=None, blocking_timeout=0
     )
     worker.spinner = None

@@ -10,13 +10,13 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from streams.kafka.exits import lose_place
 from streams.kafka.flush import Batch, FlushReport, Handled, collect_rows
 from streams.kafka.ownership import Generation, StateKey
 from streams.kafka.room import Moment, Output, Room
-from streams.kafka.threads import in_thread
 
 FULL_RECORDS = 50_000
 FULL_BYTES = 32 << 20
@@ -61,6 +61,9 @@ class Flusher:
         self._lock = asyncio.Lock()
         self._in_flight: asyncio.Task[None] | None = None
         self._committing = False
+        # One thread for all commits: a new one for each would scatter librdkafka's copies over malloc's arenas,
+        # gigabytes of them after a while.
+        self._thread = ThreadPoolExecutor(1, "dealpulse-commit")
         self.last_commit: float | None = None  # wall clock, seconds since 1970
 
     # ------------------------------------------------------------------ what the rooms have done
@@ -135,7 +138,7 @@ class Flusher:
     async def _commit_in_thread(self, batch: Batch, acks: list[Ack]) -> None:
         self._committing = True
         try:
-            report = await in_thread(self._committer.commit, batch)
+            report = await asyncio.get_running_loop().run_in_executor(self._thread, self._committer.commit, batch)
         except Exception as error:  # noqa: BLE001  # any: whether it is committed is unknown
             lose_place(f"the flush failed: {error}", error)
         self._committing = False
