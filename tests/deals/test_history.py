@@ -111,7 +111,9 @@ def test_several_moved_closings_keep_their_order_and_take_the_instant_of_creatio
 def test_only_the_closings_of_the_last_day_move():
     """A close in February stays where it is and is an anomaly; the one at midnight moves."""
     history = history_of(
-        change("1", "2024-02-01 00:00", "Lost"), change("2", "2024-03-01 00:00", "Won"), change("3", "2024-03-01 10:00", "New")
+        change("1", "2024-02-01 00:00", "Lost"),
+        change("2", "2024-03-01 00:00", "Won"),
+        change("3", "2024-03-01 10:00", "New"),
     )
     assert [entry.stage for entry in history.entries] == ["Lost", "New", "Won"]
     assert history.anomalies == 1

@@ -1,0 +1,112 @@
+"""What is kept of a deal, and is it read back as it was written?"""
+
+import random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from streams.deals.record import (
+    ID_BYTES, Deal, Row, decode, encode, fingerprint, has_stage_event, holds, insert_row, insert_stage_event, pack_row,
+    row_of, stage_event, unpack_rows,
+)  # fmt: skip
+from tests import strategies
+from tests.audit.tables import act, change, us
+from tests.deals.told import deal_of
+
+LONGEST_CALL_MS = 0xFFFFFFFE
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@given(events=strategies.deal_history("d1", most=8))
+def test_a_record_is_read_back_as_it_was_written(events):
+    """All of it: events, rows, ids, and what follows from them."""
+    deal = deal_of(*events)
+    assert decode(encode(deal)) == deal
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@given(activity=strategies.activities("d1"))
+def test_an_activity_is_unpacked_as_it_came(activity):
+    """Packed into a row of fixed size and back."""
+    deal = Deal()
+    insert_row(deal, pack_row(deal, activity), fingerprint("a", planned=activity.planned))
+    assert unpack_rows(deal) == [row_of(activity)]
+
+
+@pytest.mark.parametrize("milliseconds", [-1, 0, 1, LONGEST_CALL_MS - 1, LONGEST_CALL_MS])
+def test_every_duration_up_to_49_days_is_kept(milliseconds):
+    """-1 stands for not said."""
+    deal = deal_of(act("a", "2024-03-01 10:00", duration_ms=milliseconds))
+    assert unpack_rows(deal)[0].duration_ms == milliseconds
+
+
+def test_rows_stand_in_the_order_of_time_whatever_order_they_came_in():
+    """Their fingerprints move with them."""
+    days = list(range(1, 29))
+    random.Random(7).shuffle(days)
+    deal = deal_of(*(act(str(day), f"2024-03-{day:02} 10:00", rep_id=f"r{day % 3}") for day in days))
+    assert [(row.at, row.rep) for row in unpack_rows(deal)] == [
+        (us(f"2024-03-{day:02} 10:00"), f"r{day % 3}") for day in range(1, 29)
+    ]
+    assert [deal.ids[at : at + ID_BYTES] for at in range(0, len(deal.ids), ID_BYTES)] == [
+        fingerprint(str(day), planned=False) for day in range(1, 29)
+    ]
+
+
+def test_a_fingerprint_across_two_neighbours_is_not_held():
+    """Only at a multiple of its size does it count."""
+    assert holds(b"abcdefgh" + b"ijklmnop", b"ijklmnop")
+    assert not holds(b"abcdefgh" + b"ijklmnop", b"efghijkl")
+
+
+def test_a_later_true_match_counts_behind_one_across_neighbours():
+    """The search goes on."""
+    assert holds(b"0000abcd" + b"efgh0000" + b"abcdefgh", b"abcdefgh")
+
+
+def test_a_planned_activity_and_its_completion_have_different_fingerprints():
+    """They may share an id."""
+    assert fingerprint("a", planned=True) != fingerprint("a", planned=False)
+
+
+def test_a_rep_is_written_once_however_many_activities_name_it():
+    """The rows point at it."""
+    deal = deal_of(*(act(str(n), f"2024-03-01 10:{n:02}", rep_id=("anna", "borys")[n % 2]) for n in range(50)))
+    assert deal.reps == ["anna", "borys"]
+
+
+def test_stage_events_of_one_instant_stand_by_their_ids():
+    """As UTF-8 bytes: é comes after z, an emoji after both."""
+    deal = Deal()
+    for event_id in ("😀", "é", "z", "B", "a", "Ａ"):
+        insert_stage_event(deal, stage_event(change(event_id, "2024-03-01 10:00")))
+    held = [event.event_id for event in deal.stages]
+    assert held == sorted(held, key=str.encode)
+    assert has_stage_event(deal, "é")
+    assert not has_stage_event(deal, "e")
+
+
+def test_two_new_records_share_nothing():
+    """Lists that a record begins with are its own."""
+    first = deal_of(change("1", "2024-03-01 10:00", "New"), act("a", "2024-03-01 10:00", rep_id="anna"))
+    assert first.stages
+    assert Deal() == Deal(stages=[], reps=[])
+
+
+@given(kind=st.integers(0, 9), direction=st.integers(0, 3), automated=st.booleans(), planned=st.booleans())
+def test_no_flag_of_a_row_disturbs_another(kind, direction, automated, planned):
+    """Type, direction and both flags share one byte."""
+    deal = Deal()
+    activity = act("a", "2024-03-01 10:00", automated=automated, planned=planned)
+    activity.type, activity.direction = kind, direction
+    insert_row(deal, pack_row(deal, activity), b"12345678")
+    assert unpack_rows(deal)[0] == Row(activity.at, kind, direction, automated, planned, 0, None, -1)
+
+
+def test_a_usual_record_is_small():
+    """A deal through six stages with twenty activities takes less than 2 KB."""
+    stages = ("New", "Qualified", "Meeting", "Proposal", "Proposal", "Won")
+    events = [change(f"evt-{n:08}", f"2024-03-{n:02} 10:00", stage, rep_id="anna") for n, stage in enumerate(stages, 1)]
+    calls = [act(f"act-{n:08}", f"2024-03-02 10:{n:02}", rep_id="anna") for n in range(20)]
+    assert len(encode(deal_of(*events, *calls))) < 2_000
