@@ -109,10 +109,10 @@ def _until_end(consumer: Consumer, topic: str, progress: Progress) -> Iterator[M
             raise AuditError(f"{topic}: the broker sent nothing for {SILENCE_DEADLINE:.0f} s")
         for message in messages:
             error = message.error()
-            if error is None and message.offset() < ends[message.partition()][1]:
+            if error is None:
                 read += 1
                 yield message
-            elif error is None or error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # the only name it has
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # the only name it has
                 unread.discard(message.partition())
             elif not error.retriable():
                 raise KafkaException(error)
@@ -120,7 +120,10 @@ def _until_end(consumer: Consumer, topic: str, progress: Progress) -> Iterator[M
 
 
 def _ends(consumer: Consumer, topic: str) -> dict[int, tuple[int, int]]:
-    """Return the first and the end offset of every partition."""
+    """Return the first and the end offset of every partition.
+
+    Where to stop is another question: the embedded broker names as end the beginning of the last batch.
+    """
     found = consumer.list_topics(topic, timeout=CALL_DEADLINE).topics[topic]
     if found.error is not None:
         raise AuditError(f"there is no topic {topic}; create it with: dealpulse topics create")
