@@ -7,8 +7,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streams.deals.record import (
-    ID_BYTES, Deal, Row, decode, encode, fingerprint, has_stage_event, holds, insert_row, insert_stage_event, pack_row,
-    row_of, stage_event, unpack_rows,
+    ID_BYTES,
+    Deal,
+    Row,
+    decode,
+    encode,
+    fingerprint,
+    has_stage_event,
+    holds,
+    insert_row,
+    insert_stage_event,
+    pack_row,
+    row_of,
+    stage_event,
+    unpack_rows,
 )  # fmt: skip
 from tests import strategies
 from tests.audit.tables import act, change, us
