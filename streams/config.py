@@ -92,7 +92,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cut: str
     budget_days: int = 365
     baseline: float | None = None
-    min_entries: int = 300
+    min_entries: int = 300  # to learn the baseline from
+    min_events: int = 20  # since the change began, to speak of it
 
 
 class Slack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -55,6 +55,8 @@ def take(watch: Watch, pane: Pane, rule: Rule) -> bool:
     if watch.baseline is None and not _learn(watch, bad, pane.n, rule):
         return False
     base = watch.baseline or _LOWEST
+    if base >= _HIGHEST and rule.kind == "response_rise":
+        return False  # nearly everybody answers late as it is: it cannot get worse
     null, alternatives = _recovery(watch, base, rule) if watch.firing else (base, _alternatives(base, rule))
     _count(watch, null, alternatives[len(alternatives) // 2], bad, pane.n)
     if len(watch.evidence) != len(alternatives):
@@ -62,7 +64,7 @@ def take(watch: Watch, pane: Pane, rule: Rule) -> bool:
     watch.evidence = [
         detector.step(one, null, p1, bad, pane.n) for one, p1 in zip(watch.evidence, alternatives, strict=True)
     ]
-    if evidence(watch) < (RECOVERED if watch.firing else threshold(rule)):
+    if evidence(watch) < (RECOVERED if watch.firing else threshold(rule)) or watch.n < rule.min_events:
         return False
     _turn(watch, pane.at)
     return True

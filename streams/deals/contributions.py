@@ -13,9 +13,10 @@ from typing import Any
 
 from streams.config import LEAD, WON
 from streams.deals.history import Entry, History
-from streams.deals.record import CALL, CONNECTED, Deal, Row, unpack_rows
+from streams.deals.record import CALL, CONNECTED, Deal, Row, StageEvent, unpack_rows
 from streams.deals.terms import Kind, Terms
 from streams.events.amounts import to_minor
+from streams.events.contract import Activity
 from streams.panes.calendar import FINE_US
 from streams.panes.cell import currency_code
 
@@ -27,6 +28,7 @@ Fact = tuple[Kind, int, str | None, str | None, str | None, str | None, str | No
 _LEAD, _ENTER, _LEAVE, _CONVERSION, _COHORT, _RESPONSE, _OUTCOME, _CYCLE, _MONEY = (Kind(n) for n in range(9))
 _ACTIVITY, _TALK, _LEVEL, _VALUE, _WAIT = (Kind(n) for n in range(9, 14))
 _OF_STAGES = frozenset((_ENTER, _LEAVE, _CONVERSION))
+_OF_MOVES = frozenset((_ENTER, _LEAVE, _ACTIVITY, _TALK))
 _OF_CLOSE = frozenset((_OUTCOME, _CYCLE, _MONEY))
 _OF_PRESENT = frozenset((_LEVEL, _VALUE))
 
@@ -96,12 +98,36 @@ def appended_facts(history: History, deal: Deal, terms: Terms) -> tuple[list[Fac
         _entry(history, last, terms, come)
         _exit(history, last - 1, terms, come)
         _advance(history, deal, terms, gone, come)
-    _levels(history, history.entries[-1].place, before, terms, gone)
+    newest = history.entries[-1]
+    _levels(history, newest.place, before, terms, gone)
     outcome_facts(history, terms, come)
+    if deal.touch < 0:
+        _wait(history, newest.place, before, terms, gone)
+        if newest.meaning.begins:
+            _wait(history, len(history.events), newest, terms, come)
     if history.entries[-1].meaning.kind == WON and _COHORT in terms.enabled:
         _cohort(history, terms, come, won=True)
         _cohort(history, terms, gone, won=False)
     return gone, come
+
+
+def moved_facts(deal: Deal, event: StageEvent, terms: Terms) -> list[Fact]:
+    """Return the facts that come with an event as in appended_facts, where only entries and exits are counted."""
+    found: list[Fact] = []
+    when = event.at // FINE_US
+    if _ENTER in terms.enabled:
+        rep = event.said.get("rep_id", None if "rep_id" in event.clear else deal.rep)
+        pipeline = event.pipeline or deal.pipeline
+        found.append((_ENTER, when, pipeline, event.to_stage, rep, None, None, None, None, None, None))
+    if _LEAVE in terms.enabled:
+        stay = (event.at - deal.entered) // 1000
+        found.append((_LEAVE, when, deal.pipeline, deal.stage, deal.rep, None, None, None, None, stay, None))
+    return found
+
+
+def only_moves(terms: Terms) -> bool:
+    """Are entries and exits the only facts of stage events that are counted?"""
+    return terms.enabled <= _OF_MOVES
 
 
 def _entry(history: History, index: int, terms: Terms, found: list[Fact]) -> None:
@@ -214,10 +240,16 @@ def response_facts(history: History, touch: int, terms: Terms) -> list[Fact]:
         when = created.at // FINE_US
         found.append((_RESPONSE, when, created.pipeline, None, rep, None, None, source, None, response, business))
     last = history.entries[-1]
-    if touch < 0 and last.meaning.begins and _WAIT in terms.enabled:
-        rep, source = history.present("rep_id"), history.present("lead_source")
-        found.append((_WAIT, 0, last.pipeline, None, rep, None, None, source, None, created.at, None))
+    if touch < 0 and last.meaning.begins:
+        _wait(history, len(history.events), last, terms, found)
     return found
+
+
+def _wait(history: History, until: int, entry: Entry, terms: Terms, found: list[Fact]) -> None:
+    """Add that an open deal waits for its first touch, as the events before place `until` leave it."""
+    if _WAIT in terms.enabled:
+        rep, source = history.last("rep_id", until), history.last("lead_source", until)
+        found.append((_WAIT, 0, entry.pipeline, None, rep, None, None, source, None, created_at(history), None))
 
 
 def _close(history: History, terms: Terms, found: list[Fact]) -> None:
@@ -285,7 +317,7 @@ def activity_facts(rows: Iterable[Row], history: History, terms: Terms) -> list[
     return found
 
 
-def facts_of_row(row: Row, rep: str | None, pipeline: str | None, stage: str | None, terms: Terms) -> list[Fact]:
+def facts_of_row(row: Row | Activity, rep: str | None, pipeline: str | None, stage: str | None, terms: Terms) -> list[Fact]:
     """Return the facts of one human activity whose rep and stage are known."""
     found: list[Fact] = []
     when = row.at // FINE_US

@@ -17,6 +17,8 @@ from streams.deals.contributions import (
     created_at,
     facts_of_row,
     first_touch,
+    moved_facts,
+    only_moves,
     response_facts,
     stage_facts,
 )
@@ -24,6 +26,7 @@ from streams.deals.history import History
 from streams.deals.record import (
     MAX_ACTIVITIES,
     MAX_STAGE_EVENTS,
+    ROW_BYTES,
     Deal,
     Row,
     StageEvent,
@@ -92,6 +95,8 @@ def apply_stage_change(deal: Deal, event: StageChange, terms: Terms, noticed: No
     kept = stage_event(event)
     if _appends(deal, event):
         return _append(deal, event, kept, terms, noticed)
+    if not deal.stages and not deal.rows:
+        return _begin(deal, event, kept, terms, noticed)
     before = History(deal.stages[:], terms)
     if len(deal.stages) >= MAX_STAGE_EVENTS or deal.settled:
         oldest = next(held for held in before.events if held is not _creating(before))
@@ -101,8 +106,7 @@ def apply_stage_change(deal: Deal, event: StageChange, terms: Terms, noticed: No
     insert_stage_event(deal, kept)
     after = History(deal.stages[:], terms)
     noticed.anomalies += max(0, after.anomalies - before.anomalies)
-    noticed.unconfigured.update((e.pipeline, e.stage) for e in after.entries[-1:] if not e.meaning.configured)
-
+    _notice_unconfigured(after, noticed)
     touch = deal.touch
     if _touches_activities(deal, kept, before, after):
         rows = unpack_rows(deal)
@@ -138,21 +142,38 @@ def _appends(deal: Deal, event: StageChange) -> bool:
     return True
 
 
+def _begin(deal: Deal, event: StageChange, kept: StageEvent, terms: Terms, noticed: Noticed) -> Changes:
+    """Take in the first event of a deal: there is nothing to take back."""
+    noticed.stage_mismatches += event.from_stage is not None
+    deal.stages = [kept]
+    history = History(deal.stages, terms)
+    _notice_unconfigured(history, noticed)
+    _summarise(deal, history, -1)
+    return difference((), stage_facts(history, -1, deal, terms), terms.calendar.day_of(event.at))
+
+
 def _append(deal: Deal, event: StageChange, kept: StageEvent, terms: Terms, noticed: Noticed) -> Changes:
+    """Take in the next move of an open deal."""
     noticed.stage_mismatches += event.from_stage is not None and event.from_stage != deal.stage
     deal.stages.append(kept)
-    history = History(deal.stages, terms)
-    last = history.entries[-1]
-    if not last.meaning.configured:
-        noticed.unconfigured.add((last.pipeline, last.stage))
-    gone, come = appended_facts(history, deal, terms)
-    if deal.touch < 0:
-        come += response_facts(history, -1, terms)
-        gone += response_facts(History(deal.stages[:-1], terms), -1, terms)
-    deal.newest, deal.pipeline, deal.stage = event.at, last.pipeline, last.stage
-    deal.rep = history.present("rep_id")
-    deal.open = last.meaning.begins
+    if only_moves(terms):
+        come, gone = moved_facts(deal, kept, terms), []
+    else:
+        gone, come = appended_facts(History(deal.stages, terms), deal, terms)
+    pipeline, stage = event.pipeline or deal.pipeline or "", event.to_stage or ""
+    meaning = terms.stage(pipeline, stage)
+    if not meaning.configured:
+        noticed.unconfigured.add((pipeline, stage))
+    deal.newest = deal.entered = event.at
+    deal.pipeline, deal.stage, deal.open = pipeline, stage, meaning.begins
+    deal.rep = event.said.get("rep_id", None if "rep_id" in event.clear else deal.rep)
     return difference(gone, come, terms.calendar.day_of(event.at))
+
+
+def _notice_unconfigured(history: History, noticed: Noticed) -> None:
+    for entry in history.entries[-1:]:
+        if not entry.meaning.configured:
+            noticed.unconfigured.add((entry.pipeline, entry.stage))
 
 
 def _touches_activities(deal: Deal, kept: StageEvent, before: History, after: History) -> bool:
@@ -178,6 +199,7 @@ def _summarise(deal: Deal, history: History, touch: int) -> None:
     deal.created, deal.touch = created_at(history), touch
     deal.pipeline, deal.stage = (last.pipeline, last.stage) if last else (None, None)
     deal.rep = history.present("rep_id")
+    deal.entered = last.at if last else -1
     deal.open = last is not None and last.meaning.begins
     deal.spoken = [name for name in OWNERS if any(value is not None for _, value in history.said(name))]
     deal.deleted = history.deleted
@@ -215,46 +237,54 @@ def _settle(deal: Deal, terms: Terms) -> None:
 def apply_activity(deal: Deal, event: Activity, terms: Terms, noticed: Noticed) -> Changes | Refusal:
     """Fold an activity of a deal into its record, in place; return the changed facts."""
     mark = fingerprint(event.event_id, planned=event.planned)
-    if holds(deal.ids, mark):
+    if mark in deal.ids and holds(deal.ids, mark):
         return Refusal.DUPLICATE
-    if deal.activities >= MAX_ACTIVITIES or deal.settled_activities:
+    if len(deal.rows) >= MAX_ACTIVITIES * ROW_BYTES or deal.settled_activities:
         oldest = oldest_activity(deal)
         if event.at < oldest or (event.at == oldest and deal.settled_activities):
             return Refusal.TOO_LATE
-    noticed.late += event.at < deal.newest
-    row = row_of(event)
-    insert_row(deal, pack_row(deal, event), mark)
-    changes = [] if deal.deleted else _activity_changes(deal, row, terms)
-    deal.newest = max(deal.newest, event.at)
-    if deal.activities > MAX_ACTIVITIES:
+    insert_row(deal, event.at, pack_row(deal, event), mark)
+    changes: Changes = []
+    if event.at < deal.newest:
+        noticed.late += 1
+        if not deal.deleted:
+            changes = _late_activity(deal, row_of(event), terms)
+    else:
+        deal.newest = event.at
+        if not (deal.deleted or event.automated or event.planned):
+            rep = deal.rep if event.rep_id is None else event.rep_id
+            changes = [(fact, 1) for fact in facts_of_row(event, rep, deal.pipeline, deal.stage, terms)]
+            if deal.touch < 0 <= deal.created and row_of(event).outbound_touch:
+                changes += _touched(deal, History(deal.stages, terms), event.at, terms)
+    if len(deal.rows) > MAX_ACTIVITIES * ROW_BYTES:
         settle_activity(deal)
         noticed.settled += 1
     return changes
 
 
-def _activity_changes(deal: Deal, row: Row, terms: Terms) -> Changes:
+def _late_activity(deal: Deal, row: Row, terms: Terms) -> Changes:
+    """Return what an activity changes that is older than something held."""
     if not row.human:
         return []
-    first = row.outbound_touch and 0 <= deal.created <= row.at and (deal.touch < 0 or row.at < deal.touch)
-    if row.at >= deal.newest:
-        rep, pipeline, stage = row.rep or deal.rep, deal.pipeline, deal.stage
-        history = History(deal.stages, terms) if first else None
-    else:
-        history = History(deal.stages, terms)
-        rep = row.rep if row.rep is not None else history.at_instant("rep_id", row.at)
-        entry = next((entry for entry in reversed(history.entries) if entry.at <= row.at), None)
-        pipeline, stage = (entry.pipeline, entry.stage) if entry else (None, None)
+    history = History(deal.stages, terms)
+    rep = row.rep if row.rep is not None else history.at_instant("rep_id", row.at)
+    entry = next((entry for entry in reversed(history.entries) if entry.at <= row.at), None)
+    pipeline, stage = (entry.pipeline, entry.stage) if entry else (None, None)
     changes: Changes = [(fact, 1) for fact in facts_of_row(row, rep, pipeline, stage, terms)]
-    if first and history is not None:
-        old = response_facts(history, deal.touch, terms)
-        deal.touch = row.at
-        changes += difference(old, response_facts(history, row.at, terms), terms.calendar.day_of(max(row.at, deal.newest)))
+    if row.outbound_touch and 0 <= deal.created <= row.at and (deal.touch < 0 or row.at < deal.touch):
+        changes += _touched(deal, history, row.at, terms)
     return changes
+
+
+def _touched(deal: Deal, history: History, at: int, terms: Terms) -> Changes:
+    """Set the deal's first touch, and return what that changes."""
+    old = response_facts(history, deal.touch, terms)
+    deal.touch = at
+    return difference(old, response_facts(history, at, terms), terms.calendar.day_of(deal.newest))
 
 
 def facts_without_deal(event: Activity, terms: Terms) -> Changes:
     """Return the facts of an activity without a deal: it counts for its rep, the team and all."""
-    row = row_of(event)
-    if not row.human:
+    if event.automated or event.planned:
         return []
-    return [(fact, 1) for fact in facts_of_row(row, event.rep_id, None, None, terms)]
+    return [(fact, 1) for fact in facts_of_row(event, event.rep_id, None, None, terms)]

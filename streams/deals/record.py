@@ -87,6 +87,7 @@ class Deal(msgspec.Struct, array_like=True, gc=False):
     pipeline: str | None = None
     stage: str | None = None
     rep: str | None = None
+    entered: int = -1  # when the deal came into its present stage
     open: bool = False  # is the present stage of kind lead or open
     spoken: list[str] = []  # what facts belong to and stage events have named (fold.OWNERS)
     deleted: bool = False
@@ -171,9 +172,8 @@ def pack_row(deal: Deal, event: Activity) -> bytes:
     return _ROW.pack(event.at, flags, event.outcome, rep, min(event.duration_ms, _LONGEST) + 1)
 
 
-def insert_row(deal: Deal, row: bytes, mark: bytes) -> None:
-    """Put a row behind all that are not later; without a search when it is the newest."""
-    at = _ROW.unpack(row)[0]
+def insert_row(deal: Deal, at: int, row: bytes, mark: bytes) -> None:
+    """Put the row of an instant behind all that are not later; without a search when it is the newest."""
     rows = deal.rows
     if not rows or _ROW.unpack_from(rows, len(rows) - ROW_BYTES)[0] <= at:
         deal.rows, deal.ids = rows + row, deal.ids + mark

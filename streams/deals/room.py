@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -23,7 +23,7 @@ from streams.deals.expand import Cells, expand
 from streams.deals.fold import Changes, Noticed, Refusal, apply_activity, apply_stage_change, facts_without_deal
 from streams.deals.record import Deal
 from streams.deals.terms import Terms
-from streams.events.contract import Activity, Limits, Reason, Rejection, StageChange
+from streams.events.contract import Activity, Event, Limits, Reason, Rejection
 from streams.events.decode import decode_activity, decode_stage_change
 from streams.kafka.room import Moment, Output, StateTable
 from streams.panes import delta
@@ -48,17 +48,22 @@ class Tick(msgspec.Struct):
 
 
 _ticks = msgspec.json.Decoder(Tick)
+_Result = tuple[Message, Event | Rejection, Changes | Refusal]
+_NO_CHANGES: Changes = []
+_TIMED = (topics.STAGE_CHANGE, topics.ACTIVITY)
+_TOO_LATE = Rejection(Reason.TOO_LATE, "older than all that the full record of this deal still holds")
 
 
 class _Partition:
     """What is known of one owned partition between two flushes."""
 
-    __slots__ = ("changed", "deals", "refused", "reps", "seen", "settled", "state", "ticked", "watermark")
+    __slots__ = ("changed", "deals", "newest", "refused", "reps", "seen", "settled", "state", "ticked", "watermark")
 
     def __init__(self, state: StateTable) -> None:
         self.state = state
         self.deals: dict[str, Deal] = {}  # touched since the last flush
         self.reps: dict[str, bytes] = {}
+        self.newest = dict.fromkeys(_TIMED, -1)  # topic → the latest accepted occurred_at, µs
         self.watermark = -1
         self.settled = False
         self.changed = True  # progress not yet told
@@ -92,7 +97,8 @@ class DealsRoom:
         owned = self._owned[partition] = _Partition(state)
         kept = state.get(_PROGRESS_KEY)
         if kept is not None:
-            owned.watermark, owned.settled = orjson.loads(kept)
+            owned.watermark, owned.settled, newest = orjson.loads(kept)
+            owned.newest.update(newest)
 
     def close(self, partition: int) -> None:
         """Stop to own a partition.  What was not flushed is read again by its next owner."""
@@ -110,22 +116,24 @@ class DealsRoom:
             for message in run:
                 self._tick(owned, message)
             return len(run)
-        fold = self._stage_change if topic == topics.STAGE_CHANGE else self._activity
-        noticed, accepted, duplicates, rejected, size = Noticed(), 0, 0, 0, 0
-        for message in run:
-            received = message.timestamp()[1] * 1000
-            value = message.value()
-            size += 64 if value is None else len(value)
-            result = fold(owned, message.key(), value, received, noticed)
-            if result is None:
-                accepted += 1
-            elif result is Refusal.DUPLICATE:
+        noticed, accepted, duplicates, size = Noticed(), 0, 0, 0
+        results = self._stage_changes if topic == topics.STAGE_CHANGE else self._activities
+        changes, newest = self._changes, owned.newest[topic]
+        for place, (message, event, result) in enumerate(results(owned, run, noticed)):
+            if result is Refusal.DUPLICATE:
                 duplicates += 1
+            elif result is Refusal.TOO_LATE or isinstance(event, Rejection):
+                self._refuse(event if isinstance(event, Rejection) else _TOO_LATE, message)
+                self._watch_share(owned, partition, topic, owned.seen + place)
             else:
-                rejected += 1
-                self._refuse(result, message)
-                self._watch_share(owned, partition, topic, owned.seen + accepted + duplicates + rejected - 1)
+                accepted += 1
+                if event.at > newest:
+                    newest = event.at
+                for fact, count in result:
+                    changes[fact] = changes.get(fact, 0) + count
+        owned.newest[topic] = newest
         owned.seen += len(run)
+        size = sum(len(message) for message in run)
         if accepted:
             owned.changed, owned.settled = True, False
         born = run[0].timestamp()[1] * 1000
@@ -133,43 +141,35 @@ class DealsRoom:
         _count(topic, len(run), accepted, duplicates, noticed, run[-1].timestamp()[1])
         return size
 
-    def _stage_change(
-        self, owned: _Partition, key: bytes | None, value: bytes | None, received: int, noticed: Noticed
-    ) -> Rejection | Refusal | None:
-        event = decode_stage_change(key, value, received, self.limits)
-        if isinstance(event, Rejection):
-            return event
-        deal = self._deal(owned, event.deal_id)
-        return self._take(owned, event, apply_stage_change(deal, event, self.terms, noticed))
+    def _stage_changes(self, owned: _Partition, run: Sequence[Message], noticed: Noticed) -> Iterator[_Result]:
+        """Decode and fold stage events; yield each with what it changes."""
+        terms, limits, deals = self.terms, self.limits, owned.deals
+        for message in run:
+            event = decode_stage_change(message.key(), message.value(), message.timestamp()[1] * 1000, limits)
+            if isinstance(event, Rejection):
+                yield message, event, _NO_CHANGES
+            else:
+                deal = deals.get(event.deal_id) or self._load(owned, event.deal_id)
+                yield message, event, apply_stage_change(deal, event, terms, noticed)
 
-    def _activity(
-        self, owned: _Partition, key: bytes | None, value: bytes | None, received: int, noticed: Noticed
-    ) -> Rejection | Refusal | None:
-        event = decode_activity(key, value, received, self.limits)
-        if isinstance(event, Rejection):
-            return event
-        if event.deal_id is None:
-            return self._take(owned, event, self._without_deal(owned, event))
-        deal = self._deal(owned, event.deal_id)
-        return self._take(owned, event, apply_activity(deal, event, self.terms, noticed))
+    def _activities(self, owned: _Partition, run: Sequence[Message], noticed: Noticed) -> Iterator[_Result]:
+        """Decode and fold activities; yield each with what it changes."""
+        terms, limits, deals = self.terms, self.limits, owned.deals
+        for message in run:
+            event = decode_activity(message.key(), message.value(), message.timestamp()[1] * 1000, limits)
+            if isinstance(event, Rejection):
+                yield message, event, _NO_CHANGES
+            elif event.deal_id is None:
+                yield message, event, self._without_deal(owned, event)
+            else:
+                deal = deals.get(event.deal_id) or self._load(owned, event.deal_id)
+                yield message, event, apply_activity(deal, event, terms, noticed)
 
-    def _take(self, owned: _Partition, event: StageChange | Activity, result: Changes | Refusal) -> Rejection | Refusal | None:
-        if result is Refusal.DUPLICATE:
-            return result
-        if result is Refusal.TOO_LATE:
-            return Rejection(Reason.TOO_LATE, "older than all that the full record of this deal still holds")
-        if event.at > owned.watermark:
-            owned.watermark = event.at
-        changes = self._changes
-        for fact, count in result:
-            changes[fact] = changes.get(fact, 0) + count
-        return None
-
-    def _deal(self, owned: _Partition, deal_id: str) -> Deal:
-        deal = owned.deals.get(deal_id)
-        if deal is None:
-            kept = owned.state.get(b"d" + deal_id.encode())
-            deal = owned.deals[deal_id] = Deal() if kept is None else record.decode(kept)
+    @staticmethod
+    def _load(owned: _Partition, deal_id: str) -> Deal:
+        """Return the record of a deal that no event since the last flush touched."""
+        kept = owned.state.get(b"d" + deal_id.encode())
+        deal = owned.deals[deal_id] = Deal() if kept is None else record.decode(kept)
         return deal
 
     def _without_deal(self, owned: _Partition, event: Activity) -> Changes | Refusal:
@@ -237,7 +237,8 @@ class DealsRoom:
 
     def drain(self, moment: Moment) -> list[Output]:
         """Write the touched deals into the state; return deltas, dead letters and ticks."""
-        for owned in self._owned.values():
+        for partition, owned in self._owned.items():
+            owned.watermark = max(owned.watermark, _watermark(owned, partition, moment))
             self._write(owned)
         output = self._dead
         self._dead = []
@@ -256,7 +257,7 @@ class DealsRoom:
         owned.deals.clear()
         owned.reps.clear()
         if owned.changed:
-            state.put(_PROGRESS_KEY, orjson.dumps([owned.watermark, owned.settled]))
+            state.put(_PROGRESS_KEY, orjson.dumps([owned.watermark, owned.settled, owned.newest]))
 
     def _deltas(self, moment: Moment) -> list[Output]:
         highest = max((owned.watermark for owned in self._owned.values()), default=-1)
@@ -278,7 +279,7 @@ class DealsRoom:
         return self._address(cells, progress, born, tell_all=tell_all)
 
     def _finest(self) -> int:
-        """Return the first fine pane that a reader who is current could need."""
+        """Return the first fine pane that a reader whose clock is at the watermark could need."""
         lowest = min((owned.watermark for owned in self._owned.values() if owned.watermark >= 0), default=0)
         return lowest // FINE_US - FINE_SENT
 
@@ -292,6 +293,12 @@ class DealsRoom:
             if entities or tell_all
             for value in delta.encode(progress, born, entities)
         ]
+
+
+def _watermark(owned: _Partition, partition: int, moment: Moment) -> int:
+    """Return how far a partition's time is: as far as its slower topic, unless that has been read to its end."""
+    running = [at for topic, at in owned.newest.items() if (topic, partition) not in moment.ended]
+    return min(running) if running else max(owned.newest.values())
 
 
 def dead_letter(rejection: Rejection, message: Message) -> bytes:

@@ -175,7 +175,7 @@ class Flusher:
         for room in self._rooms:
             if room.name not in owning:
                 continue
-            moment = Moment(now, generation.caught_up(room.name))
+            moment = Moment(now, generation.caught_up(room.name), generation.ended(room.name))
             if room.name in busy or room.due(moment):
                 records = room.drain(moment)
                 self._pending_bytes.pop(room.name, None)

@@ -127,12 +127,22 @@ class Generation:
         """Return the partitions of the room whose every source has been read and handled to its end."""
         return frozenset(state.partition for (name, _), state in self.states.items() if name == room and self._at_end(state))
 
+    def ended(self, room: str) -> frozenset[tuple[str, int]]:
+        """Return the (topic, partition) of the room's sources that have been read and handled to their end."""
+        return frozenset(
+            (topic, state.partition)
+            for (name, _), state in self.states.items()
+            if name == room
+            for topic, offset in state.offsets.items()
+            if self._is_at_end(topic, state.partition, offset)
+        )
+
     def _at_end(self, state: StatePartition) -> bool:
-        for topic, offset in state.offsets.items():
-            reach = self.reach[topic, state.partition]
-            if not reach.at_end or offset < reach.arrived:
-                return False
-        return True
+        return all(self._is_at_end(topic, state.partition, offset) for topic, offset in state.offsets.items())
+
+    def _is_at_end(self, topic: str, partition: int, offset: int) -> bool:
+        reach = self.reach[topic, partition]
+        return reach.at_end and offset >= reach.arrived
 
     def lags(self, now_ms: float) -> list[Lag]:
         """Return the lag of every room in every source partition."""

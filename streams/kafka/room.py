@@ -52,6 +52,7 @@ class Moment:
 
     now: int
     caught_up: frozenset[int]  # partitions of this room whose every source has been read to its end
+    ended: frozenset[tuple[str, int]] = frozenset()  # (topic, partition) of sources that have been read to their end
 
 
 class Room(Protocol):

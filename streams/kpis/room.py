@@ -223,10 +223,10 @@ class KpisRoom:
         return born
 
     def _watermark(self, owned: _Partition) -> int | None:
-        """Return the minimum over the partitions that are not settled; None while one has not spoken."""
+        """Return the minimum over the partitions that are not idle; None while one has not spoken."""
         if len(owned.progress) < self._partitions_in:
             return None
-        running = [one.watermark for one in owned.progress.values() if not one.settled]
+        running = [one.watermark for one in owned.progress.values() if not (one.settled or one.is_empty)]
         lowest = min(running) if running else max(one.watermark for one in owned.progress.values())
         if lowest < 0:
             return None

@@ -21,6 +21,11 @@ class Progress(msgspec.Struct, array_like=True, frozen=True):
     caught_up: bool  # everything that is in the source has been read
     settled: bool  # and no more is coming: the clock may pass this partition
 
+    @property
+    def is_empty(self) -> bool:
+        """Has it been read to its end without an event?"""
+        return self.caught_up and self.watermark < 0
+
 
 class Delta(msgspec.Struct, array_like=True):
     """One record on the deltas topic."""
