@@ -54,21 +54,30 @@ def _catalogue() -> list[str]:
 
 def events(count: int, seed: int = SEED) -> Iterator[tuple[str, bytes, bytes]]:
     """Yield (topic, key, value) in time order; the same seed gives the same bytes."""
-    rng = random.Random(seed)  # noqa: S311  # data, not secrets
+    rng = random.Random(seed)  # data, not secrets
     at_stage: dict[int, int] = {}
     step = SPAN / count
     for number in range(count):
         deal = rng.randrange(DEALS)
         rep = f"rep-{deal % REPS:03d}"
         at = (START + number * step).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        event: dict[str, Any] = {"event_id": f"evt-{number:012d}", "occurred_at": at, "deal_id": f"deal-{deal:06d}", "rep_id": rep}
+        event: dict[str, Any] = {
+            "event_id": f"evt-{number:012d}",
+            "occurred_at": at,
+            "deal_id": f"deal-{deal:06d}",
+            "rep_id": rep,
+        }
         if deal not in at_stage or rng.random() < STAGE_SHARE - 0.05:
             stage = at_stage[deal] = min(at_stage.get(deal, -1) + 1, len(STAGES) - 1)
             event |= {"to_stage": STAGES[stage], "customer_id": f"customer-{deal % 9000:05d}", "product": f"product-{deal % 12}",
                       "lead_source": f"source-{deal % 6}", "amount": 100 + deal % 9000, "currency": "USD"}  # fmt: skip
             topic = topics.STAGE_CHANGE
         else:
-            event |= {"type": rng.choice(_TYPES), "direction": rng.choice(("inbound", "outbound")), "duration_s": rng.randrange(900)}
+            event |= {
+                "type": rng.choice(_TYPES),
+                "direction": rng.choice(("inbound", "outbound")),
+                "duration_s": rng.randrange(900),
+            }
             topic = topics.ACTIVITY
         value = json.dumps(event, separators=(",", ":"))
         padded = value[:-1] + ',"pad":"' + _PAD[: max(0, 290 - len(value))] + '"}'

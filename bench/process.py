@@ -1,0 +1,81 @@
+"""What has a process used?  CPU seconds and memory as the kernel counts them, and how busy the machine was beside it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def cpu(pid: int) -> float:
+    """Return the user and system seconds of a process, all its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def peak_memory(pid: int) -> float:
+    """Return the largest resident size so far, in MB."""
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def machine() -> float:
+    """Return the seconds that all cores together have been busy."""
+    fields = [int(one) for one in Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]]
+    return (sum(fields) - fields[3] - fields[4]) / TICK
+
+
+class Sample(NamedTuple):
+    """One look: when, what was used until then, and what `watch` said."""
+
+    at: float
+    cpu: float
+    machine: float
+    seen: Any
+
+
+def sample(pid: int, seen: Any = None) -> Sample:
+    """Look once."""
+    return Sample(time.monotonic(), cpu(pid), machine(), seen)
+
+
+class Sampler(threading.Thread):
+    """Looks at a process again and again until stopped; afterwards `samples` tells what happened when."""
+
+    def __init__(self, pid: int, every: float, watch: Callable[[], Any] = lambda: None) -> None:
+        super().__init__(daemon=True)
+        self._pid, self._every, self._watch = pid, every, watch
+        self._end = threading.Event()
+        self.samples: list[Sample] = []
+        self.load: list[float] = []
+
+    def run(self) -> None:
+        """Sample until stopped, or until the process is gone."""
+        while True:
+            seen = self._watch()
+            try:
+                self.samples.append(sample(self._pid, seen))
+            except (FileNotFoundError, ProcessLookupError):
+                return
+            self.load.append(os.getloadavg()[0])
+            if self._end.wait(self._every):
+                return
+
+    def stop(self) -> list[Sample]:
+        """End it; return the samples."""
+        self._end.set()
+        self.join()
+        return self.samples
+
+
+def others(first: Sample, last: Sample) -> float:
+    """Return how many cores everybody else kept busy between two samples, the broker among them."""
+    wall = max(last.at - first.at, 1e-9)
+    return max(0.0, (last.machine - first.machine) - (last.cpu - first.cpu)) / wall

@@ -1,0 +1,98 @@
+"""What does dealpulse do on this machine?  Runs the jobs and prints one table.  bench/README.md says what they are.
+
+Run: python -m bench.run [--events N] [--job NAME ...] [--broker apache|embedded] [--runs 3] [--json] [--profile]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench import counts, j2, raw, table, worker
+from bench.ground import EventFile, fresh, load, say
+
+Result = dict[str, Any]
+
+
+class Bench:
+    """The events and settings that all jobs of one invocation share."""
+
+    def __init__(self, options: argparse.Namespace, folder: Path) -> None:
+        self.options = options
+        self._folder = folder
+        self._files: dict[int, tuple[EventFile, counts.Counts]] = {}
+
+    def events(self, count: int) -> tuple[EventFile, counts.Counts]:
+        """Return the events and what is right about them."""
+        if count not in self._files:
+            file = EventFile(self._folder, count)
+            self._files[count] = (file, counts.plain(file))
+        return self._files[count]
+
+    def j2(self, *, narrow: bool) -> list[Result]:
+        """Measure raw reading, then one worker, on the same broker; both results carry the run's number."""
+        file, right = self.events(self.options.events)
+        name = "narrow" if narrow else "full"
+        with fresh(self.options.broker, j2.definitions(narrow=narrow)) as ground:
+            load(ground.client, file)
+            limit = raw.measure(ground)
+            found = worker.measure(ground, right, file.count, self._profile(name))
+        found["of_raw"] = found["cpu_per_million"] / limit["cpu_per_million"]
+        return [{"job": "raw", **limit}, {"job": name, **found}]
+
+    def raw(self) -> list[Result]:
+        """Measure raw reading alone."""
+        file, _ = self.events(self.options.events)
+        with fresh(self.options.broker, j2.definitions(narrow=True)) as ground:
+            load(ground.client, file)
+            return [{"job": "raw", **raw.measure(ground)}]
+
+    def _profile(self, name: str) -> Path | None:
+        return Path(f"{self.options.profile}-{name}.txt") if self.options.profile else None
+
+
+JOBS: dict[str, Callable[[Bench], list[Result]]] = {
+    "raw": Bench.raw,
+    "narrow": lambda bench: bench.j2(narrow=True),
+    "full": lambda bench: bench.j2(narrow=False),
+}
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__.splitlines()[0])
+    parser.add_argument("--events", type=int, default=1_000_000, metavar="N", help="of J2 (default: %(default)s)")
+    parser.add_argument(
+        "--job", nargs="+", action="extend", choices=JOBS, metavar="NAME", help=f"of: {' '.join(JOBS)} (default: all)"
+    )
+    parser.add_argument("--broker", choices=("apache", "embedded"), default="apache", help="default: %(default)s, one JVM")
+    parser.add_argument("--runs", type=int, default=3, metavar="N", help="of each job (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print every result as JSON")
+    parser.add_argument("--profile", metavar="FILE", help="sample workers with py-spy into FILE-<job>.txt")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run what was asked for."""
+    options = arguments()
+    results: list[Result] = []
+    with tempfile.TemporaryDirectory(prefix="dealpulse-bench-") as folder:
+        bench = Bench(options, Path(folder))
+        for number in range(options.runs):
+            for name in options.job or JOBS:
+                say(f"{name}, run {number + 1} of {options.runs}, load {os.getloadavg()[0]:.1f}")
+                for result in JOBS[name](bench):
+                    say(f"  {result['job']}: {table.line(result['job'], result)}")
+                    results.append({"run": number + 1, **result})
+    print(json.dumps(results, indent=1) if options.json else table.table(results))
+    if any(result.get("differences") for result in results if result["job"] != "faust"):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""How are the results shown?  One line per job and figure: the smallest, the middle and the largest of the runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from statistics import median
+from typing import Any, NamedTuple
+
+
+class Figure(NamedTuple):
+    """One figure: its key in a result, what it is called, and how it is written."""
+
+    key: str
+    name: str
+    form: str
+    required: str = ""
+
+
+_RATE = Figure("rate", "events/s, first record to all committed", ",.0f")
+_CPU = Figure("cpu_per_million", "CPU-s per million events", ".2f")
+_J2 = (
+    _CPU,
+    Figure("rest_cpu_per_million", "  with the KPI records after it", ".2f"),
+    Figure("of_raw", "  times the raw limit of the same run", ".2f"),
+    Figure("rest_seconds", "seconds until all KPI records are out", ".1f"),
+    Figure("start_seconds", "start-up, seconds (not in the above)", ".2f"),
+    Figure("start_cpu", "start-up, CPU-s (not in the above)", ".2f"),
+    Figure("memory", "peak RSS, MB", ".0f"),
+    Figure("others", "cores busy beside it (broker, other work)", ".2f"),
+    Figure("load", "load average", ".1f"),
+    Figure("differences", "wrong numbers", ".0f", "= 0"),
+)
+FIGURES: dict[str, tuple[Figure, ...]] = {
+    "raw": (_RATE, _CPU, Figure("memory", "peak RSS, MB", ".0f")),
+    "narrow": (_RATE._replace(required=">= 70,000"), _CPU._replace(required="<= 12"), *_J2[1:]),
+    "full": (_RATE._replace(required=">= 20,000"), *_J2),
+}
+
+
+def line(job: str, result: dict[str, Any]) -> str:
+    """Return one run's figures in a line."""
+    return "  ".join(f"{figure.key}={result[figure.key]:{figure.form}}" for figure in FIGURES[job] if figure.key in result)
+
+
+def table(results: Iterable[dict[str, Any]]) -> str:
+    """Return all runs of all jobs."""
+    by_job: dict[str, list[dict[str, Any]]] = {}
+    for result in results:
+        by_job.setdefault(result["job"], []).append(result)
+    lines = [f"{'':52} {'min':>10} {'median':>10} {'max':>10}  required"]
+    for job, runs in by_job.items():
+        lines += ["", f"{job}, {len(runs)} run{'s' if len(runs) > 1 else ''}"]
+        for figure in FIGURES[job]:
+            values = sorted(run[figure.key] for run in runs if run.get(figure.key) is not None)
+            if values:
+                shown = (f"{value:{figure.form}}" for value in (values[0], median(values), values[-1]))
+                lines.append(f"  {figure.name:50} {' '.join(f'{one:>10}' for one in shown)}  {figure.required}".rstrip())
+    return "\n".join(lines)

@@ -1,0 +1,184 @@
+"""What does one worker need for J2?  Wall and CPU seconds from its first record until all is committed.
+
+The worker is the product's own command, observed from outside: the kernel's account of its process and
+the offsets that its group has committed, 20 times a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from bench import counts
+from bench.ground import APP, SOURCES, Ground, ends, say
+from bench.hot import sampled
+from bench.process import Sample, Sampler, cpu, others, peak_memory, sample
+from streams.cli.read import every_record
+from streams.cli.settings import Settings
+from streams.cli.settle import Observer, settle
+from streams.cli.stack import WorkerProcess, worker_process
+from streams.panes import delta
+from streams.topics import DELTAS, KPI_HISTORY, KPI_LATEST
+
+EVERY = 0.05
+PATIENCE = 1800.0
+BUSY = 0.3  # of a core: above it the worker is still at something
+_LOOK = 0.3  # seconds over which that is judged
+
+Places = dict[tuple[str, int], int]
+
+
+class Committed:
+    """What the group has committed; asked without waiting for transactions under way."""
+
+    def __init__(self, ground: Ground, topics: tuple[str, ...] = (*SOURCES, DELTAS)) -> None:
+        self._consumer = Consumer(
+            {
+                **ground.client,
+                "group.id": APP,
+                "isolation.level": "read_uncommitted",
+                "enable.auto.commit": False,
+                "log_level": 0,
+            }
+        )
+        self._asked = [TopicPartition(topic, one) for topic in topics for one in range(ground.definitions.partitions)]
+        self._last: Places = {}
+
+    def look(self) -> Places:
+        """Return the offsets; the last known ones while the broker does not answer."""
+        with contextlib.suppress(KafkaException):
+            found = self._consumer.committed(self._asked, timeout=2)
+            self._last = {(one.topic, one.partition): max(0, one.offset) for one in found}
+        return self._last
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._consumer.close()
+
+
+@dataclass(frozen=True)
+class Started:
+    """A worker that has its partitions, and what that took."""
+
+    worker: WorkerProcess
+    seconds: float
+    cpu: float
+
+
+@contextlib.contextmanager
+def started(ground: Ground, *, ticks: bool = False) -> Iterator[Started]:
+    """Run a worker for the length of the block."""
+    begun = time.monotonic()
+    with worker_process(ground.environment, ground.folder, ticks=ticks) as worker:
+        worker.wait_until_ready()
+        yield Started(worker, time.monotonic() - begun, cpu(worker.process.pid))
+
+
+def observer(worker: WorkerProcess) -> Observer:
+    """Return how `settle` looks at it."""
+    return Observer(worker.vitals, worker.check, lambda _waiting: None)
+
+
+def measure(ground: Ground, right: counts.Counts, events: int, profile: Path | None = None) -> dict[str, Any]:
+    """Run one worker over all that is in the sources; return what it took and whether its numbers are right."""
+    wanted = ends(ground.client, SOURCES, ground.definitions.partitions)
+    committed = Committed(ground)
+    with started(ground) as one:
+        worker, pid = one.worker, one.worker.process.pid
+        first = _first_record(worker)
+        sampler = Sampler(pid, EVERY, committed.look)
+        sampler.start()
+        with sampled(pid, profile):
+            _wait_until_read(worker, sampler, wanted)
+        settle(Settings(ground.environment, ground.definitions), observer(worker))
+        samples = [first, *sampler.stop()]
+        memory, series = peak_memory(pid), worker.metrics()
+    committed.close()
+    found = _figures(samples, wanted, _last_deltas(ground), events)
+    found |= {"start_seconds": one.seconds, "start_cpu": one.cpu, "memory": memory, "load": max(sampler.load)}
+    found["transactions"] = int(series.get(("dealpulse_transactions_total", ""), 0))
+    found["kpi_records"] = sum(int(series.get(("dealpulse_kpi_records_total", one), 0)) for one in (KPI_LATEST, KPI_HISTORY))
+    return found | _checked(ground, right)
+
+
+def _first_record(worker: WorkerProcess) -> Sample:
+    """Return the moment just before the first record is counted as handled."""
+    pid = worker.process.pid
+    while True:
+        before = sample(pid)
+        worker.check()
+        series = worker.metrics()
+        if sum(value for (name, _), value in series.items() if name == "dealpulse_events_consumed_total"):
+            return before
+        time.sleep(0.01)
+
+
+def _wait_until_read(worker: WorkerProcess, sampler: Sampler, wanted: Places) -> None:
+    end, shown = time.monotonic() + PATIENCE, 0.0
+    total = sum(wanted.values())
+    while True:
+        worker.check()
+        seen: Places = sampler.samples[-1].seen if sampler.samples else {}
+        done = sum(seen.get(place, 0) for place in wanted)
+        if done >= total:
+            return
+        if time.monotonic() - shown > 5:
+            shown = time.monotonic()
+            say(f"  {done:,} of {total:,} events committed")
+        if time.monotonic() > end:
+            raise SystemExit(f"the worker is not done after {PATIENCE:.0f} s")
+        time.sleep(0.1)
+
+
+def _last_deltas(ground: Ground) -> Places:
+    """Return the offset of the last delta of each partition that carries numbers."""
+    last: Places = {}
+    for message in every_record(ground.client, DELTAS):
+        place = (DELTAS, message.partition())
+        if message.offset() > last.get(place, -1) and delta.decode(message.value()).entities:
+            last[place] = message.offset()
+    return last
+
+
+def _figures(samples: list[Sample], wanted: Places, last: Places, events: int) -> dict[str, Any]:
+    first = samples[0]
+    done = {**wanted, **{place: offset + 1 for place, offset in last.items()}}
+    read = next(one for one in samples[1:] if all(one.seen.get(place, 0) >= offset for place, offset in wanted.items()))
+    committed = next(one for one in samples[1:] if all(one.seen.get(place, 0) >= offset for place, offset in done.items()))
+    rest = _comes_to_rest(samples, committed)
+    millions = events / 1e6
+    return {
+        "events": events,
+        "seconds": committed.at - first.at,
+        "rate": events / (committed.at - first.at),
+        "cpu": committed.cpu - first.cpu,
+        "cpu_per_million": (committed.cpu - first.cpu) / millions,
+        "read_seconds": read.at - first.at,
+        "rest_seconds": rest.at - first.at,
+        "rest_cpu_per_million": (rest.cpu - first.cpu) / millions,
+        "others": others(first, committed),
+    }
+
+
+def _comes_to_rest(samples: list[Sample], committed: Sample) -> Sample:
+    """Return the sample after which the worker did no more work: all KPI records are out."""
+    rest, at = committed, samples.index(committed)
+    for place in range(at, len(samples)):
+        one = samples[place]
+        before = next((two for two in reversed(samples[at:place]) if one.at - two.at >= _LOOK), None)
+        if before is not None and (one.cpu - before.cpu) / (one.at - before.at) > BUSY:
+            rest = one
+    return rest
+
+
+def _checked(ground: Ground, right: counts.Counts) -> dict[str, Any]:
+    differences = right.differences(counts.told(ground.client))
+    for line in differences[:5]:
+        say(f"  WRONG: {line}")
+    return {"numbers": right.numbers, "differences": len(differences)}
