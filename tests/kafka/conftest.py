@@ -10,12 +10,12 @@ from flow import Flow
 
 
 @pytest.fixture
-def new_flow(tmp_path: Path) -> Iterator[Callable[[str], Flow]]:
+def new_flow(tmp_path: Path) -> Iterator[Callable[..., Flow]]:
     """Make flows on a broker; their workers end with the test."""
     flows: list[Flow] = []
 
-    def make(url: str) -> Flow:
-        flows.append(Flow(url, tmp_path).create())
+    def make(url: str, **options: int) -> Flow:
+        flows.append(Flow(url, tmp_path, **options).create())
         return flows[-1]
 
     yield make

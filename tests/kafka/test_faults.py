@@ -103,3 +103,39 @@ def test_a_frozen_owner_is_replaced_and_ends_when_it_wakes(apache_kafka, new_flo
     other.wait_until(lambda status: status["ready"] and status["assigned"] == 8)
     flow.send(3_000)
     flow.assert_exact()
+
+
+@pytest.mark.timeout(60)
+def test_a_worker_with_a_slot_comes_back_at_once(apache_kafka, new_flow):
+    """Killed and started again under its slot: no session and no transaction has to time out."""
+    flow = new_flow(apache_kafka)
+    flow.send(5_000)
+    worker = flow.worker(slot="0")
+    worker.ready()
+    flow.send(5_000)
+    worker.kill()
+    killed = time.monotonic()
+    worker = flow.worker(slot="0")
+    worker.ready()
+    assert time.monotonic() - killed < 6
+    flow.assert_exact()
+    assert worker.stop()[0] == 0
+
+
+@pytest.mark.timeout(60)
+def test_a_spare_worker_takes_over_when_the_other_leaves(apache_kafka, new_flow):
+    """More workers than partitions: one has nothing to do until it is needed."""
+    flow = new_flow(apache_kafka, partitions=1)
+    flow.send(2_000)
+    one, other = flow.worker(), flow.worker()
+    one.ready()
+    other.ready()
+    flow.send(2_000)
+    time.sleep(3)
+    busy, spare = sorted((one, other), key=lambda worker: -worker.status()["assigned"])
+    assert (busy.status()["assigned"], spare.status()["assigned"]) == (2, 0)
+    assert busy.stop()[0] == 0
+    spare.wait_until(lambda status: status["assigned"] == 2 and status["ready"])
+    flow.send(2_000)
+    flow.assert_exact()
+    assert spare.stop()[0] == 0
