@@ -1,0 +1,35 @@
+"""Brokers for whole installations: the product's topic names are fixed, so no two tests may use them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from streams.kafka.embedded import embedded_broker as run_embedded_broker
+from tests.flow.installation import Installation
+
+BOTH = ["embedded_broker", pytest.param("apache_kafka", marks=[pytest.mark.kafka])]
+
+
+@pytest.fixture
+def embedded_broker() -> Iterator[str]:
+    """Return the URL of a new embedded broker for every test; `broker` and `apache_kafka` are everybody's."""
+    with run_embedded_broker() as broker:
+        yield broker.url
+
+
+@pytest.fixture(scope="module", params=BOTH)
+def broker_of_module(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run a whole module on both brokers."""
+    if request.param == "apache_kafka":
+        yield str(request.getfixturevalue("apache_kafka"))
+        return
+    with run_embedded_broker() as broker:
+        yield broker.url
+
+
+@pytest.fixture
+def install(tmp_path) -> Callable[..., Installation]:
+    """Make an installation on a broker."""
+    return lambda url, raw, **environment: Installation(url, tmp_path, raw, **environment)
