@@ -13,7 +13,7 @@ from typing import Any
 
 from streams.config import LEAD, WON
 from streams.deals.history import Entry, History
-from streams.deals.record import CALL, CONNECTED, Deal, Row, StageEvent, unpack_rows
+from streams.deals.record import CALL, CONNECTED, Deal, Row, StageEvent, stage_mark, unpack_rows
 from streams.deals.terms import Kind, Terms
 from streams.events.amounts import to_minor
 from streams.events.contract import Activity
@@ -146,20 +146,20 @@ def _exit(history: History, index: int, terms: Terms, found: list[Fact]) -> None
         found.append((_LEAVE, when, entry.pipeline, entry.stage, rep, None, None, None, None, stay, None))
 
 
-def _cohorts(history: History, settled: list[list[str]]) -> list[int]:
+def _cohorts(history: History, settled: list[bytes]) -> list[int]:
     """Return the indexes of the first entries into stages that cohorts are kept of."""
-    seen = {(pipeline, stage) for pipeline, stage in settled}
+    seen: set[tuple[str, str]] = set()
     found = []
     for index, entry in enumerate(history.entries):
         name = (entry.pipeline, entry.stage)
         if name not in seen:
             seen.add(name)
-            if entry.meaning.begins and entry.meaning.rank is not None:
+            if entry.meaning.begins and entry.meaning.rank is not None and not (settled and stage_mark(*name) in settled):
                 found.append(index)
     return found
 
 
-def _conversions(history: History, settled: list[list[str]], terms: Terms, found: list[Fact]) -> None:
+def _conversions(history: History, settled: list[bytes], terms: Terms, found: list[Fact]) -> None:
     if _CONVERSION in terms.enabled:
         for index in _cohorts(history, settled):
             entry = history.entries[index]

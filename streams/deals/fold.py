@@ -25,11 +25,13 @@ from streams.deals.contributions import (
 from streams.deals.history import History
 from streams.deals.record import (
     MAX_ACTIVITIES,
+    MAX_RECORD_BYTES,
     MAX_STAGE_EVENTS,
     ROW_BYTES,
     Deal,
     Row,
     StageEvent,
+    encode,
     fingerprint,
     has_stage_event,
     holds,
@@ -41,6 +43,7 @@ from streams.deals.record import (
     settle_activity,
     settle_stage_event,
     stage_event,
+    stage_mark,
     unpack_rows,
 )
 from streams.deals.terms import FIRST_LEVEL, Terms
@@ -222,12 +225,13 @@ def _settle(deal: Deal, terms: Terms) -> None:
     history = History(deal.stages[:], terms)
     anchor = _creating(history)
     index = next(at for at, held in enumerate(deal.stages) if held is not anchor)
-    seen = {tuple(one) for one in deal.settled_stages}
-    firsts: list[list[str]] = []
+    seen = set(deal.settled_stages)
+    firsts: list[bytes] = []
     for entry in history.entries:
-        if (entry.pipeline, entry.stage) not in seen and history.events[entry.place] is deal.stages[index]:
-            firsts.append([entry.pipeline, entry.stage])
-        seen.add((entry.pipeline, entry.stage))
+        mark = stage_mark(entry.pipeline, entry.stage)
+        if mark not in seen and history.events[entry.place] is deal.stages[index]:
+            firsts.append(mark)
+        seen.add(mark)
     settle_stage_event(deal, index, firsts)
 
 
@@ -288,3 +292,20 @@ def facts_without_deal(event: Activity, terms: Terms) -> Changes:
     if event.automated or event.planned:
         return []
     return [(fact, 1) for fact in facts_of_row(event, event.rep_id, None, None, terms)]
+
+
+def fit(deal: Deal, terms: Terms, noticed: Noticed) -> bytes:
+    """Return the record as bytes; what is oldest is let go while it is too large."""
+    data = encode(deal)
+    while len(data) > MAX_RECORD_BYTES and (len(deal.stages) > _FEWEST or deal.rows):
+        stages_weigh_more = len(data) - len(deal.rows) - len(deal.ids) > MAX_RECORD_BYTES // 2
+        if len(deal.stages) > _FEWEST and (stages_weigh_more or not deal.rows):
+            _settle(deal, terms)
+        else:
+            settle_activity(deal)
+        noticed.settled += 1
+        data = encode(deal)
+    return data
+
+
+_FEWEST = 2  # the creating event, and the one that inherits

@@ -18,6 +18,8 @@ from streams.events.contract import Activity, StageChange
 
 MAX_STAGE_EVENTS = 64
 MAX_ACTIVITIES = 512
+MAX_RECORD_BYTES = 32 * 1024
+MAX_SETTLED_STAGES = 64
 
 CALL, EMAIL, MEETING, MESSAGE, PROPOSAL = range(5)
 UNSAID, INBOUND, OUTBOUND, INTERNAL = range(4)
@@ -92,7 +94,7 @@ class Deal(msgspec.Struct, array_like=True, gc=False):
     spoken: list[str] = []  # what facts belong to and stage events have named (fold.OWNERS)
     deleted: bool = False
     settled: int = 0  # stage events that can no longer be corrected
-    settled_stages: list[list[str]] = []  # stages whose first entry is settled: [pipeline, stage]
+    settled_stages: list[bytes] = []  # marks of the stages whose first entry is settled
     settled_touch: int = -1  # the first outbound touch among the activities let go
     settled_activities: int = 0
     stages: list[StageEvent] = []
@@ -125,9 +127,15 @@ _decoder = msgspec.msgpack.Decoder(Deal)
 
 def stage_event(event: StageChange) -> StageEvent:
     """Return what is kept of a stage change."""
-    return StageEvent(
-        event.at, event.event_id, event.to_stage, event.pipeline, event.said, list(event.clear), event.deleted
-    )
+    said = event.said
+    if "attributes" in said:  # nothing is counted of them; 64 times 1 KiB would not fit a record
+        said = {name: value for name, value in said.items() if name != "attributes"}
+    return StageEvent(event.at, event.event_id, event.to_stage, event.pipeline, said, list(event.clear), event.deleted)
+
+
+def stage_mark(pipeline: str, stage: str) -> bytes:
+    """Return 8 bytes for a stage of a pipeline."""
+    return xxh3_64_digest(f"{pipeline}\x1f{stage}".encode())
 
 
 def has_stage_event(deal: Deal, event_id: str) -> bool:
@@ -206,10 +214,10 @@ def unpack_rows(deal: Deal) -> list[Row]:
 # ------------------------------------------------------------------ bounds
 
 
-def settle_stage_event(deal: Deal, index: int, first_stages: list[list[str]]) -> None:
+def settle_stage_event(deal: Deal, index: int, first_stages: list[bytes]) -> None:
     """Let go of a stage event; what it said lives on in the one behind it.
 
-    `first_stages` are the [pipeline, stage] whose first entry is the event that goes.
+    `first_stages` are the marks of the stages whose first entry is the event that goes.
     """
     gone, heir = deal.stages[index], deal.stages[index + 1]
     if heir.to_stage is None:
@@ -219,7 +227,7 @@ def settle_stage_event(deal: Deal, index: int, first_stages: list[list[str]]) ->
     heir.clear = heir.clear + [name for name in gone.clear if name not in known and name not in heir.said]
     if heir.deleted is None:
         heir.deleted = gone.deleted
-    deal.settled_stages = deal.settled_stages + first_stages
+    deal.settled_stages = (deal.settled_stages + first_stages)[-MAX_SETTLED_STAGES:]
     deal.settled += 1
     del deal.stages[index]
 
@@ -237,3 +245,19 @@ def settle_activity(deal: Deal) -> None:
         deal.settled_touch = oldest.at
     deal.rows, deal.ids = deal.rows[ROW_BYTES:], deal.ids[ID_BYTES:]
     deal.settled_activities += 1
+    _let_go_of_reps(deal)
+
+
+def _let_go_of_reps(deal: Deal) -> None:
+    """Forget the reps that no held activity names, once there are many of them."""
+    if len(deal.reps) <= max(16, deal.activities // 8):
+        return
+    held = [row[3] for row in _ROW.iter_unpack(deal.rows)]
+    kept = sorted({rep for rep in held if rep})
+    if len(kept) == len(deal.reps):
+        return
+    places = {rep: place for place, rep in enumerate(kept, start=1)} | {0: 0}
+    deal.reps = [deal.reps[rep - 1] for rep in kept]
+    deal.rows = b"".join(
+        _ROW.pack(at, flags, outcome, places[rep], duration) for at, flags, outcome, rep, duration in _ROW.iter_unpack(deal.rows)
+    )

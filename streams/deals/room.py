@@ -20,7 +20,7 @@ from streams.config import BadInput, Definitions
 from streams.deals import record
 from streams.deals.contributions import Fact
 from streams.deals.expand import Cells, expand
-from streams.deals.fold import Changes, Noticed, Refusal, apply_activity, apply_stage_change, facts_without_deal
+from streams.deals.fold import Changes, Noticed, Refusal, apply_activity, apply_stage_change, facts_without_deal, fit
 from streams.deals.record import Deal
 from streams.deals.terms import Terms
 from streams.events.contract import Activity, Event, Limits, Reason, Rejection
@@ -250,8 +250,11 @@ class DealsRoom:
 
     def _write(self, owned: _Partition) -> None:
         state = owned.state
+        noticed = Noticed()
         for deal_id, deal in owned.deals.items():
-            state.put(b"d" + deal_id.encode(), record.encode(deal))
+            state.put(b"d" + deal_id.encode(), fit(deal, self.terms, noticed))
+        if noticed.settled:
+            metrics.EVENTS_SETTLED.inc(noticed.settled)
         for rep, ids in owned.reps.items():
             state.put(b"r" + rep.encode(), ids)
         owned.deals.clear()

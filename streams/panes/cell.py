@@ -87,13 +87,36 @@ def kinds(cell: Cell) -> int:
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Cell).decode
+_decode_wide = msgspec.msgpack.Decoder(dict[int, int | bytes]).decode
+_FITS = 1 << 63
+
+
+def narrow(cell: Cell) -> dict[int, int | bytes]:
+    """Return a cell as MessagePack can hold it: integers beyond 64 bits as bytes, so that no sum ever overflows."""
+    return {
+        key: value if -_FITS <= value < _FITS else value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
+        for key, value in cell.items()
+    }
+
+
+def widen(cell: dict[int, int | bytes]) -> Cell:
+    """Return the cell that was narrowed."""
+    return {
+        key: value if isinstance(value, int) else int.from_bytes(value, "big", signed=True) for key, value in cell.items()
+    }
 
 
 def pack(cell: Cell) -> bytes:
     """Return a cell as bytes."""
-    return _encode(cell)
+    try:
+        return _encode(cell)
+    except OverflowError:
+        return _encode(narrow(cell))
 
 
 def unpack(data: bytes) -> Cell:
     """Return the cell of bytes."""
-    return _decode(data)
+    try:
+        return _decode(data)
+    except msgspec.ValidationError:
+        return widen(_decode_wide(data))

@@ -9,7 +9,7 @@ from zlib import crc32
 
 import msgspec
 
-from streams.panes.cell import Cell
+from streams.panes.cell import Cell, narrow, widen
 
 MAX_BYTES = 256 * 1024
 
@@ -42,9 +42,16 @@ class EntityDelta(msgspec.Struct, array_like=True):
     panes: dict[int, Cell]
 
 
+class _WideEntityDelta(msgspec.Struct, array_like=True):
+    entity: tuple[str, ...]
+    panes: dict[int, dict[int, int | bytes]]
+
+
 _encoder = msgspec.msgpack.Encoder()
 _delta = msgspec.msgpack.Decoder(Delta)
 _entity = msgspec.msgpack.Decoder(EntityDelta)
+_wide_entity = msgspec.msgpack.Decoder(_WideEntityDelta)
+_PANES_AT_ONCE = 500  # of one entity in one piece; a cell is rarely over 100 bytes
 
 
 def partition_of(entity: tuple[str, ...], partitions: int) -> int:
@@ -54,7 +61,7 @@ def partition_of(entity: tuple[str, ...], partitions: int) -> int:
 
 def encode(progress: dict[int, Progress], born: int, entities: list[tuple[tuple[str, ...], dict[int, Cell]]]) -> list[bytes]:
     """Return the records that carry these changes, none much over MAX_BYTES."""
-    packed = [_encoder.encode((entity, panes)) for entity, panes in entities]
+    packed = [_pack(entity, part) for entity, panes in entities for part in _parts(panes)]
     records: list[bytes] = []
     batch: list[msgspec.Raw] = []
     size = 0
@@ -68,6 +75,20 @@ def encode(progress: dict[int, Progress], born: int, entities: list[tuple[tuple[
     return records
 
 
+def _parts(panes: dict[int, Cell]) -> list[dict[int, Cell]]:
+    if len(panes) <= _PANES_AT_ONCE:
+        return [panes]
+    items = list(panes.items())
+    return [dict(items[at : at + _PANES_AT_ONCE]) for at in range(0, len(items), _PANES_AT_ONCE)]
+
+
+def _pack(entity: tuple[str, ...], panes: dict[int, Cell]) -> bytes:
+    try:
+        return _encoder.encode((entity, panes))
+    except OverflowError:
+        return _encoder.encode((entity, {place: narrow(cell) for place, cell in panes.items()}))
+
+
 def decode(data: bytes) -> Delta:
     """Return the delta of bytes."""
     return _delta.decode(data)
@@ -75,4 +96,8 @@ def decode(data: bytes) -> Delta:
 
 def decode_entity(data: msgspec.Raw) -> EntityDelta:
     """Return one entity's changes."""
-    return _entity.decode(data)
+    try:
+        return _entity.decode(data)
+    except msgspec.ValidationError:
+        wide = _wide_entity.decode(data)
+        return EntityDelta(wide.entity, {place: widen(cell) for place, cell in wide.panes.items()})

@@ -197,7 +197,6 @@ def test_who_waits_is_kept_by_the_instant_of_creation():
     assert found[pane(LEVEL, TERMS.calendar.day_of(NOON))] == {Measure.WAITING << 16: 1}
 
 
-@pytest.mark.xfail(strict=True, reason="a cell may hold integers beyond 64 bits, MessagePack does not")
 def test_an_amount_of_fifteen_digits_in_a_currency_of_four_fits_a_delta():
     """-999999999999999 CLF is an accepted amount, and less than -2^63 in minor units."""
     from streams.panes.delta import encode

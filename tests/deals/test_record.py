@@ -42,7 +42,7 @@ def test_a_record_is_read_back_as_it_was_written(events):
 def test_an_activity_is_unpacked_as_it_came(activity):
     """Packed into a row of fixed size and back."""
     deal = Deal()
-    insert_row(deal, pack_row(deal, activity), fingerprint("a", planned=activity.planned))
+    insert_row(deal, activity.at, pack_row(deal, activity), fingerprint("a", planned=activity.planned))
     assert unpack_rows(deal) == [row_of(activity)]
 
 
@@ -112,7 +112,7 @@ def test_no_flag_of_a_row_disturbs_another(kind, direction, automated, planned):
     deal = Deal()
     activity = act("a", "2024-03-01 10:00", automated=automated, planned=planned)
     activity.type, activity.direction = kind, direction
-    insert_row(deal, pack_row(deal, activity), b"12345678")
+    insert_row(deal, activity.at, pack_row(deal, activity), b"12345678")
     assert unpack_rows(deal)[0] == Row(activity.at, kind, direction, automated, planned, 0, None, -1)
 
 

@@ -2,7 +2,6 @@
 
 import random
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,9 +51,6 @@ def test_many_changes_are_cut_into_records_under_the_limit():
     assert read(records) == entities
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the panes of one entity are never cut, so its record grows with what one flush brought"
-)
 def test_one_entity_with_many_panes_is_cut_too():
     """Twenty years of days, brought by one flush of a replay: above 512 KiB the worker refuses to send and stops."""
     records = encode(PROGRESS, 1, big(1, panes=20_000))
