@@ -1,7 +1,7 @@
 """What does one worker do?  All rooms in flow order, the metrics they fill, and the process around them.
 
-    crm.* → deals → dealpulse.deltas → kpis → dealpulse.kpi.*
-                                        └→ dealpulse.matured → alerts → dealpulse.alert* → notify → Slack
+crm.* → deals → dealpulse.deltas → kpis → dealpulse.kpi.*
+                                    └→ dealpulse.matured → alerts → dealpulse.alert* → notify → Slack
 """
 
 from __future__ import annotations
@@ -105,5 +105,3 @@ def _not_ready(app: App) -> str | None:
     if status.ready:
         return None
     return "restoring state" if status.recovering else "no partitions assigned yet"
-
-

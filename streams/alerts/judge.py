@@ -111,10 +111,7 @@ def _alternatives(base: float, rule: Rule) -> list[float]:
 def _recovery(watch: Watch, base: float, rule: Rule) -> tuple[float, list[float]]:
     """Return the share half-way back, and the alternatives between it and the baseline."""
     half = (watch.fired_share + base) / 2
-    if rule.kind == "conversion_drop":
-        half = min(half, base * 0.9)
-    else:
-        half = max(half, min(_HIGHEST, base * 1.1))
+    half = min(half, base * 0.9) if rule.kind == "conversion_drop" else max(half, min(_HIGHEST, base * 1.1))
     half = min(_HIGHEST, max(_LOWEST / 2, half))
     return half, [half + (base - half) * step for step in (0.5, 0.75, 1.0)]
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-import orjson
 from confluent_kafka import Message
 from xxhash import xxh3_64_hexdigest
 
@@ -25,14 +24,14 @@ _encoder = msgspec.msgpack.Encoder()
 
 def fingerprint(rule: str, entity: Sequence[str]) -> str:
     """Return what identifies an alert: the same rule and entity, the same text."""
-    return f"{rule}-{xxh3_64_hexdigest(orjson.dumps([rule, *entity]))}"[:128]
+    return f"{rule}-{xxh3_64_hexdigest(msgspec.json.encode([rule, *entity]))}"[:128]
 
 
 class AlertsRoom:
     """Matured panes to alerts."""
 
     name = "alerts"
-    sources = (topics.MATURED,)
+    sources: tuple[str, ...] = (topics.MATURED,)
 
     def __init__(self, definitions: Definitions) -> None:
         self._rules = {rule.name: rule for rule in definitions.rules}
@@ -84,8 +83,8 @@ class AlertsRoom:
     def _tell(self, watch: Watch, pane: Pane, rule: Rule, mark: str) -> None:
         alert = alert_record(watch, pane, rule, mark)
         event = {"transition": "fired" if watch.firing else "resolved", **alert}
-        self._output.append((topics.ALERTS, -1, mark.encode(), orjson.dumps(alert), None))
-        self._output.append((topics.ALERT_EVENTS, -1, mark.encode(), orjson.dumps(event), None))
+        self._output.append((topics.ALERTS, -1, mark.encode(), msgspec.json.encode(alert), None))
+        self._output.append((topics.ALERT_EVENTS, -1, mark.encode(), msgspec.json.encode(event), None))
         metrics.ALERT_TRANSITIONS.labels(rule.name, alert["state"]).inc()
 
     def _show(self) -> None:
@@ -145,6 +144,4 @@ def sentence(watch: Watch, rule: Rule, entity: dict[str, str]) -> str:
     word = "dropped" if rule.kind == "conversion_drop" else "rose"
     side = "at most" if rule.kind == "conversion_drop" else "at least"
     topic = "Conversion" if rule.kind == "conversion_drop" else "Response time"
-    return (
-        f"{topic} {word}: {who}: {watch.k} of {watch.n} {what} ({share:.1%}, {side} {bound:.1%} at 99 %); baseline {base:.1%}."
-    )
+    return f"{topic} {word}: {who}: {watch.k} of {watch.n} {what} ({share:.1%}, {side} {bound:.1%} at 99 %); baseline {base:.1%}."

@@ -6,7 +6,7 @@ expanded, so what many events have in common is expanded once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from streams.deals.contributions import Fact
 from streams.deals.record import CALL, OUTBOUND, UNSAID
@@ -137,7 +137,7 @@ def _level(lead: bool, _: None, __: Terms) -> Amounts:
     return _one(Measure.ACTIVE) + (_one(Measure.LEADS) if lead else [])
 
 
-_MEASURES = {
+_MEASURES: dict[Kind, Callable[..., Amounts]] = {
     Kind.LEAD: lambda *_: _one(Measure.NEW_LEADS),
     Kind.ENTER: lambda *_: _one(Measure.ENTERED),
     Kind.LEAVE: lambda stay, *_: _one(Measure.LEFT) + _duration(Measure.STAY_MS, Measure.STAY, stay),

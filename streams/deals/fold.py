@@ -81,9 +81,7 @@ def difference(before: Iterable[Fact], after: Iterable[Fact], day: int) -> Chang
     for fact in before:
         counts[fact] = counts.get(fact, 0) - 1
     return [
-        ((fact[0], day, *fact[2:]) if fact[0] >= FIRST_LEVEL else fact, count)  # type: ignore[misc]
-        for fact, count in counts.items()
-        if count
+        ((fact[0], day, *fact[2:]) if fact[0] >= FIRST_LEVEL else fact, count) for fact, count in counts.items() if count
     ]
 
 
@@ -139,10 +137,7 @@ def _appends(deal: Deal, event: StageChange) -> bool:
     if len(deal.stages) >= MAX_STAGE_EVENTS:
         return False
     said = event.said
-    for name in OWNERS:
-        if name in said and name not in deal.spoken:
-            return False
-    return True
+    return all(not (name in said and name not in deal.spoken) for name in OWNERS)
 
 
 def _begin(deal: Deal, event: StageChange, kept: StageEvent, terms: Terms, noticed: Noticed) -> Changes:
@@ -160,7 +155,8 @@ def _append(deal: Deal, event: StageChange, kept: StageEvent, terms: Terms, noti
     noticed.stage_mismatches += event.from_stage is not None and event.from_stage != deal.stage
     deal.stages.append(kept)
     if only_moves(terms):
-        come, gone = moved_facts(deal, kept, terms), []
+        gone: list[Fact] = []
+        come = moved_facts(deal, kept, terms)
     else:
         gone, come = appended_facts(History(deal.stages, terms), deal, terms)
     pipeline, stage = event.pipeline or deal.pipeline or "", event.to_stage or ""
@@ -212,7 +208,9 @@ def _mismatch(event: StageChange, before: History) -> bool:
     """Does the event name another stage to come from than the one before it in order?"""
     if event.from_stage is None:
         return False
-    earlier = [entry for entry in before.entries if (entry.at, before.events[entry.place].event_id) < (event.at, event.event_id)]
+    earlier = [
+        entry for entry in before.entries if (entry.at, before.events[entry.place].event_id) < (event.at, event.event_id)
+    ]
     return event.from_stage != (earlier[-1].stage if earlier else None)
 
 

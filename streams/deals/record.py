@@ -259,5 +259,6 @@ def _let_go_of_reps(deal: Deal) -> None:
     places = {rep: place for place, rep in enumerate(kept, start=1)} | {0: 0}
     deal.reps = [deal.reps[rep - 1] for rep in kept]
     deal.rows = b"".join(
-        _ROW.pack(at, flags, outcome, places[rep], duration) for at, flags, outcome, rep, duration in _ROW.iter_unpack(deal.rows)
+        _ROW.pack(at, flags, outcome, places[rep], duration)
+        for at, flags, outcome, rep, duration in _ROW.iter_unpack(deal.rows)
     )

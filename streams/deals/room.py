@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
-import orjson
 from confluent_kafka import Message
 
 from streams import metrics, topics
@@ -36,7 +35,7 @@ _PROGRESS_EVERY = 1_000_000  # µs between deltas that only say how far time is
 _SETTLE_AFTER = 2_000_000  # µs
 
 
-class TooMuchBadInput(Exception):
+class TooMuchBadInputError(Exception):
     """The share of rejected records says that the deployment is wrong, not the data."""
 
 
@@ -76,7 +75,7 @@ class DealsRoom:
     """Events to deltas."""
 
     name = "deals"
-    sources = (topics.STAGE_CHANGE, topics.ACTIVITY, topics.TICKS)
+    sources: tuple[str, ...] = (topics.STAGE_CHANGE, topics.ACTIVITY, topics.TICKS)
 
     def __init__(self, definitions: Definitions, *, ticks: bool) -> None:
         self.terms = Terms(definitions)
@@ -97,7 +96,7 @@ class DealsRoom:
         owned = self._owned[partition] = _Partition(state)
         kept = state.get(_PROGRESS_KEY)
         if kept is not None:
-            owned.watermark, owned.settled, newest = orjson.loads(kept)
+            owned.watermark, owned.settled, newest = msgspec.json.decode(kept)
             owned.newest.update(newest)
 
     def close(self, partition: int) -> None:
@@ -127,8 +126,7 @@ class DealsRoom:
                 self._watch_share(owned, partition, topic, owned.seen + place)
             else:
                 accepted += 1
-                if event.at > newest:
-                    newest = event.at
+                newest = max(newest, event.at)
                 for fact, count in result:
                     changes[fact] = changes.get(fact, 0) + count
         owned.newest[topic] = newest
@@ -138,7 +136,11 @@ class DealsRoom:
             owned.changed, owned.settled = True, False
         born = run[0].timestamp()[1] * 1000
         self._born = min(self._born or born, born)
-        _count(topic, len(run), accepted, duplicates, noticed, run[-1].timestamp()[1])
+        metrics.EVENTS_CONSUMED.labels(topic).inc(len(run))
+        metrics.EVENTS_ACCEPTED.inc(accepted)
+        metrics.EVENTS_DUPLICATE.inc(duplicates)
+        metrics.LAST_EVENT.set(run[-1].timestamp()[1] / 1000)
+        _count(noticed)
         return size
 
     def _stage_changes(self, owned: _Partition, run: Sequence[Message], noticed: Noticed) -> Iterator[_Result]:
@@ -200,7 +202,7 @@ class DealsRoom:
             return
         looked_at = min(place + 1, limit.of_last)
         if len(refused) >= limit.at_least and len(refused) > limit.share * looked_at:
-            raise TooMuchBadInput(
+            raise TooMuchBadInputError(
                 f"{len(refused)} of the last {looked_at} records of partition {partition} (now {topic}) are refused: this "
                 "looks like a wrong deployment, not like bad data; nothing was committed. See `dealpulse dlq list`, mend the "
                 "producer, or set bad_input.stop: false in dealpulse.yaml to go on"
@@ -245,7 +247,7 @@ class DealsRoom:
         output.extend(self._deltas(moment))
         for partition in self._to_tick(moment):
             self._owned[partition].ticked = moment.now
-            output.append((topics.TICKS, partition, None, orjson.dumps({"time": moment.now}), None))
+            output.append((topics.TICKS, partition, None, msgspec.json.encode({"time": moment.now}), None))
         return output
 
     def _write(self, owned: _Partition) -> None:
@@ -253,14 +255,13 @@ class DealsRoom:
         noticed = Noticed()
         for deal_id, deal in owned.deals.items():
             state.put(b"d" + deal_id.encode(), fit(deal, self.terms, noticed))
-        if noticed.settled:
-            metrics.EVENTS_SETTLED.inc(noticed.settled)
+        _count(noticed)
         for rep, ids in owned.reps.items():
             state.put(b"r" + rep.encode(), ids)
         owned.deals.clear()
         owned.reps.clear()
         if owned.changed:
-            state.put(_PROGRESS_KEY, orjson.dumps([owned.watermark, owned.settled, owned.newest]))
+            state.put(_PROGRESS_KEY, msgspec.json.encode([owned.watermark, owned.settled, owned.newest]))
 
     def _deltas(self, moment: Moment) -> list[Output]:
         highest = max((owned.watermark for owned in self._owned.values()), default=-1)
@@ -287,7 +288,9 @@ class DealsRoom:
         return lowest // FINE_US - FINE_SENT
 
     def _address(self, cells: Cells, progress: dict[int, delta.Progress], born: int, *, tell_all: bool) -> list[Output]:
-        by_partition: list[list[tuple[tuple[str, ...], dict[int, dict[int, int]]]]] = [[] for _ in range(self._partitions_out)]
+        by_partition: list[list[tuple[tuple[str, ...], dict[int, dict[int, int]]]]] = [
+            [] for _ in range(self._partitions_out)
+        ]
         for entity, panes in cells.items():
             by_partition[delta.partition_of(entity, self._partitions_out)].append((entity, panes))
         return [
@@ -316,26 +319,20 @@ def dead_letter(rejection: Rejection, message: Message) -> bytes:
         "key_base64": _base64(message.key()),
         "value_base64": _base64(message.value()),
     }
-    return orjson.dumps(letter)
+    return msgspec.json.encode(letter)
 
 
 def _base64(data: bytes | None) -> str | None:
     return None if data is None else b64encode(data).decode("ascii")
 
 
-def _count(topic: str, read: int, accepted: int, duplicates: int, noticed: Noticed, newest_ms: int) -> None:
-    metrics.EVENTS_CONSUMED.labels(topic).inc(read)
-    metrics.EVENTS_ACCEPTED.inc(accepted)
-    metrics.LAST_EVENT.set(newest_ms / 1000)
-    if duplicates:
-        metrics.EVENTS_DUPLICATE.inc(duplicates)
-    if noticed.late:
-        metrics.EVENTS_LATE.inc(noticed.late)
-    if noticed.settled:
-        metrics.EVENTS_SETTLED.inc(noticed.settled)
-    if noticed.stage_mismatches:
-        metrics.STAGE_MISMATCH.inc(noticed.stage_mismatches)
-    if noticed.anomalies:
-        metrics.ANOMALY.labels("closed_before_created").inc(noticed.anomalies)
-    if noticed.unconfigured:
-        metrics.UNCONFIGURED_STAGE.inc(len(noticed.unconfigured))
+def _count(noticed: Noticed) -> None:
+    for counter, count in (
+        (metrics.EVENTS_LATE, noticed.late),
+        (metrics.EVENTS_SETTLED, noticed.settled),
+        (metrics.STAGE_MISMATCH, noticed.stage_mismatches),
+        (metrics.ANOMALY.labels("closed_before_created"), noticed.anomalies),
+        (metrics.UNCONFIGURED_STAGE, len(noticed.unconfigured)),
+    ):
+        if count:
+            counter.inc(count)

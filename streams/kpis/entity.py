@@ -110,7 +110,7 @@ class Entity:
         """Take in one state row; return its pane, None for the head."""
         if rest == b"h":
             self.head = _head.decode(value)
-            self.untold = dict.fromkeys((tuple(one) for one in self.head.untold), (ALL, ALL))  # type: ignore[arg-type]
+            self.untold = dict.fromkeys(self.head.untold, (ALL, ALL))
             self.level_mask = ALL
             self.ended = set(self.untold)
             if self.untold:
@@ -279,5 +279,3 @@ class Entity:
             if cell:
                 entries += cell.get(measure << 16, 0)
         return entries
-
-

@@ -98,7 +98,7 @@ def _distribution(count: Measure, total: Measure, histogram: Measure) -> Formula
 
 def major(minor: int, currency: str) -> Number:
     """Return minor units as major units, exactly where they are whole."""
-    scale = 10 ** MINOR_DIGITS.get(currency, 2)
+    scale = int(10 ** MINOR_DIGITS.get(currency, 2))
     return minor // scale if minor % scale == 0 else minor / scale
 
 
@@ -199,9 +199,9 @@ OLDEST_WAITING = "oldest_waiting"
 
 
 class Compiled(NamedTuple):
-    """One KPI of one cut, ready to be worked out; `index` is its row in the catalogue."""
+    """One KPI of one cut, ready to be worked out; `row` is its place in the catalogue."""
 
-    index: int
+    row: int
     kpi: Kpi
     formula: Formula
 
@@ -209,8 +209,8 @@ class Compiled(NamedTuple):
 def compile_cut(cut: str, definitions: Definitions, *, levels: bool) -> list[Compiled]:
     """Return the KPIs that are on for a cut: the levels, or the ones with windows."""
     return [
-        Compiled(index, kpi, FORMULAS[kpi.id])
-        for index, kpi in enumerate(CATALOGUE)
+        Compiled(row, kpi, FORMULAS[kpi.id])
+        for row, kpi in enumerate(CATALOGUE)
         if kpi.id in FORMULAS
         and cut in kpi.cuts
         and cut in definitions.cuts
@@ -225,4 +225,3 @@ def oldest(since: int | None, waiting: int, watermark: int) -> Value:
         return Value(0, 0)
     age = max(0, watermark - since)
     return Value(age // 1_000_000 if age % 1_000_000 == 0 else age / 1_000_000, waiting)
-

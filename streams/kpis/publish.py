@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
+import msgspec
 from xxhash import xxh3_64_hexdigest
 
 from streams.kafka.room import Headers
@@ -19,7 +19,7 @@ _TYPE = b"io.dealpulse.kpi.v1"
 
 def key(kpi: Kpi, entity: tuple[str, ...], window: str, start: str | None, currency: str | None) -> bytes:
     """Return the record key: [kpi, cut, [entity values], window, start, currency] as compact JSON."""
-    return orjson.dumps((kpi.id, entity[0], entity[1:], window, start, currency))
+    return msgspec.json.encode((kpi.id, entity[0], entity[1:], window, start, currency))
 
 
 def record(  # noqa: PLR0913  # the fields of a contract
@@ -27,7 +27,7 @@ def record(  # noqa: PLR0913  # the fields of a contract
     mature_share: float | None, currency: str | None, *, final: bool, revision: int, watermark: str,
 ) -> bytes:  # fmt: skip
     """Return the record of one KPI, entity and window."""
-    return orjson.dumps(
+    return msgspec.json.encode(
         {
             "kpi": kpi.id,
             "cut": cut,

@@ -76,7 +76,7 @@ class KpisRoom:
     """Deltas to KPI records."""
 
     name = "kpis"
-    sources = (topics.DELTAS,)
+    sources: tuple[str, ...] = (topics.DELTAS,)
 
     def __init__(self, definitions: Definitions) -> None:
         self._partitions_in = definitions.partitions
@@ -205,9 +205,9 @@ class KpisRoom:
         output: list[Output] = []
         for partition, owned in self._owned.items():
             if owned.round is None and moment.now >= owned.next_round and self._has_news(owned):
-                self._begin(owned)
+                self._begin(owned, partition)
             if len(output) < _RECORDS_PER_FLUSH:
-                output.extend(self._go_on(owned, partition, moment))
+                output.extend(self._go_on(owned, moment))
             if owned.hot:
                 for entity in owned.hot:
                     entity.write()
@@ -232,7 +232,7 @@ class KpisRoom:
             return None
         return max(lowest, owned.now.at) if owned.now else lowest
 
-    def _begin(self, owned: _Partition) -> None:
+    def _begin(self, owned: _Partition, partition: int) -> None:
         """Set the clock to the watermark, and line up whom to visit."""
         watermark = self._watermark(owned)
         if watermark is None:
@@ -241,6 +241,8 @@ class KpisRoom:
         newest = max(one.watermark for one in owned.progress.values())
         settled = _all_settled(owned.progress.values())
         owned.round = Round(
+            partition=partition,
+            output=[],
             now=now,
             new_day=before is None or now.day != before.day,
             caught_up=all(one.caught_up for one in owned.progress.values()),
@@ -252,17 +254,18 @@ class KpisRoom:
         owned.settled = settled
         owned.round_born, owned.born = owned.born, 0
 
-    def _go_on(self, owned: _Partition, partition: int, moment: Moment) -> list[Output]:
+    def _go_on(self, owned: _Partition, moment: Moment) -> list[Output]:
         """Visit entities until enough is told for one transaction; the rest waits for the next flush."""
-        output: list[Output] = []
         round_ = owned.round
         if round_ is None:
-            return output
-        while owned.to_visit and len(output) < _RECORDS_PER_FLUSH:
+            return []
+        while owned.to_visit and len(round_.output) < _RECORDS_PER_FLUSH:
             entity = owned.to_visit.pop()
-            output.extend(self._teller.visit(entity, round_, partition))
+            self._teller.visit(entity, round_)
             owned.hot.add(entity)
             self._park(owned, entity, round_.now)
+        output = round_.output[:]
+        round_.output.clear()
         owned.told += len(output)
         if not owned.to_visit:
             self._end(owned, round_, moment)
@@ -330,4 +333,3 @@ def _mark(entity: Entity, day: int, month: int, days_kept: int, mask: int) -> No
         if window.grain != LIFE:
             own, previous = untold.get((at, number + 1), (0, 0))
             untold[at, number + 1] = (own, previous | mask)
-

@@ -7,10 +7,11 @@ rolling windows and levels as snapshots when a day closed, which are never resta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
-import orjson
+import msgspec
 
 from streams import topics
 from streams.config import Definitions
@@ -32,8 +33,10 @@ _WINDOWS_BY_NAME = {window.name: window for window in WINDOWS}
 
 
 class Round(NamedTuple):
-    """What holds for everybody in one round."""
+    """What holds for everybody in one round, and what was told so far and not yet sent."""
 
+    partition: int
+    output: list[Output]
     now: Now
     new_day: bool  # did a day close since the round before
     caught_up: bool
@@ -49,7 +52,7 @@ class _News(NamedTuple):
     everything: bool = False
 
 
-_NONE: Set[int] = frozenset()
+_NONE: AbstractSet[int] = frozenset()
 _NO_CURRENCY = ("",)
 _EVERYTHING = _News(everything=True)
 
@@ -89,31 +92,28 @@ class Teller:
 
     # -------------------------------------------------------------- one visit
 
-    def visit(self, entity: Entity, round_: Round, partition: int) -> list[Output]:
-        """Return all that has to be told about an entity."""
+    def visit(self, entity: Entity, round_: Round) -> None:
+        """Add all that has to be told about an entity to the round's output."""
         entity.head.revision += 1
-        output: list[Output] = []
+        told = len(round_.output)
         if round_.new_day:
-            self._close_days(entity, round_, output)
-            output.extend(self._matured(entity, round_, partition))
+            self._close_days(entity, round_)
+            self._matured(entity, round_)
         for at, window in ROLLING:
             if self._on[at] and (window.grain == DAY or round_.fine):
-                self._roll(entity, at, window, round_, output)
+                self._roll(entity, at, window, round_)
         entity.rolled.clear()
-        self._calendar_windows(entity, round_, output)
-        self._tell_levels(entity, round_, output)
-        if output or entity.head_is_old:
+        self._calendar_windows(entity, round_)
+        self._tell_levels(entity, round_)
+        if len(round_.output) > told or entity.head_is_old:
             entity.write_head()
         else:
             entity.head.revision -= 1
-        return output
 
     def next_final(self, entity: Entity, now: Now) -> int | None:
         """Return when the next ended window of this entity becomes final; None when none waits."""
         instants = [
-            self._end(at, number) + self._grace
-            for at, number in entity.untold
-            if number < number_at(WINDOWS[at], now)
+            self._end(at, number) + self._grace for at, number in entity.untold if number < number_at(WINDOWS[at], now)
         ]
         return min(instants) if instants else None
 
@@ -123,82 +123,76 @@ class Teller:
 
     # -------------------------------------------------------------- rolling windows
 
-    def _roll(self, entity: Entity, at: int, window: Window, round_: Round, output: list[Output]) -> None:
+    def _roll(self, entity: Entity, at: int, window: Window, round_: Round) -> None:
         number = number_at(window, round_.now)
         told = entity.head.published.get(at)
         own, before = entity.rolled.get(at, (0, 0))
         if told is None or told[0] != number:
-            self._tombstones(entity, at, output)
+            self._tombstones(entity, at, round_)
             told = None
         if told is None or own or before:
             totals = entity.roll_to(at, window, number)
-            target = self._target(entity, at, window, number, round_, final=False)
+            target = self._target(at, window, number, round_, final=False)
             news = _News(own, before, everything=told is None)
-            self._tell(entity, target, (totals.now, totals.before), news, round_, output, latest=True)
+            self._tell(entity, target, (totals.now, totals.before), news, round_, latest=True)
 
     # -------------------------------------------------------------- calendar windows
 
-    def _calendar_windows(self, entity: Entity, round_: Round, output: list[Output]) -> None:
+    def _calendar_windows(self, entity: Entity, round_: Round) -> None:
         published = entity.head.published
         for at in [at for at in published if at < _NOW_PLACE and not WINDOWS[at].rolling]:
             number = published[at][0]
             if number != number_at(WINDOWS[at], round_.now):
-                self._tombstones(entity, at, output)
+                self._tombstones(entity, at, round_)
                 entity.untold.setdefault((at, number), (0, 0))
                 entity.ended.add((at, number))
             elif round_.copy_open:
-                self._tell_calendar(entity, at, number, _EVERYTHING, round_, output, latest=False)
+                self._tell_calendar(entity, at, number, _EVERYTHING, round_, latest=False)
         for (at, number), masks in sorted(entity.untold.items()):
-            self._tell_untold(entity, at, number, masks, round_, output)
+            self._tell_untold(entity, at, number, masks, round_)
 
-    def _tell_untold(
-        self, entity: Entity, at: int, number: int, masks: tuple[int, int], round_: Round, output: list[Output]
-    ) -> None:
+    def _tell_untold(self, entity: Entity, at: int, number: int, masks: tuple[int, int], round_: Round) -> None:
         current = number_at(WINDOWS[at], round_.now)
         if not self._on[at] or (number > current and not masks[0]):
             del entity.untold[at, number]
         elif number == current:
             del entity.untold[at, number]
-            self._tell_calendar(entity, at, number, _News(*masks), round_, output, latest=True)
+            self._tell_calendar(entity, at, number, _News(*masks), round_, latest=True)
             if round_.copy_open:
-                self._tell_calendar(entity, at, number, _EVERYTHING, round_, output, latest=False)
+                self._tell_calendar(entity, at, number, _EVERYTHING, round_, latest=False)
         elif number < current:
-            self._tell_ended(entity, at, number, masks, round_, output)
+            self._tell_ended(entity, at, number, masks, round_)
 
-    def _tell_ended(
-        self, entity: Entity, at: int, number: int, masks: tuple[int, int], round_: Round, output: list[Output]
-    ) -> None:
+    def _tell_ended(self, entity: Entity, at: int, number: int, masks: tuple[int, int], round_: Round) -> None:
         """Tell an ended window: at once when caught up, everything again when it is final, then what changes."""
         final = round_.now.at >= self._end(at, number) + self._grace
         if (at, number) in entity.head.emptied:
             masks = (masks[0] | masks[1], masks[1])
         first = (at, number) in entity.ended
         if final:
-            self._tell_calendar(entity, at, number, _News(*masks, everything=first), round_, output, latest=False)
+            self._tell_calendar(entity, at, number, _News(*masks, everything=first), round_, latest=False)
             del entity.untold[at, number]
             entity.ended.discard((at, number))
         elif round_.caught_up and (masks != (0, 0) or (at, number) not in entity.told_early):
             everything = (at, number) not in entity.told_early
-            self._tell_calendar(entity, at, number, _News(*masks, everything=everything), round_, output, latest=False)
+            self._tell_calendar(entity, at, number, _News(*masks, everything=everything), round_, latest=False)
             entity.untold[at, number] = (0, 0)
             entity.ended.add((at, number))
             entity.told_early.add((at, number))
         if final:
             entity.told_early.discard((at, number))
 
-    def _tell_calendar(
-        self, entity: Entity, at: int, number: int, news: _News, round_: Round, output: list[Output], *, latest: bool
-    ) -> None:
+    def _tell_calendar(self, entity: Entity, at: int, number: int, news: _News, round_: Round, *, latest: bool) -> None:
         window = WINDOWS[at]
         span = bounds(window, number, self._calendar)
         final = span is not None and round_.now.at >= span[1] + self._grace
         before = entity.total(window, number - 1) if span else {}
-        target = self._target(entity, at, window, number, round_, final=final)
-        self._tell(entity, target, (entity.total(window, number), before), news, round_, output, latest=latest)
+        target = self._target(at, window, number, round_, final=final)
+        self._tell(entity, target, (entity.total(window, number), before), news, round_, latest=latest)
 
     # -------------------------------------------------------------- the records of one window
 
-    def _target(self, entity: Entity, at: int, window: Window, number: int, round_: Round, *, final: bool) -> _Target:
+    def _target(self, at: int, window: Window, number: int, round_: Round, *, final: bool) -> _Target:
         span = bounds(window, number, self._calendar)
         if span is None:
             return _Target(at, number, {"name": window.name, "start": None, "end": None}, None, 0, round_.now.day, final)
@@ -208,8 +202,7 @@ class Teller:
         return _Target(at, number, {"name": window.name, "start": start, "end": iso(span[1])}, start, first, last, final)
 
     def _tell(  # noqa: PLR0913  # one window of one entity
-        self, entity: Entity, target: _Target, totals: tuple[Cell, Cell], news: _News, round_: Round,
-        output: list[Output], *, latest: bool,
+        self, entity: Entity, target: _Target, totals: tuple[Cell, Cell], news: _News, round_: Round, *, latest: bool,
     ) -> None:  # fmt: skip
         now, before = split(totals[0]), split(totals[1])
         holds, held_before = _kinds(now), _kinds(before)
@@ -224,11 +217,11 @@ class Teller:
             previous = kpi.formula.work_out(before) if mask & held_before else {}
             for currency in self._currencies(entity, kpi, values, told, retold=retold):
                 value = values.get(currency, kpi.formula.nothing)
-                mark = _mark(kpi.index, currency)
+                mark = _mark(kpi.row, currency)
                 if value.n or mark in told or retold:
                     past = previous.get(currency)
                     self._emit(
-                        entity, kpi.kpi, target, value, past.value if past and past.n else None, currency, round_, output,
+                        entity, kpi.kpi, target, value, past.value if past and past.n else None, currency, round_,
                         latest=latest, cohort=now,
                     )  # fmt: skip
                     if latest:
@@ -238,7 +231,7 @@ class Teller:
 
     @staticmethod
     def _currencies(
-        entity: Entity, kpi: Compiled, values: dict[str, Value], told: Set[int], *, retold: bool
+        entity: Entity, kpi: Compiled, values: dict[str, Value], told: AbstractSet[int], *, retold: bool
     ) -> Iterable[str]:
         """Return the currencies to tell: those with facts, and those that a reader may still hold a value in."""
         if kpi.kpi.unit != "money":
@@ -247,7 +240,7 @@ class Teller:
         entity.head.currencies.update(map(currency_code, values))
         if retold:
             found.update(map(currency_name, entity.head.currencies))
-        found.update(_currency_of(mark) or "" for mark in told if mark >> 16 == kpi.index)
+        found.update(_currency_of(mark) or "" for mark in told if mark >> 16 == kpi.row)
         return sorted(found)
 
     @staticmethod
@@ -258,8 +251,7 @@ class Teller:
         told[1].add(mark)
 
     def _emit(  # noqa: PLR0913  # one record
-        self, entity: Entity, kpi: Kpi, target: _Target, value: Value, previous: Any, currency: str, round_: Round,
-        output: list[Output], *, latest: bool, cohort: Split | None = None,
+        self, entity: Entity, kpi: Kpi, target: _Target, value: Value, previous: Any, currency: str, round_: Round, *, latest: bool, cohort: Split | None = None,
     ) -> None:  # fmt: skip
         watermark = iso(round_.now.at)
         share = None
@@ -271,7 +263,7 @@ class Teller:
         )  # fmt: skip
         name = key(kpi, entity.name, target.window["name"], target.start, currency or None)
         topic = topics.KPI_LATEST if latest else topics.KPI_HISTORY
-        output.append((topic, -1, name, data, headers(name, entity.head.revision, watermark)))
+        round_.output.append((topic, -1, name, data, headers(name, entity.head.revision, watermark)))
 
     def _mature_share(self, entity: Entity, kpi: Kpi, target: _Target, cohort: Split, round_: Round) -> float | None:
         """Return the share of the window's entries that are older than the pipeline's maturity."""
@@ -288,7 +280,7 @@ class Teller:
             return self._maturity.get(entity.name[1], self._longest)
         return self._maturity.get(entity.name[2], self._longest) if cut == "rep_stage" else self._longest
 
-    def _tombstones(self, entity: Entity, at: int, output: list[Output]) -> None:
+    def _tombstones(self, entity: Entity, at: int, round_: Round) -> None:
         """Take the keys of a window that is no longer current out of latest."""
         told = entity.head.published.pop(at, None)
         if told is None:
@@ -298,12 +290,12 @@ class Teller:
         start = iso(span[0]) if span else None
         for mark in sorted(told[1]):
             kpi, currency = CATALOGUE[mark >> 16], _currency_of(mark)
-            output.append((topics.KPI_LATEST, -1, key(kpi, entity.name, window.name, start, currency), None, None))
+            round_.output.append((topics.KPI_LATEST, -1, key(kpi, entity.name, window.name, start, currency), None, None))
 
     # -------------------------------------------------------------- levels
 
-    def _tell_levels(self, entity: Entity, round_: Round, output: list[Output]) -> None:
-        self._tell_age(entity, round_, output)
+    def _tell_levels(self, entity: Entity, round_: Round) -> None:
+        self._tell_age(entity, round_)
         if not entity.level_mask:
             return
         now = split(entity.level())
@@ -314,13 +306,13 @@ class Teller:
                 values = kpi.formula.work_out(now)
                 for currency in self._currencies(entity, kpi, values, told, retold=False):
                     value = values.get(currency, kpi.formula.nothing)
-                    mark = _mark(kpi.index, currency)
+                    mark = _mark(kpi.row, currency)
                     if value.n or mark in told:
-                        self._emit(entity, kpi.kpi, target, value, None, currency, round_, output, latest=True)
+                        self._emit(entity, kpi.kpi, target, value, None, currency, round_, latest=True)
                         self._remember(entity, target, mark)
         entity.level_mask = 0
 
-    def _tell_age(self, entity: Entity, round_: Round, output: list[Output]) -> None:
+    def _tell_age(self, entity: Entity, round_: Round) -> None:
         if entity.name[0] not in self._oldest_cuts:
             return
         changed = entity.level_mask & (1 << Measure.WAITING)
@@ -334,16 +326,16 @@ class Teller:
             return
         waiting = entity.level().get(Measure.WAITING << 16, 0)
         target = _Target(_NOW_PLACE, 0, _NOW, None, 0, 0, final=False)
-        self._emit(entity, kpi, target, oldest(since, waiting, round_.now.at), None, "", round_, output, latest=True)
+        self._emit(entity, kpi, target, oldest(since, waiting, round_.now.at), None, "", round_, latest=True)
         self._remember(entity, target, mark)
         entity.age_told = round_.now.at
 
     # -------------------------------------------------------------- closed days
 
-    def _close_days(self, entity: Entity, round_: Round, output: list[Output]) -> None:
+    def _close_days(self, entity: Entity, round_: Round) -> None:
         """Write the snapshots of the days that closed: levels of each day they changed, rolling windows of the last."""
         for day, level in entity.close_levels(round_.now.day):
-            self._snapshot_levels(entity, day, split(level), round_, output)
+            self._snapshot_levels(entity, day, split(level), round_)
         if not round_.caught_up:
             return
         closed = now_at(self._calendar, self._calendar.start_of_day(round_.now.day) - 1)
@@ -354,22 +346,21 @@ class Teller:
             number = number_at(window, closed)
             if told[0] <= number:
                 totals = entity.roll_to(at, window, number)
-                target = self._target(entity, at, window, number, round_, final=True)
-                self._tell(entity, target, (totals.now, totals.before), _EVERYTHING, round_, output, latest=False)
+                target = self._target(at, window, number, round_, final=True)
+                self._tell(entity, target, (totals.now, totals.before), _EVERYTHING, round_, latest=False)
 
-    def _snapshot_levels(self, entity: Entity, day: int, level: Split, round_: Round, output: list[Output]) -> None:
+    def _snapshot_levels(self, entity: Entity, day: int, level: Split, round_: Round) -> None:
         window = _WINDOWS_BY_NAME["day"]
-        target = self._target(entity, WINDOWS.index(window), window, day, round_, final=True)
+        target = self._target(WINDOWS.index(window), window, day, round_, final=True)
         for kpi in self._levels.get(entity.name[0], ()):
             values = kpi.formula.work_out(level)
             for currency, value in values.items():
-                self._emit(entity, kpi.kpi, target, value, None, currency, round_, output, latest=False)
+                self._emit(entity, kpi.kpi, target, value, None, currency, round_, latest=False)
 
     # -------------------------------------------------------------- for the alerts
 
-    def _matured(self, entity: Entity, round_: Round, partition: int) -> list[Output]:
-        """Return the cohorts of this entity that became mature, one record per rule and day."""
-        output: list[Output] = []
+    def _matured(self, entity: Entity, round_: Round) -> None:
+        """Add the cohorts of this entity that became mature, one record per rule and day."""
         for rule in self._rules:
             if rule.cut != entity.name[0]:
                 continue
@@ -385,9 +376,8 @@ class Teller:
                     fields = {
                         "rule": rule.name, "entity": entity.name, "day": day, "n": entries, "k": successes, "at": at,
                     }  # fmt: skip
-                    output.append((topics.MATURED, partition, None, orjson.dumps(fields), None))
+                    round_.output.append((topics.MATURED, round_.partition, None, msgspec.json.encode(fields), None))
             entity.head.judged[rule.name] = max(last, entity.head.judged.get(rule.name, 0))
-        return output
 
 
 _JUDGED: dict[str, tuple[Measure | None, Measure | None]] = {
@@ -400,13 +390,12 @@ _JUDGED_STAGES: dict[str, tuple[Measure | None, Measure | None]] = {
 }
 
 
-def _mark(index: int, currency: str) -> int:
-    return index << 16 | (currency_code(currency) + 1 if currency else 0)
+def _mark(row: int, currency: str) -> int:
+    return row << 16 | (currency_code(currency) + 1 if currency else 0)
 
 
 def _currency_of(mark: int) -> str | None:
     return currency_name((mark & 0xFFFF) - 1) if mark & 0xFFFF else None
-
 
 
 def _kinds(cell: Split) -> int:

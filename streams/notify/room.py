@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-import orjson
+import msgspec
 from confluent_kafka import Message
 
 from streams import metrics, topics
@@ -31,7 +31,7 @@ class NotifyRoom:
     """Alert events to people."""
 
     name = "notify"
-    sources = (topics.ALERT_EVENTS,)
+    sources: tuple[str, ...] = (topics.ALERT_EVENTS,)
 
     def __init__(self, definitions: Definitions, transport: Transport, clock: Callable[[], float] = time.time) -> None:
         self._transport = transport
@@ -56,7 +56,7 @@ class NotifyRoom:
         del topic  # there is one
         state = self._tables[partition]
         for message in run:
-            event = orjson.loads(message.value())
+            event = msgspec.json.decode(message.value())
             key = _SENT_KEY + event["fingerprint"].encode()
             told = state.get(key)
             if told is None or int(told) < event["revision"]:

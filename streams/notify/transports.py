@@ -5,7 +5,6 @@ slack-sdk's own retries are off: they sleep without bound inside the call and ne
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import dataclass
 from enum import Enum
@@ -72,8 +71,8 @@ class Bot:
     name = "slack"
 
     def __init__(self, token: str, channel: str, base_url: str | None = None) -> None:
-        options = {"base_url": base_url} if base_url else {}
-        self._client = AsyncWebClient(token=str(token), timeout=TIMEOUT, retry_handlers=[], **options)
+        url = base_url or AsyncWebClient.BASE_URL
+        self._client = AsyncWebClient(token=str(token), base_url=url, timeout=TIMEOUT, retry_handlers=[])
         self._channel = channel
 
     async def send(self, event: dict[str, Any]) -> Attempt:
@@ -89,7 +88,7 @@ class Bot:
             if code in _PERMANENT:
                 return Attempt(Verdict.NEVER, f"Slack says {code}")
             return Attempt(Verdict.AGAIN, f"Slack says {status} {code}", _pause(status, headers))
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
             return Attempt(Verdict.AGAIN, type(error).__name__)
         return Attempt(Verdict.SENT)
 
@@ -106,12 +105,14 @@ class Webhook:
         """Post the message."""
         try:
             response = await self._client.send(text=message.text(event), blocks=message.blocks(event))
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
             return Attempt(Verdict.AGAIN, type(error).__name__)
         if response.status_code == _OK:
             return Attempt(Verdict.SENT)
         if response.status_code == _TOO_MANY or response.status_code >= _SERVER_ERROR:
-            return Attempt(Verdict.AGAIN, f"Slack says {response.status_code}", _pause(response.status_code, response.headers))
+            return Attempt(
+                Verdict.AGAIN, f"Slack says {response.status_code}", _pause(response.status_code, response.headers)
+            )
         return Attempt(Verdict.NEVER, f"Slack says {response.status_code}")
 
 
@@ -119,9 +120,9 @@ def _pause(status: int, headers: Any) -> float:
     """Return Slack's Retry-After in seconds on a 429, a second when it is missing or no number."""
     if status != _TOO_MANY:
         return 0.0
-    said = next((value for name, value in dict(headers).items() if name.lower() == "retry-after"), "")
-    said = said[0] if isinstance(said, list) and said else said
-    return float(said) if str(said).isdigit() else DEFAULT_PAUSE
+    said: Any = next((value for name, value in dict(headers).items() if name.lower() == "retry-after"), "")
+    text = str(said[0] if isinstance(said, list) and said else said)
+    return float(text) if text.isdigit() else DEFAULT_PAUSE
 
 
 def transport_for(environment: Environment, definitions: Definitions) -> Transport:

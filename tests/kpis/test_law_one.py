@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import random
+import itertools
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -40,7 +39,7 @@ def test_any_order_and_batching_gives_the_cells_of_the_batch_recomputation(
     """Late, repeated, corrected, re-opened, deleted, re-assigned, re-priced: every record is as if counted at once."""
     flow = InMemory(definitions())
     edges = sorted({0, *(min(cut, len(events)) for cut in cuts), len(events)})
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         flow.feed(events[start:end])
         if restart:
             flow.restart()
