@@ -67,6 +67,7 @@ class PollThread(threading.Thread):
         self._closing = False
         self._inbox: Inbox | None = None
         self._fetching: frozenset[TopicPart] = frozenset()
+        self._next: dict[TopicPart, int] = {}  # the offset after the last record, or the end, that was read
         self._paused: set[str] = set()
         self._highs_at = 0.0
 
@@ -142,6 +143,7 @@ class PollThread(threading.Thread):
         for part, records in groups.items():
             if part in ends and records[-1].offset() >= ends[part]:
                 del ends[part]
+        self._next |= {(run.topic, run.partition): run.next for run in runs} | ends
         self._owner.arrived(inbox, runs, ends)
 
     def _regulate(self) -> None:
@@ -158,8 +160,15 @@ class PollThread(threading.Thread):
             self._paused |= over
         under = {topic for topic in self._paused if inbox.load(topic) < 0.5}
         if under:
-            self._consumer.resume(self._parts_of(under))
+            self._resume(under)
             self._paused -= under
+
+    def _resume(self, topics: set[str]) -> None:
+        # librdkafka goes on behind the last thing that consume() gave, and takes the end of a partition for a
+        # record: without the seek the next record would be skipped (librdkafka issue 4844).
+        for part in self._parts_of(topics):
+            self._consumer.seek(TopicPartition(part.topic, part.partition, self._next[part.topic, part.partition]))
+        self._consumer.resume(self._parts_of(topics))
 
     def _parts_of(self, topics: set[str]) -> list[TopicPartition]:
         return [TopicPartition(topic, partition) for topic, partition in self._fetching if topic in topics]
@@ -201,6 +210,7 @@ class PollThread(threading.Thread):
     def _reset(self) -> None:
         self._inbox = None
         self._fetching = frozenset()
+        self._next = {}
         self._paused = set()
 
     def _start_fetching(self, inbox: Inbox, positions: dict[TopicPart, int]) -> None:
@@ -208,6 +218,7 @@ class PollThread(threading.Thread):
             return
         self._consumer.assign([TopicPartition(topic, partition, at) for (topic, partition), at in positions.items()])
         self._fetching = frozenset(positions)
+        self._next = dict(positions)
 
 
 def _run(part: TopicPart, records: list[Message]) -> Run:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
 from types import SimpleNamespace
+from uuid import uuid4
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from streams.kafka import poll
 from streams.kafka.clients import Connection
@@ -109,8 +112,10 @@ def test_a_topic_that_nobody_takes_is_paused_and_comes_back(thread, monkeypatch)
     thread._consumer = SimpleNamespace(
         pause=lambda parts: calls.append(("pause", [part.topic for part in parts])),
         resume=lambda parts: calls.append(("resume", [part.topic for part in parts])),
+        seek=lambda part: calls.append(("seek", part.topic, part.offset)),
+        assign=lambda _parts: None,
     )
-    thread._fetching = frozenset({("a", 0), ("b", 0)})
+    thread._start_fetching(thread._inbox, {("a", 0): 3, ("b", 0): 4})
     big = Run("a", 0, [None] * MAX_RECORDS, 0, 0, 0)
     thread._inbox.announce(big)
     thread._regulate()
@@ -118,7 +123,46 @@ def test_a_topic_that_nobody_takes_is_paused_and_comes_back(thread, monkeypatch)
     assert calls == [("pause", ["a"])]
     thread._inbox.done(big)
     thread._regulate()
-    assert calls == [("pause", ["a"]), ("resume", ["a"])]
+    assert calls == [("pause", ["a"]), ("seek", "a", 3), ("resume", ["a"])]
+
+
+@pytest.mark.slow
+def test_a_record_that_comes_while_its_partition_is_paused_at_its_end_is_read(broker, monkeypatch):
+    """The client believes that the end of a partition was a record, and would go on behind the next one."""
+    monkeypatch.setattr(poll, "MAX_STALL", 0.02)
+    client, topic = {"bootstrap.servers": broker.removeprefix("kafka://")}, f"paused-{uuid4().hex}"
+    admin = AdminClient(client)
+    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(10)
+    producer = Producer(client)
+    producer.produce(topic, b"first")
+    assert producer.flush(10) == 0
+    arrivals = []
+    owner = SimpleNamespace(arrived=lambda _inbox, runs, ends: arrivals.append((runs, ends)))
+    thread = PollThread(Connection(client, "app"), owner)
+    thread._inbox = Inbox(1)
+    thread._start_fetching(thread._inbox, {(topic, 0): 0})
+
+    def poll_until(there):
+        end = time.monotonic() + 10
+        while not there(arrivals) and time.monotonic() < end:
+            thread._hand_over(thread._poll())
+        return [value.value() for runs, _ in arrivals for run in runs for value in run.records]
+
+    def at_end(seen):
+        return any((topic, 0) in ends for _, ends in seen)
+
+    assert poll_until(at_end) == [b"first"]
+    big = Run(topic, 0, [None] * MAX_RECORDS, 0, 0, 0)
+    thread._inbox.announce(big)
+    thread._regulate()
+    producer.produce(topic, b"second")
+    assert producer.flush(10) == 0
+    thread._inbox.done(big)
+    arrivals.clear()
+    thread._inbox = Inbox(1)  # nothing waits
+    thread._regulate()
+    assert poll_until(at_end) == [b"second"]
+    thread._consumer.close()
 
 
 def test_a_command_of_an_old_generation_is_not_obeyed(thread):
