@@ -13,8 +13,10 @@ import msgspec
 from streams.alerts import detector
 from streams.config import Rule
 
-# Evidence that recovery must show; a late resolve does little harm, so one in 20 is enough.
-RECOVERED = log(20)
+# Evidence that recovery must show: less than for an alarm, since a late resolve does little harm, but a resolve
+# while it is still bad is believed.  Simulated (20 % to 8 %, 20 entries a day, 60 bad days): at 20 one alert in ten
+# resolves too early, at 100 none in 150, and a true recovery is told after 8 days instead of 4 (median).
+RECOVERED = log(100)
 _LOWEST, _HIGHEST = 0.005, 0.95
 
 
