@@ -1,0 +1,110 @@
+"""Is the false-alarm budget kept, and is a drop found as fast as it can be?  Simulated with fixed seeds."""
+
+import random
+from math import exp, inf, isfinite, log
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.alerts import detector
+
+BASELINE = 0.20
+GRID = (0.16, 0.13, 0.10, 0.07, 0.04)
+ENTRIES, RUNS = 480, 600
+
+
+def entries_to_alarm(rng, share, threshold):
+    """Look after every entry of one run; return when the alarm was raised, infinity when never."""
+    evidence = detector.start(GRID)
+    for entry in range(1, ENTRIES + 1):
+        k = int(rng.random() < share)
+        evidence = [detector.step(one, BASELINE, p1, k, 1) for one, p1 in zip(evidence, GRID, strict=True)]
+        if detector.mean(evidence) >= log(threshold):
+            return entry
+    return inf
+
+
+def runs(share, threshold, seed=20240301):
+    rng = random.Random(seed)
+    return sorted(entries_to_alarm(rng, share, threshold) for _ in range(RUNS))
+
+
+@pytest.mark.parametrize(("threshold", "measured"), [(5_000, 0.060), (20_000, 0.014)])
+def test_healthy_runs_alarm_as_seldom_as_measured(threshold, measured):
+    """20 % converted, looked at after each of 480 entries: 6.0 % and 1.4 % of the runs, within two standard errors."""
+    share = sum(map(isfinite, runs(BASELINE, threshold))) / RUNS
+    assert share <= measured + 2 * (measured * (1 - measured) / RUNS) ** 0.5
+
+
+@pytest.mark.parametrize(("threshold", "median", "p90"), [(5_000, 93, 157), (20_000, 118, 195)])
+def test_a_drop_to_eight_percent_is_always_found_and_as_fast_as_measured(threshold, median, p90):
+    """Within a tenth of the measured entries."""
+    found = runs(0.08, threshold)
+    assert isfinite(found[-1])
+    assert (found[RUNS // 2], found[RUNS * 9 // 10]) == (pytest.approx(median, rel=0.1), pytest.approx(p90, rel=0.1))
+
+
+def test_a_step_is_what_the_formula_says():
+    """M <- (M + 1) (p1/p0)^k ((1-p1)/(1-p0))^(n-k), worked out without logarithms."""
+    assert exp(detector.step(log(3), 0.2, 0.1, 2, 7)) == pytest.approx((3 + 1) * 0.5**2 * (0.9 / 0.8) ** 5)
+
+
+def test_the_evidence_before_the_first_pane_is_nothing():
+    """So that the first step is the likelihood alone."""
+    assert detector.start(GRID) == [detector.start(GRID)[0]] * len(GRID)
+    assert exp(detector.step(detector.start(GRID)[0], 0.2, 0.1, 0, 1)) == pytest.approx(0.9 / 0.8)
+
+
+def test_what_is_averaged_is_evidence_and_not_logarithms():
+    """Of 1, 2 and 6 it is 3."""
+    assert exp(detector.mean([log(1), log(2), log(6)])) == pytest.approx(3)
+
+
+@given(
+    evidence=st.floats(-1e6, 1e6), p0=st.floats(0.005, 0.95), factor=st.floats(0.2, 0.99), n=st.integers(0, 10**6),
+    share=st.floats(0, 1),
+)  # fmt: skip
+def test_logarithms_do_not_overflow(evidence, p0, factor, n, share):
+    """A million entries in a pane, evidence beyond every float."""
+    after = detector.step(evidence, p0, p0 * factor, int(n * share), n)
+    assert isfinite(after)
+    assert isfinite(detector.mean([after, evidence, -700.0]))
+
+
+@given(p0=st.floats(0.005, 0.95))
+def test_the_alternatives_lie_on_their_side_of_the_baseline(p0):
+    """Below it for a drop, above it and below 1 for a rise."""
+    assert all(0 < p1 < p0 for p1 in detector.drops(p0))
+    assert all(p0 < p1 < 1 for p1 in detector.rises(p0))
+
+
+def test_nothing_rises_above_nearly_everything():
+    """A baseline at the highest alternative has none above it."""
+    assert detector.rises(detector.HIGHEST) == []
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "z", "low", "high"),
+    [
+        (0, 10, 1.959964, 0.0, 0.2775),
+        (10, 10, 1.959964, 0.7225, 1.0),
+        (5, 10, 1.959964, 0.2366, 0.7634),
+        (1, 30, 1.959964, 0.0059, 0.1667),
+        (81, 263, 1.959964, 0.2553, 0.3662),
+        (0, 0, 1.959964, 0.0, 1.0),
+    ],
+    ids=["none", "all", "half", "one-of-thirty", "newcombe-1998", "nothing"],
+)
+def test_wilson_bounds_against_published_values(k, n, z, low, high):
+    """81 of 263 is the example of Newcombe, Statistics in Medicine 17 (1998); the others are worked out apart."""
+    assert detector.wilson(k, n, z) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+
+
+@given(n=st.integers(1, 10**6), share=st.floats(0, 1), z=st.floats(0.1, 5))
+def test_wilson_bounds_hold_the_share(n, share, z):
+    """Between 0 and 1."""
+    k = int(n * share)
+    low, high = detector.wilson(k, n, z)
+    assert 0 <= low <= k / n + 1e-12
+    assert k / n - 1e-12 <= high <= 1

@@ -1,0 +1,241 @@
+"""When does an alert fire, and when is it over?  Matured panes in, alerts out; nothing else decides."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import jsonschema
+import orjson
+import pytest
+from referencing import Registry, Resource
+
+from streams import topics
+from streams.alerts.judge import Pane, threshold
+from streams.alerts.room import AlertsRoom, fingerprint
+from streams.config import Definitions, Rule
+from streams.kafka.room import Moment, StateTable
+from tests.in_memory import Delivered
+
+DAY = 86_400_000_000
+SCHEMAS = Path(__file__).parents[2] / "schemas"
+DROP = Rule("drop", "conversion_drop", "stage")
+RISE = Rule("rise", "response_rise", "team")
+ENTITY = {"drop": ["stage", "default", "New"], "rise": ["team", "Central"]}
+
+
+class Court:
+    """The alerts room on one partition."""
+
+    def __init__(self, *rules, state=None):
+        self.state = state or StateTable()
+        self.room = AlertsRoom(Definitions(rules=rules))
+        self.room.open(0, self.state)
+
+    def judge(self, panes):
+        """Return what is written on both topics."""
+        run = [Delivered(orjson.dumps({name: getattr(one, name) for name in one.__struct_fields__})) for one in panes]
+        self.room.handle(0, topics.MATURED, run)
+        return [(topic, json.loads(value)) for topic, _, _, value, _ in self.room.drain(Moment(0, frozenset((0,))))]
+
+    def turns(self, panes):
+        """Return the transitions and the days they came after."""
+        return [(one["transition"], us_day(one["at"])) for topic, one in self.judge(panes) if topic == topics.ALERT_EVENTS]
+
+
+def us_day(text):
+    from datetime import datetime
+
+    return datetime.fromisoformat(text).toordinal() - 719_163
+
+
+def story(rule, *chapters, seed=7, n=20):
+    """Return panes of n entries a day: so many days of each share of good ones."""
+    rng, panes = random.Random(seed), []
+    for days, share in chapters:
+        for _ in range(days):
+            k, day = sum(rng.random() < share for _ in range(n)), len(panes) + 1
+            panes.append(Pane(rule.name, ENTITY[rule.name], day, n, k, day * DAY))
+    return panes
+
+
+def names(turns):
+    return [name for name, _ in turns]
+
+
+# ------------------------------------------------------------------ learning
+
+
+def test_nothing_is_judged_before_the_baseline_is_learned():
+    """300 entries are 15 days of 20: a month of nothing at all afterwards is an alarm, before it is the baseline."""
+    assert Court(DROP).turns(story(DROP, (15, 0.0))) == []
+    assert names(Court(DROP).turns(story(DROP, (15, 0.5), (30, 0.0)))) == ["fired"]
+
+
+def test_a_learned_baseline_is_published_with_one_standard_error_in_favour_of_silence():
+    """60 of 300: 20 % less 2.3 %."""
+    panes = [Pane("drop", ENTITY["drop"], day, 20, 4 if day <= 15 else 0, day * DAY) for day in range(1, 40)]
+    alert = Court(DROP).judge(panes)[0][1]
+    assert alert["baseline"] == pytest.approx(0.2 - (0.2 * 0.8 / 300) ** 0.5)
+
+
+def test_a_configured_baseline_is_judged_from_the_first_pane():
+    """The target that was set is what is published."""
+    rule = Rule("drop", "conversion_drop", "stage", baseline=0.4)
+    alert = Court(rule).judge(story(rule, (30, 0.05)))[0][1]
+    assert (alert["state"], alert["baseline"]) == ("firing", 0.4)
+
+
+# ------------------------------------------------------------------ firing
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_drop_fires_soon_and_the_recovery_resolves_it(seed):
+    """From 20 % to 8 % on day 101 and back on day 161: fired within 25 days of the one, resolved after the other."""
+    turns = Court(DROP).turns(story(DROP, (100, 0.20), (60, 0.08), (200, 0.20), seed=seed))
+    assert names(turns)[:2] == ["fired", "resolved"]
+    assert 100 < turns[0][1] <= 125
+    assert turns[1][1] > 160
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_rise_of_late_answers_fires_and_its_recovery_resolves_it(seed):
+    """From 10 % answered late to 40 % and back; what is counted is who was not answered in time."""
+    turns = Court(RISE).turns(story(RISE, (100, 0.9), (60, 0.6), (200, 0.9), seed=seed))
+    assert names(turns)[:2] == ["fired", "resolved"]
+    assert 100 < turns[0][1] <= 120
+    assert turns[1][1] > 160
+
+
+@pytest.mark.parametrize(("rule", "share"), [(DROP, 0.2), (RISE, 0.9)], ids=["drop", "rise"])
+def test_a_healthy_team_stays_within_its_budget(rule, share):
+    """40 runs of 10,000 entries in 500 days each: at most one false alarm in 365 days on average."""
+    days, false_alarms = 500, 0
+    for seed in range(40):
+        false_alarms += names(Court(rule).turns(story(rule, (days, share), seed=seed))).count("fired")
+    assert false_alarms <= 40 * days / rule.budget_days
+
+
+def test_a_larger_budget_asks_for_more_evidence():
+    """One false alarm in ten years instead of one."""
+    rare = Rule("drop", "conversion_drop", "stage", budget_days=3650)
+    panes = story(DROP, (100, 0.20), (60, 0.08))
+    assert threshold(rare) > threshold(DROP)
+    assert Court(rare).turns(panes)[0][1] > Court(DROP).turns(panes)[0][1]
+
+
+@pytest.mark.parametrize(("rule", "better"), [(DROP, 0.6), (RISE, 1.0)], ids=["drop", "rise"])
+def test_better_than_the_baseline_is_no_alarm(rule, better):
+    """The test looks to one side only."""
+    assert Court(rule).turns(story(rule, (50, 0.3 if rule is DROP else 0.7), (200, better))) == []
+
+
+def test_a_few_entries_are_no_alarm_however_bad_they_are():
+    """Fewer than min_events since it began are not spoken of."""
+    rule = Rule("drop", "conversion_drop", "stage", baseline=0.9, min_events=20)
+    assert Court(rule).turns(story(rule, (1, 0.0), n=19)) == []
+    assert names(Court(rule).turns(story(rule, (1, 0.0), n=20))) == ["fired"]
+
+
+def test_the_message_speaks_of_the_change_and_not_of_the_good_year_before_it():
+    """After a healthy year the share told is that of the bad weeks."""
+    told = Court(DROP).judge(story(DROP, (365, 0.20), (60, 0.05), seed=3))
+    alert = next(one for topic, one in told if topic == topics.ALERTS and us_day(one["at"]) > 365)
+    assert alert["ratio"] < 0.12
+    assert alert["n"] < 600
+
+
+@pytest.mark.parametrize("good", [0, 20], ids=["never", "always"])
+@pytest.mark.parametrize("rule", [DROP, RISE], ids=lambda rule: rule.name)
+def test_shares_of_nothing_and_of_everything_are_judged_without_an_error(rule, good):
+    """A baseline of 0 or 1 is kept away from both ends."""
+    panes = [
+        Pane(rule.name, ENTITY[rule.name], day, 20, good if day < 100 else 20 - good, day * DAY) for day in range(1, 200)
+    ]
+    assert len(Court(rule).turns(panes)) <= 2
+
+
+# ------------------------------------------------------------------ the same panes, the same alerts
+
+
+def test_the_same_panes_twice_change_nothing():
+    """A pane of a day that was judged is not judged again."""
+    court, panes = Court(DROP), story(DROP, (100, 0.20), (60, 0.08), (200, 0.20))
+    court.judge(panes)
+    before = dict(court.state.rows)
+    assert court.judge(panes) == []
+    assert court.state.rows == before
+
+
+def test_a_replay_gives_the_same_alerts_to_the_last_byte():
+    """No clock, no chance."""
+    panes = story(DROP, (100, 0.20), (60, 0.08), (200, 0.20))
+    assert Court(DROP).judge(panes) == Court(DROP).judge(panes)
+
+
+def test_a_restart_after_every_pane_changes_nothing():
+    """The state is all there is."""
+    panes, state, told = story(DROP, (100, 0.20), (60, 0.08), (200, 0.20)), StateTable(), []
+    for pane in panes:
+        told += Court(DROP, state=state).judge([pane])
+    assert told == Court(DROP).judge(panes)
+
+
+def test_entities_and_rules_do_not_know_of_each_other():
+    """Two stages interleaved: each as if alone."""
+    panes = story(DROP, (100, 0.20), (60, 0.08))
+    others = [Pane("drop", ["stage", "default", "Qualified"], one.day, one.n, one.n // 2, one.at) for one in panes]
+    both = Court(DROP).judge([one for pair in zip(panes, others, strict=True) for one in pair])
+    assert both == Court(DROP).judge(panes)
+
+
+def test_a_rule_that_was_taken_out_is_not_judged():
+    """Its panes may still be on the topic."""
+    assert Court(RISE).judge(story(DROP, (100, 0.20), (60, 0.0))) == []
+
+
+def test_a_fingerprint_tells_rules_and_entities_apart_and_is_no_secret_of_time():
+    """The same words always give the same text."""
+    marks = {fingerprint(rule, entity) for rule in ("a", "b") for entity in (("rep", "x"), ("rep", "y"), ("team", "x"))}
+    assert len(marks) == 6
+    assert fingerprint("a", ["rep", "x"]) == fingerprint("a", ("rep", "x"))
+
+
+# ------------------------------------------------------------------ the contract
+
+
+def validator(name):
+    documents = [json.loads(path.read_text(encoding="utf-8")) for path in SCHEMAS.glob("*.json")]
+    registry = Registry().with_resources((one["$id"], Resource.from_contents(one)) for one in documents)
+    return jsonschema.Draft202012Validator(
+        json.loads((SCHEMAS / f"{name}.json").read_text(encoding="utf-8")), registry=registry
+    )
+
+
+@pytest.mark.parametrize("rule", [DROP, RISE], ids=lambda rule: rule.name)
+def test_alerts_and_alert_events_are_what_the_schemas_say(rule):
+    """Fired and resolved, on both topics."""
+    good, bad = (0.3, 0.05) if rule is DROP else (0.9, 0.5)
+    told = Court(rule).judge(story(rule, (100, good), (60, bad), (200, good)))
+    schemas = {topics.ALERTS: validator("alert.v1"), topics.ALERT_EVENTS: validator("alert-event.v1")}
+    assert len(told) >= 4
+    assert [error.message for topic, one in told for error in schemas[topic].iter_errors(one)] == []
+
+
+def test_an_event_is_its_alert_and_what_became_of_it():
+    """Both topics say the same; revisions count from 1."""
+    told = Court(DROP).judge(story(DROP, (100, 0.3), (60, 0.05), (200, 0.3)))
+    alerts = [one for topic, one in told if topic == topics.ALERTS]
+    events = [one for topic, one in told if topic == topics.ALERT_EVENTS]
+    assert [{key: value for key, value in one.items() if key != "transition"} for one in events] == alerts
+    assert [one["revision"] for one in events] == list(range(1, len(events) + 1))
+
+
+def test_the_sentence_says_how_many_of_how_many_the_bound_and_the_baseline():
+    """What a person needs to judge it."""
+    panes = [Pane("drop", ENTITY["drop"], day, 20, 8 if day <= 15 else 1, day * DAY) for day in range(1, 60)]
+    alert = Court(DROP).judge(panes)[0][1]
+    assert f"{alert['k']} of {alert['n']} converted" in alert["text"]
+    assert "pipeline default, stage New" in alert["text"]
+    assert f"baseline {alert['baseline']:.1%}" in alert["text"]
