@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -33,10 +33,14 @@ class NotifyRoom:
     name = "notify"
     sources: tuple[str, ...] = (topics.ALERT_EVENTS,)
 
-    def __init__(self, definitions: Definitions, transport: Transport, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, definitions: Definitions, transport: Transport, clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:  # fmt: skip
         self._transport = transport
         self._oldest = definitions.slack.catch_up_limit
         self._clock = clock
+        self._sleep = sleep
         self._tables: dict[int, StateTable] = {}
 
     def open(self, partition: int, state: StateTable) -> None:
@@ -81,7 +85,7 @@ class NotifyRoom:
             tries += 1
             pause = max(attempt.pause, min(LONGEST_PAUSE, 2 ** min(tries, 6) * random.uniform(0.5, 1.0)))  # noqa: S311  # jitter
             log.warning("%s: trying again in %.0f s", attempt.why, pause)
-            await asyncio.sleep(pause)
+            await self._sleep(pause)
 
     def due(self, moment: Moment) -> bool:
         """Is there something to send?  Nothing goes to a topic."""
