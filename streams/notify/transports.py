@@ -116,6 +116,16 @@ class Webhook:
         return Attempt(Verdict.NEVER, f"Slack says {response.status_code}")
 
 
+def _refused(response: Any) -> Attempt:
+    """Return what to do about slack-sdk's error; a body that is no JSON comes as aiohttp's response, not as its own."""
+    if isinstance(response, aiohttp.ClientResponse):
+        return Attempt(Verdict.AGAIN, f"Slack says {response.status}", _pause(response.status, response.headers))
+    code = str(response.get("error", "")) if isinstance(response.data, dict) else ""
+    if code in _PERMANENT:
+        return Attempt(Verdict.NEVER, f"Slack says {code}")
+    return Attempt(Verdict.AGAIN, f"Slack says {response.status_code} {code}", _pause(response.status_code, response.headers))
+
+
 def _pause(status: int, headers: Any) -> float:
     """Return Slack's Retry-After in seconds on a 429, a second when it is missing or no number."""
     if status != _TOO_MANY:
