@@ -6,6 +6,7 @@ slack-sdk's own retries are off: they sleep without bound inside the call and ne
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
@@ -24,6 +25,7 @@ _PERMANENT = {
     "account_inactive", "channel_not_found", "invalid_auth", "invalid_blocks", "is_archived", "missing_scope",
     "not_authed", "not_in_channel", "token_revoked",
 }  # fmt: skip
+_SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
 _OK, _TOO_MANY, _SERVER_ERROR = 200, 429, 500
 log = logging.getLogger("dealpulse.notify")
 
