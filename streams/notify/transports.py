@@ -28,6 +28,9 @@ _PERMANENT = {
 _SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
 _OK, _TOO_MANY, _SERVER_ERROR = 200, 429, 500
 log = logging.getLogger("dealpulse.notify")
+# At DEBUG slack-sdk writes the webhook's URL, which is the secret; this logger never lets it.
+_sdk_log = logging.getLogger("dealpulse.slack_sdk")
+_sdk_log.setLevel(logging.INFO)
 
 
 class Verdict(Enum):
@@ -74,7 +77,7 @@ class Bot:
 
     def __init__(self, token: str, channel: str, base_url: str | None = None) -> None:
         url = base_url or AsyncWebClient.BASE_URL
-        self._client = AsyncWebClient(token=str(token), base_url=url, timeout=TIMEOUT, retry_handlers=[])
+        self._client = AsyncWebClient(token=str(token), base_url=url, timeout=TIMEOUT, retry_handlers=[], logger=_sdk_log)
         self._channel = channel
 
     async def send(self, event: dict[str, Any]) -> Attempt:
@@ -101,7 +104,7 @@ class Webhook:
     name = "webhook"
 
     def __init__(self, url: str) -> None:
-        self._client = AsyncWebhookClient(str(url), timeout=TIMEOUT, retry_handlers=[])
+        self._client = AsyncWebhookClient(str(url), timeout=TIMEOUT, retry_handlers=[], logger=_sdk_log)
 
     async def send(self, event: dict[str, Any]) -> Attempt:
         """Post the message."""
