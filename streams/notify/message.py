@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 MAX_SECTION = 3000  # docs.slack.dev: section text
@@ -11,6 +12,11 @@ _COLOURS = {"fired": ":red_circle:", "resolved": ":large_green_circle:"}
 def escape(text: str) -> str:
     """Return text that Slack shows as it is (docs.slack.dev: formatting)."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _section(text: str) -> str:
+    """Return escaped text cut to what Slack takes, not within an escape."""
+    return text if len(text) <= MAX_SECTION else re.sub(r"&[a-z]*$", "", text[:MAX_SECTION])
 
 
 def text(event: dict[str, Any]) -> str:
@@ -23,6 +29,6 @@ def blocks(event: dict[str, Any]) -> list[dict[str, Any]]:
     mark = _COLOURS.get(event["transition"], "")
     facts = f"rule *{escape(event['rule'])}* | since {event['since']} | as of {event['at']}"
     return [
-        {"type": "section", "text": {"type": "mrkdwn", "text": f"{mark} {escape(event['text'])}"[:MAX_SECTION]}},
-        {"type": "context", "elements": [{"type": "mrkdwn", "text": facts[:MAX_SECTION]}]},
+        {"type": "section", "text": {"type": "mrkdwn", "text": _section(f"{mark} {escape(event['text'])}")}},
+        {"type": "context", "elements": [{"type": "mrkdwn", "text": _section(facts)}]},
     ]

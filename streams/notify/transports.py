@@ -84,7 +84,10 @@ class Bot:
         """Post the message."""
         try:
             await self._client.chat_postMessage(
-                channel=self._channel, text=message.text(event), blocks=message.blocks(event), unfurl_links=False
+                channel=self._channel,
+                text=message.escape(message.text(event)),
+                blocks=message.blocks(event),
+                unfurl_links=False,
             )
         except SlackApiError as error:
             response = error.response
@@ -109,7 +112,7 @@ class Webhook:
     async def send(self, event: dict[str, Any]) -> Attempt:
         """Post the message."""
         try:
-            response = await self._client.send(text=message.text(event), blocks=message.blocks(event))
+            response = await self._client.send(text=message.escape(message.text(event)), blocks=message.blocks(event))
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             return Attempt(Verdict.AGAIN, type(error).__name__)
         if response.status_code == _OK:
@@ -128,7 +131,9 @@ def _refused(response: Any) -> Attempt:
     code = str(response.get("error", "")) if isinstance(response.data, dict) else ""
     if code in _PERMANENT:
         return Attempt(Verdict.NEVER, f"Slack says {code}")
-    return Attempt(Verdict.AGAIN, f"Slack says {response.status_code} {code}", _pause(response.status_code, response.headers))
+    return Attempt(
+        Verdict.AGAIN, f"Slack says {response.status_code} {code}", _pause(response.status_code, response.headers)
+    )
 
 
 def _pause(status: int, headers: Any) -> float:
