@@ -90,14 +90,12 @@ class Bot:
                 unfurl_links=False,
             )
         except SlackApiError as error:
-            response = error.response
-            status, headers = response.status_code, response.headers
-            code = str(response.get("error", "")) if isinstance(response.data, dict) else ""
-            if code in _PERMANENT:
-                return Attempt(Verdict.NEVER, f"Slack says {code}")
-            return Attempt(Verdict.AGAIN, f"Slack says {status} {code}", _pause(status, headers))
+            return _refused(error.response)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             return Attempt(Verdict.AGAIN, type(error).__name__)
+        except AttributeError:
+            # slack-sdk asks the body of a 200 for its "ok", also when somebody in between answered with a page.
+            return Attempt(Verdict.AGAIN, "the answer is not Slack's")
         return Attempt(Verdict.SENT)
 
 
