@@ -140,7 +140,7 @@ def _pause(status: int, headers: Any) -> float:
         return 0.0
     said: Any = next((value for name, value in dict(headers).items() if name.lower() == "retry-after"), "")
     text = str(said[0] if isinstance(said, list) and said else said)
-    return float(text) if text.isdigit() else DEFAULT_PAUSE
+    return float(text) if _SECONDS.fullmatch(text) else DEFAULT_PAUSE
 
 
 def transport_for(environment: Environment, definitions: Definitions) -> Transport:
