@@ -1,0 +1,339 @@
+"""Is everybody told, once, and in the end?  Against a Slack that fails in the ways that Slack fails."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import pytest
+
+from streams import topics
+from streams.config import Definitions, Environment, Secret, Slack
+from streams.kafka.room import StateTable
+from streams.notify import transports
+from streams.notify.room import LONGEST_PAUSE, NotifyRoom
+from streams.notify.transports import Bot, Log, Verdict, Webhook, transport_for
+from tests.in_memory import Delivered
+from tests.notify.slack import HOOK, TOKEN, FakeSlack, raw, said
+
+NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
+KINDS = ("bot", "webhook")
+
+
+@pytest.fixture
+async def slack() -> AsyncIterator[FakeSlack]:
+    """Return a Slack that listens."""
+    fake = FakeSlack()
+    await fake.start()
+    yield fake
+    await fake.stop()
+
+
+def transport(kind: str, slack: FakeSlack) -> Any:
+    return Bot(Secret(TOKEN), "#sales", f"{slack.url}/api/") if kind == "bot" else Webhook(Secret(slack.url + HOOK))
+
+
+class Office:
+    """The notify room with a clock that stands and waits that take no time."""
+
+    def __init__(self, sender: Any, state: StateTable | None = None) -> None:
+        self.state = state or StateTable()
+        self.waits: list[float] = []
+        self.room = NotifyRoom(Definitions(), sender, clock=NOW.timestamp, sleep=self._wait)
+        self.room.open(0, self.state)
+
+    async def _wait(self, pause: float) -> None:
+        self.waits.append(pause)
+
+    async def tell(self, *events: dict[str, Any]) -> None:
+        """Deliver a run of alert events."""
+        await self.room.deliver(0, topics.ALERT_EVENTS, [Delivered(orjson.dumps(one)) for one in events])
+
+
+def event(revision: int = 1, fingerprint: str = "drop-1", **changed: Any) -> dict[str, Any]:
+    transition = "fired" if revision % 2 else "resolved"
+    at = NOW - timedelta(hours=1)
+    return {
+        "transition": transition, "fingerprint": fingerprint, "rule": "drop", "text": f"Conversion {transition}",
+        "since": at.isoformat(), "at": at.isoformat(), "revision": revision,
+    } | changed  # fmt: skip
+
+
+# ------------------------------------------------------------------ once
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_one_message_a_transition(kind, slack):
+    """Fired, resolved, fired again; what comes twice is told once."""
+    office = Office(transport(kind, slack))
+    await office.tell(event(1), event(1), event(2), event(3), event(2))
+    assert [one["text"].split(" [")[0] for one in slack.posted] == [
+        "Conversion fired",
+        "Conversion resolved",
+        "Conversion fired",
+    ]
+    assert office.waits == []
+
+
+async def test_alerts_do_not_silence_each_other(slack):
+    """Each has its own revisions."""
+    await Office(transport("bot", slack)).tell(event(5, "drop-1"), event(1, "drop-2"))
+    assert len(slack.posted) == 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_nothing_is_sent_again_after_a_restart(kind, slack):
+    """The state knows who was told; the next revision is news."""
+    state = StateTable()
+    await Office(transport(kind, slack), state).tell(event(1))
+    await Office(transport(kind, slack), state).tell(event(1), event(2))
+    assert len(slack.posted) == 2
+
+
+@pytest.mark.parametrize(("age", "told"), [(47, 1), (49, 0)], ids=["two-days-less-an-hour", "two-days-and-an-hour"])
+async def test_nobody_is_woken_by_history(age, told, slack):
+    """Alerts older than catch_up_limit are remembered and not sent, not even later."""
+    old, office = event(at=(NOW - timedelta(hours=age)).isoformat()), Office(transport("bot", slack))
+    await office.tell(old, old)
+    assert len(slack.posted) == told
+    assert office.state.get(b"sent:drop-1") == b"1"
+
+
+async def test_what_is_delivered_is_in_the_state_only_after_it_was_sent(slack):
+    """So a crash before the answer sends once more, and never loses it."""
+    slack.answers = [said({"ok": False, "error": "internal_error"}, 500)]
+    office = Office(transport("bot", slack))
+    seen: list[bytes | None] = []
+
+    async def wait(_: float) -> None:
+        seen.append(office.state.get(b"sent:drop-1"))
+
+    office.room._sleep = wait
+    await office.tell(event(1))
+    assert (seen, office.state.get(b"sent:drop-1")) == ([None], b"1")
+
+
+# ------------------------------------------------------------------ again and again
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("asked", ["1", "30", "120", "30.5"])
+async def test_a_429_waits_at_least_as_long_as_asked(kind, asked, slack):
+    """Never shorter, also when it is longer than our own longest pause."""
+    slack.answers = [said({"ok": False, "error": "ratelimited"}, 429, Retry_After=asked)]
+    office = Office(transport(kind, slack))
+    await office.tell(event())
+    assert len(slack.posted) == 2
+    assert [pause >= float(asked) for pause in office.waits] == [True]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "header", [{}, {"Retry_After": "soon"}, {"Retry_After": "-5"}, {"Retry_After": "²"}, {"Retry_After": ""}], ids=str
+)
+async def test_a_429_without_a_number_waits_a_second_or_more(kind, header, slack):
+    """Missing, words, negative, a superscript digit, nothing."""
+    slack.answers = [said({"ok": False, "error": "ratelimited"}, 429, **header)]
+    office = Office(transport(kind, slack))
+    await office.tell(event())
+    assert [1 <= pause <= LONGEST_PAUSE for pause in office.waits] == [True]
+
+
+BROKEN = {
+    "json": said({"ok": False, "error": "internal_error"}, 503),
+    "html": raw("<html>bad gateway</html>", 502, "text/html"),
+    "text": raw("bad gateway", 500, "text/plain"),
+    "no-json-that-says-it-is": raw("upstream failed", 502, "application/json"),
+    "empty": raw("", 503, "application/json"),
+    "a-list": said([], 500),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("broken", BROKEN)
+async def test_a_server_error_is_tried_again_whatever_its_body(kind, broken, slack):
+    """Proxies answer with pages of their own."""
+    slack.answers = [BROKEN[broken]] * 2
+    office = Office(transport(kind, slack))
+    await office.tell(event())
+    assert (len(slack.posted), len(office.waits)) == (3, 2)
+
+
+@pytest.mark.parametrize("body", ["ok", "[]", '"ok"', ""], ids=["text", "list", "string", "nothing"])
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain"])
+async def test_a_200_of_the_bot_that_is_no_object_is_tried_again(body, content_type, slack):
+    """Somebody between us and Slack answered."""
+    slack.answers = [raw(body, 200, content_type)]
+    office = Office(transport("bot", slack))
+    await office.tell(event())
+    assert (len(slack.posted), len(office.waits)) == (2, 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_pauses_grow_up_to_a_minute(kind, slack):
+    """Twice as long each time, with some chance in it."""
+    slack.answers = [raw("no", 503, "text/html")] * 12
+    office = Office(transport(kind, slack))
+    await office.tell(event())
+    assert all(2 ** min(n, 6) / 2 <= pause <= LONGEST_PAUSE for n, pause in enumerate(office.waits, 1))
+    assert office.waits[-1] >= 30
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_time_out_is_tried_again(kind, slack, monkeypatch):
+    """Slack took the message and did not answer: it may be there twice then, but it is not lost."""
+    monkeypatch.setattr(transports, "TIMEOUT", 0.2)
+    sender = transport(kind, slack)
+    slack.silent = True
+    assert (await sender.send(event())).verdict is Verdict.AGAIN
+    slack.silent = False
+    await Office(sender).tell(event())
+    assert len(slack.posted) == 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_refused_connection_is_tried_again(kind, slack):
+    """Nobody listens any more."""
+    sender = transport(kind, slack)
+    await slack.stop()
+    assert (await sender.send(event())).verdict is Verdict.AGAIN
+
+
+# ------------------------------------------------------------------ never
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [
+        ("channel_not_found", Verdict.NEVER),
+        ("invalid_auth", Verdict.NEVER),
+        ("not_in_channel", Verdict.NEVER),
+        ("is_archived", Verdict.NEVER),
+        ("token_revoked", Verdict.NEVER),
+        ("missing_scope", Verdict.NEVER),
+        ("ratelimited", Verdict.AGAIN),
+        ("internal_error", Verdict.AGAIN),
+        ("service_unavailable", Verdict.AGAIN),
+        ("something_new", Verdict.AGAIN),
+    ],
+)
+async def test_what_the_bot_is_refused_for(error, verdict, slack):
+    """Only what waiting cannot mend is given up."""
+    slack.answers = [said({"ok": False, "error": error})]
+    assert (await transport("bot", slack).send(event())).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"), [(200, Verdict.SENT), (400, Verdict.NEVER), (403, Verdict.NEVER), (404, Verdict.NEVER), (410, Verdict.NEVER), (500, Verdict.AGAIN)]
+)  # fmt: skip
+async def test_what_a_webhook_answers(status, verdict, slack):
+    """4xx are settings, 5xx are Slack's."""
+    slack.answers = [raw("no_service", status, "text/html")]
+    assert (await transport("webhook", slack).send(event())).verdict is verdict
+
+
+async def test_a_message_that_can_never_work_holds_up_nobody(slack, caplog):
+    """It is logged as an error with what to do, and the next one is sent."""
+    slack.answers = [said({"ok": False, "error": "channel_not_found"})]
+    await Office(transport("bot", slack)).tell(event(1, "drop-1"), event(1, "drop-2"))
+    assert len(slack.posted) == 2
+    assert "mend the Slack settings" in caplog.text
+
+
+# ------------------------------------------------------------------ secrets
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("trouble", ["none", "429", "503", "refused", "never", "no-json", "time-out"])
+async def test_no_secret_is_ever_logged(kind, trouble, slack, caplog, monkeypatch):
+    """Neither token nor URL, at any level, whatever happens."""
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setattr(transports, "TIMEOUT", 0.2)
+    answers = {
+        "429": [said({"ok": False, "error": "ratelimited"}, 429)],
+        "503": [raw("no", 503, "text/html")],
+        "never": [said({"ok": False, "error": "invalid_auth"}, 403)],
+        "no-json": [raw("no", 502, "application/json")],
+    }
+    slack.answers = answers.get(trouble, [])
+    sender = transport(kind, slack)
+    if trouble == "refused":
+        await slack.stop()
+    slack.silent = trouble == "time-out"
+    attempt = await sender.send(event())
+    if trouble not in ("refused", "time-out"):
+        await Office(sender).tell(event())
+    shown = caplog.text + attempt.why + repr(attempt) + repr(sender)
+    assert "very-secret" not in shown
+
+
+def test_the_environment_does_not_show_its_secrets():
+    """Not even when it is printed in an error."""
+    environment = Environment(slack_token=Secret(TOKEN), slack_webhook=Secret("https://hooks" + HOOK))
+    assert "very-secret" not in repr(environment)
+
+
+# ------------------------------------------------------------------ what is said
+
+
+NASTY = "<!channel> & <https://evil|click> team R&D"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_names_cannot_speak_slack(kind, slack):
+    """A stage called <!channel> wakes nobody: in the blocks and in the text of the notification."""
+    await Office(transport(kind, slack)).tell(event(text=NASTY, rule="<@U1>"))
+    shown = orjson.dumps(slack.posted[0]).decode()
+    assert "<" not in shown
+    assert "&lt;!channel&gt; &amp; &lt;https://evil|click&gt; team R&amp;D" in slack.posted[0]["blocks"][0]["text"]["text"]
+
+
+@pytest.mark.parametrize("text", ["x" * 10_000, "&" * 10_000, "x" + "<" * 5_000], ids=["plain", "amp", "shifted"])
+async def test_a_long_text_fits_slack_and_is_not_cut_within_an_escape(text, slack):
+    """3,000 characters a section."""
+    await Office(transport("bot", slack)).tell(event(text=text))
+    section = slack.posted[0]["blocks"][0]["text"]["text"]
+    assert len(section) <= 3_000
+    assert section[-1] in "x;"
+
+
+async def test_a_message_says_what_when_and_which_rule(slack):
+    """Colour by transition, the sentence, the rule and the instants."""
+    await Office(transport("bot", slack)).tell(event(2))
+    posted = slack.posted[0]
+    assert (posted["channel"], slack.tokens) == ("#sales", [f"Bearer {TOKEN}"])
+    assert posted["blocks"][0]["text"]["text"] == ":large_green_circle: Conversion resolved"
+    assert "rule *drop* | since 2024-03-01T11:00:00+00:00" in posted["blocks"][1]["elements"][0]["text"]
+
+
+async def test_without_slack_the_log_is_told(caplog):
+    """One line an alert, as it is."""
+    await Office(Log()).tell(event(text="R&D dropped"))
+    assert "ALERT R&D dropped [drop, as of 2024-03-01T11:00:00+00:00]" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("environment", "channel", "kind"),
+    [
+        (Environment(), None, Log),
+        (Environment(slack_token=Secret(TOKEN)), None, Log),
+        (Environment(slack_token=Secret(TOKEN)), "#sales", Bot),
+        (Environment(slack_token=Secret(TOKEN), slack_channel="#ops"), None, Bot),
+        (Environment(slack_webhook=Secret("https://hooks")), None, Webhook),
+        (Environment(slack_webhook=Secret("https://hooks"), slack_token=Secret(TOKEN)), "#sales", Bot),
+        (Environment(slack_webhook=Secret("https://hooks"), slack_token=Secret(TOKEN)), None, Webhook),
+    ],
+    ids=["nothing", "token-only", "token-and-channel", "channel-from-the-environment", "webhook", "both", "no-channel"],
+)
+def test_who_tells(environment, channel, kind):
+    """The bot where it can, else the webhook, else the log."""
+    assert isinstance(transport_for(environment, Definitions(slack=Slack(channel=channel))), kind)
+
+
+def test_this_room_does_not_handle():
+    """It delivers: the edge must not call the other one."""
+    with pytest.raises(NotImplementedError):
+        NotifyRoom(Definitions(), Log()).handle(0, topics.ALERT_EVENTS, [])
