@@ -7,6 +7,8 @@ expanded, so what many events have in common is expanded once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Any
 
 from streams.deals.contributions import Fact
 from streams.deals.record import CALL, OUTBOUND, UNSAID
@@ -28,12 +30,21 @@ def expand(changes: Iterable[tuple[Fact, int]], terms: Terms, finest: int) -> Ce
     A fact of a fine pane from `finest` on goes to that pane, an older one to its day.
     """
     cells: Cells = {}
+    touched: dict[tuple[Any, ...], list[Cell]] = {}  # facts that differ only in their numbers touch the same cells
     day_of_fine = terms.calendar.day_of_fine
     for fact, count in changes:
         if not count:
             continue
+        belongs = fact[:9]
+        into = touched.get(belongs)
+        if into is not None and fact[0] != Kind.WAIT:
+            amounts = measures(fact, terms)
+            for cell in into:
+                _add(cell, amounts, count)
+            continue
         kind, when = fact[0], fact[1]
         amounts = measures(fact, terms)
+        into = touched[belongs] = []
         if kind >= FIRST_LEVEL:
             place = pane(LEVEL, when)
         elif when >= finest:
@@ -41,7 +52,9 @@ def expand(changes: Iterable[tuple[Fact, int]], terms: Terms, finest: int) -> Ce
         else:
             place = pane(DAY, day_of_fine(when))
         for entity in entities(fact, terms):
-            _add(cells.setdefault(entity, {}).setdefault(place, {}), amounts, count)
+            cell = cells.setdefault(entity, {}).setdefault(place, {})
+            into.append(cell)
+            _add(cell, amounts, count)
             if kind is Kind.WAIT:
                 since = fact[9]
                 waiting = cells[entity].setdefault(pane(WAIT, since // 300_000_000), {})
@@ -126,11 +139,16 @@ def _money(total: Measure, deals: Measure, currency: int, minor: int) -> Amounts
     return [(_KEYS[total] | currency, minor), (_KEYS[deals] | currency, 1)]
 
 
-def _activity(sub: int, connected: bool, _: Terms) -> Amounts:
+@lru_cache(maxsize=256)
+def _activity_amounts(sub: int, *, connected: bool) -> Amounts:
     found = [(_KEYS[Measure.ACTIVITIES] | sub, 1)]
     if sub >> 2 == CALL and sub & 3 in (UNSAID, OUTBOUND):
         found += _one(Measure.OUTBOUND_CALLS) + (_one(Measure.CONNECTED_CALLS) if connected else [])
     return found
+
+
+def _activity(sub: int, connected: bool, _: Terms) -> Amounts:
+    return _activity_amounts(sub, connected=connected)
 
 
 def _level(lead: bool, _: None, __: Terms) -> Amounts:

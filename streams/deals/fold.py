@@ -22,7 +22,7 @@ from streams.deals.contributions import (
     response_facts,
     stage_facts,
 )
-from streams.deals.history import History
+from streams.deals.history import DEFAULT_PIPELINE, History
 from streams.deals.record import (
     MAX_ACTIVITIES,
     MAX_RECORD_BYTES,
@@ -37,6 +37,7 @@ from streams.deals.record import (
     holds,
     insert_row,
     insert_stage_event,
+    is_touch_going_out,
     oldest_activity,
     pack_row,
     row_of,
@@ -46,7 +47,7 @@ from streams.deals.record import (
     stage_mark,
     unpack_rows,
 )
-from streams.deals.terms import FIRST_LEVEL, Terms
+from streams.deals.terms import FIRST_LEVEL, Kind, Terms
 from streams.events.contract import Activity, StageChange
 
 Changes = list[tuple[Fact, int]]
@@ -143,11 +144,22 @@ def _appends(deal: Deal, event: StageChange) -> bool:
 def _begin(deal: Deal, event: StageChange, kept: StageEvent, terms: Terms, noticed: Noticed) -> Changes:
     """Take in the first event of a deal: there is nothing to take back."""
     noticed.stage_mismatches += event.from_stage is not None
-    deal.stages = [kept]
+    deal.stages.append(kept)
+    if event.to_stage is not None and event.deleted is None and only_moves(terms):
+        return _begin_quickly(deal, event, kept, terms)
     history = History(deal.stages, terms)
     _notice_unconfigured(history, noticed)
     _summarise(deal, history, -1)
     return difference((), stage_facts(history, -1, deal, terms), terms.calendar.day_of(event.at))
+
+
+def _begin_quickly(deal: Deal, event: StageChange, kept: StageEvent, terms: Terms) -> Changes:
+    deal.newest = deal.created = deal.entered = event.at
+    deal.pipeline, deal.stage = event.pipeline or DEFAULT_PIPELINE, event.to_stage
+    deal.open = terms.stage(deal.pipeline, deal.stage or "").begins
+    deal.rep = kept.said.get("rep_id")
+    deal.spoken = [name for name in OWNERS if name in kept.said]
+    return [(fact, 1) for fact in moved_facts(deal, kept, terms) if fact[0] is Kind.ENTER]
 
 
 def _append(deal: Deal, event: StageChange, kept: StageEvent, terms: Terms, noticed: Noticed) -> Changes:
@@ -256,8 +268,8 @@ def apply_activity(deal: Deal, event: Activity, terms: Terms, noticed: Noticed) 
         if not (deal.deleted or event.automated or event.planned):
             rep = deal.rep if event.rep_id is None else event.rep_id
             changes = [(fact, 1) for fact in facts_of_row(event, rep, deal.pipeline, deal.stage, terms)]
-            if deal.touch < 0 <= deal.created and row_of(event).outbound_touch:
-                changes += _touched(deal, History(deal.stages, terms), event.at, terms)
+            if deal.touch < 0 <= deal.created and is_touch_going_out(event.type, event.direction):
+                changes += _touched(deal, event.at, terms)
     if len(deal.rows) > MAX_ACTIVITIES * ROW_BYTES:
         settle_activity(deal)
         noticed.settled += 1
@@ -274,12 +286,16 @@ def _late_activity(deal: Deal, row: Row, terms: Terms) -> Changes:
     pipeline, stage = (entry.pipeline, entry.stage) if entry else (None, None)
     changes: Changes = [(fact, 1) for fact in facts_of_row(row, rep, pipeline, stage, terms)]
     if row.outbound_touch and 0 <= deal.created <= row.at and (deal.touch < 0 or row.at < deal.touch):
-        changes += _touched(deal, history, row.at, terms)
+        changes += _touched(deal, row.at, terms)
     return changes
 
 
-def _touched(deal: Deal, history: History, at: int, terms: Terms) -> Changes:
+def _touched(deal: Deal, at: int, terms: Terms) -> Changes:
     """Set the deal's first touch, and return what that changes."""
+    if Kind.RESPONSE not in terms.enabled and Kind.WAIT not in terms.enabled:
+        deal.touch = at
+        return []
+    history = History(deal.stages, terms)
     old = response_facts(history, deal.touch, terms)
     deal.touch = at
     return difference(old, response_facts(history, at, terms), terms.calendar.day_of(deal.newest))

@@ -52,6 +52,18 @@ class StageEvent(msgspec.Struct, array_like=True, gc=False):
         return self.at, self.event_id
 
 
+_encoder = msgspec.msgpack.Encoder()
+_events = msgspec.msgpack.Decoder(list[StageEvent])
+_NO_EVENTS = msgspec.Raw(_encoder.encode([]))
+
+
+def is_touch_going_out(kind: int, direction: int) -> bool:
+    """Is an activity of this type and direction a touch that goes out?"""
+    if kind not in _TOUCHES:
+        return False
+    return direction == OUTBOUND or (direction == UNSAID and kind in _OUTBOUND_WHEN_UNSAID)
+
+
 class Row(NamedTuple):
     """One activity as it is kept."""
 
@@ -70,18 +82,16 @@ class Row(NamedTuple):
         return not self.automated and not self.planned
 
     @property
-    def outbound(self) -> bool:
-        """Does it count as going out?  A call, e-mail or proposal without a direction does."""
-        return self.direction == OUTBOUND or (self.direction == UNSAID and self.type in _OUTBOUND_WHEN_UNSAID)
-
-    @property
     def outbound_touch(self) -> bool:
         """Is it a human touch that goes out?"""
-        return self.human and self.type in _TOUCHES and self.outbound
+        return self.human and is_touch_going_out(self.type, self.direction)
 
 
 class Deal(msgspec.Struct, array_like=True, gc=False):
-    """The record of one deal.  Instants in µs; -1 = none."""
+    """The record of one deal.  Instants in µs; -1 = none.
+
+    The stage events stay packed until somebody asks for them: most activities do not.
+    """
 
     newest: int = -1
     created: int = -1
@@ -97,10 +107,19 @@ class Deal(msgspec.Struct, array_like=True, gc=False):
     settled_stages: list[bytes] = []  # marks of the stages whose first entry is settled
     settled_touch: int = -1  # the first outbound touch among the activities let go
     settled_activities: int = 0
-    stages: list[StageEvent] = []
+    held: msgspec.Raw = _NO_EVENTS  # the stage events: as read, or the list of them once somebody asked
     reps: list[str] = []  # named by activities
     rows: bytes = b""  # the activities, ROW_BYTES each, ascending by time
     ids: bytes = b""  # their fingerprints, ID_BYTES each, in the same order
+
+    @property
+    def stages(self) -> list[StageEvent]:
+        """Return the stage events held, in order; what is done to the list is kept."""
+        held: Any = self.held
+        if type(held) is msgspec.Raw:
+            held = self.held = _events.decode(held)  # type: ignore[assignment]  # it encodes as what it was read from
+        events: list[StageEvent] = held
+        return events
 
     @property
     def activities(self) -> int:
@@ -118,7 +137,6 @@ def decode(data: bytes) -> Deal:
     return _decoder.decode(data)
 
 
-_encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Deal)
 
 
@@ -173,9 +191,10 @@ def pack_row(deal: Deal, event: Activity) -> bytes:
     """Return an activity as a row; its rep is added to the deal's list when new."""
     rep = 0
     if event.rep_id is not None:
-        if event.rep_id not in deal.reps:
-            deal.reps.append(event.rep_id)
-        rep = deal.reps.index(event.rep_id) + 1
+        reps = deal.reps
+        if event.rep_id not in reps:
+            reps.append(event.rep_id)
+        rep = reps.index(event.rep_id) + 1
     flags = event.type | event.direction << 4 | (_AUTOMATED if event.automated else 0) | (_PLANNED if event.planned else 0)
     return _ROW.pack(event.at, flags, event.outcome, rep, min(event.duration_ms, _LONGEST) + 1)
 

@@ -182,7 +182,9 @@ class Teller:
         if final:
             entity.told_early.discard((at, number))
 
-    def _tell_calendar(self, entity: Entity, at: int, number: int, news: _News, round_: Round, *, latest: bool) -> None:
+    def _tell_calendar(  # noqa: PLR0913  # one window of one entity
+        self, entity: Entity, at: int, number: int, news: _News, round_: Round, *, latest: bool
+    ) -> None:
         window = WINDOWS[at]
         span = bounds(window, number, self._calendar)
         final = span is not None and round_.now.at >= span[1] + self._grace
