@@ -24,7 +24,7 @@ from streams.audit.read import run_audit
 from streams.cli.batch import rejections
 from streams.cli.read import every_record, last_of_every_key
 from streams.cli.settings import Settings
-from streams.cli.settle import Observer, Vitals, settle, wait_until_read
+from streams.cli.settle import Group, Observer, Vitals, settle, wait_until_read
 from streams.cli.stack import WorkerProcess, worker_process
 from streams.kafka.admin import create_topics
 from streams.kafka.embedded import free_port
@@ -59,6 +59,8 @@ class Installation:
                 "compression.type": "lz4",
                 "queue.buffering.max.messages": 500_000,
                 "enable.idempotence": True,
+                "message.max.bytes": 4_000_000,
+                "log_level": 0,  # its broker may be gone before it is
             }
         )
 
@@ -125,6 +127,14 @@ class Installation:
     def rest(self, *workers: WorkerProcess) -> None:
         """Wait until nothing waits in any topic and the workers rest."""
         settle(self.settings, observer(workers))
+
+    def committed(self) -> dict[tuple[str, int], int]:
+        """Return the offsets that the group has committed, 0 for none."""
+        group = Group(self.settings)
+        try:
+            return group.look().committed
+        finally:
+            group.close()
 
     # ------------------------------------------------------------------ out
 
