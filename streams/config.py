@@ -10,12 +10,16 @@ import difflib
 import os
 import re
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 import yaml
+
+from streams.events.currencies import MINOR_DIGITS
+from streams.kpis.catalogue import BY_ID as KPI_IDS
 
 ENV_PREFIX = "DEALPULSE_"
 
@@ -24,6 +28,9 @@ StageKind = Literal["lead", "open", "won", "lost"]
 
 CUTS = ("all", "pipeline", "stage", "team", "rep", "rep_stage", "product", "region", "lead_source", "customer")
 WINDOWS = ("1h", "24h", "7d", "28d", "90d", "day", "week", "month", "quarter", "year", "all")
+
+
+_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 class ConfigError(Exception):
@@ -251,8 +258,15 @@ def check(found: Definitions) -> Definitions:
     """Refuse settings that parse but cannot work.  Raises ConfigError."""
     if not re.fullmatch(r"[A-Z]{3}", found.currency):
         raise ConfigError(f"currency: {found.currency!r} is no ISO 4217 code; write for example EUR")
+    if found.currency not in MINOR_DIGITS:
+        raise ConfigError(f"currency: {found.currency!r} is no active ISO 4217 code; write for example EUR")
     if found.business.zone not in available_timezones():
         raise ConfigError(f"business.zone: {found.business.zone!r} is no IANA time zone; write for example Europe/Kyiv")
+    _check_calendar(found.business)
+    for name in found.kpis:
+        if name not in KPI_IDS:
+            near = difflib.get_close_matches(name, KPI_IDS, n=1)
+            raise ConfigError(f"kpis: unknown {name!r}; " + (f"did you mean {near[0]!r}?" if near else "see dealpulse kpis"))
     for name, pipeline in found.pipelines.items():
         names = [stage.name for stage in pipeline.stages]
         twice = {one for one in names if names.count(one) > 1}
@@ -273,6 +287,38 @@ def check(found: Definitions) -> Definitions:
         if not 0.001 <= getattr(found, setting) <= 3600:
             raise ConfigError(f"{setting}: must be between 1ms and 1h")
     return found
+
+
+def parse_hours(text: str) -> dict[int, tuple[int, int]]:
+    """Read "Mon-Fri 09:00-18:00, Sat 10:00-14:00" as minutes by weekday (Monday 0).  Raises ValueError."""
+    weekly: dict[int, tuple[int, int]] = {}
+    for part in text.split(","):
+        found = re.fullmatch(r"\s*([A-Za-z]{3})(?:-([A-Za-z]{3}))?\s+(\d\d):(\d\d)-(\d\d):(\d\d)\s*", part)
+        if not found:
+            raise ValueError(f"{part.strip()!r} is no office time; write for example Mon-Fri 09:00-18:00")
+        days = [found[1].lower(), (found[2] or found[1]).lower()]
+        if not set(days) <= set(_WEEKDAYS):
+            raise ValueError(f"{part.strip()!r}: days are Mon, Tue, Wed, Thu, Fri, Sat, Sun")
+        first, last = map(_WEEKDAYS.index, days)
+        opens, closes = int(found[3]) * 60 + int(found[4]), int(found[5]) * 60 + int(found[6])
+        if not 0 <= opens < closes <= 24 * 60:
+            raise ValueError(f"{part.strip()!r}: closing must come after opening, within one day")
+        for step in range((last - first) % 7 + 1):
+            weekly[(first + step) % 7] = (opens, closes)
+    return weekly
+
+
+def _check_calendar(business: Business) -> None:
+    if business.hours is not None:
+        try:
+            parse_hours(business.hours)
+        except ValueError as error:
+            raise ConfigError(f"business.hours: {error}") from None
+    for holiday in business.holidays:
+        try:
+            date.fromisoformat(holiday)
+        except ValueError:
+            raise ConfigError(f"business.holidays: {holiday!r} is no date; write for example 2026-01-01") from None
 
 
 # ------------------------------------------------------------------ the environment

@@ -7,13 +7,13 @@ never straddles two days: since 2000 every zone's offset is a multiple of 15 min
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from streams.config import parse_hours
+
 FINE_US = 300_000_000
 SECOND_US = 1_000_000
-_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICRO = timedelta(microseconds=1)
 
@@ -117,20 +117,3 @@ class BusinessHours:
             return self._calendar.start_of_day(local.toordinal() + 1)
         moment = datetime(local.year, local.month, local.day, minute // 60, minute % 60, tzinfo=self._calendar.zone)
         return micros(moment.astimezone(UTC))
-
-
-def parse_hours(text: str) -> dict[int, tuple[int, int]]:
-    """Read "Mon-Fri 09:00-18:00, Sat 10:00-14:00" as minutes by weekday (Monday 0).  Raises ValueError."""
-    weekly: dict[int, tuple[int, int]] = {}
-    for part in text.split(","):
-        found = re.fullmatch(r"\s*([A-Za-z]{3})(?:-([A-Za-z]{3}))?\s+(\d\d):(\d\d)-(\d\d):(\d\d)\s*", part)
-        if not found:
-            raise ValueError(f"{part.strip()!r} is no office time; write for example Mon-Fri 09:00-18:00")
-        first = _WEEKDAYS.index(found[1].lower())
-        last = _WEEKDAYS.index((found[2] or found[1]).lower())
-        opens, closes = int(found[3]) * 60 + int(found[4]), int(found[5]) * 60 + int(found[6])
-        if not 0 <= opens < closes <= 24 * 60:
-            raise ValueError(f"{part.strip()!r}: closing must come after opening, within one day")
-        for step in range((last - first) % 7 + 1):
-            weekly[(first + step) % 7] = (opens, closes)
-    return weekly
