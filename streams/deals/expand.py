@@ -13,6 +13,7 @@ from typing import Any
 from streams.deals.contributions import Fact
 from streams.deals.record import CALL, OUTBOUND, UNSAID
 from streams.deals.terms import FIRST_LEVEL, Kind, Terms
+from streams.panes.calendar import FINE_US
 from streams.panes.cell import Cell, Measure
 from streams.panes.histogram import bucket
 from streams.panes.pane import DAY, FINE, LEVEL, WAIT, pane
@@ -40,7 +41,8 @@ def expand(changes: Iterable[tuple[Fact, int]], terms: Terms, finest: int) -> Ce
         if into is not None and fact[0] != Kind.WAIT:
             amounts = measures(fact, terms)
             for cell in into:
-                _add(cell, amounts, count)
+                for key, amount in amounts:
+                    cell[key] = cell.get(key, 0) + amount * count
             continue
         kind, when = fact[0], fact[1]
         amounts = measures(fact, terms)
@@ -52,19 +54,18 @@ def expand(changes: Iterable[tuple[Fact, int]], terms: Terms, finest: int) -> Ce
         else:
             place = pane(DAY, day_of_fine(when))
         for entity in entities(fact, terms):
-            cell = cells.setdefault(entity, {}).setdefault(place, {})
+            panes = cells.get(entity)
+            if panes is None:
+                panes = cells[entity] = {}
+            cell = panes.setdefault(place, {})
             into.append(cell)
-            _add(cell, amounts, count)
+            for key, amount in amounts:
+                cell[key] = cell.get(key, 0) + amount * count
             if kind is Kind.WAIT:
                 since = fact[9]
-                waiting = cells[entity].setdefault(pane(WAIT, since // 300_000_000), {})
-                _add(waiting, [(since, 1)], count)
+                waiting = panes.setdefault(pane(WAIT, since // FINE_US), {})
+                waiting[since] = waiting.get(since, 0) + count
     return cells
-
-
-def _add(cell: Cell, amounts: Amounts, count: int) -> None:
-    for key, amount in amounts:
-        cell[key] = cell.get(key, 0) + amount * count
 
 
 def entities(fact: Fact, terms: Terms) -> list[Entity]:

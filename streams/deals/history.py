@@ -16,6 +16,7 @@ DAY_US = 86_400_000_000
 DEFAULT_PIPELINE = "default"
 # The position in a list of what was said at which place; None as value = cleared.
 Said = list[tuple[int, Any]]
+_NOTHING: Said = []
 
 
 class Entry(NamedTuple):
@@ -41,7 +42,7 @@ class History:
         self.anomalies = 0
         if self.created > 0:
             self._move_closings(terms)
-        self._said: dict[str, Said] = {}
+        self._said: dict[str, Said] | None = None
 
     def _move_closings(self, terms: Terms) -> None:
         """Put the closing entries less than a day before creation directly behind it, in their order."""
@@ -64,13 +65,18 @@ class History:
 
     def said(self, name: str) -> Said:
         """Return where a value was said or cleared, in order."""
-        found = self._said.get(name)
-        if found is None:
-            found = self._said[name] = [
-                (place, event.said.get(name))
-                for place, event in enumerate(self.events)
-                if name in event.said or name in event.clear
-            ]
+        if self._said is None:
+            self._said = self._read()
+        return self._said.get(name, _NOTHING)
+
+    def _read(self) -> dict[str, Said]:
+        found: dict[str, Said] = {}
+        for place, event in enumerate(self.events):
+            for name, value in event.said.items():
+                found.setdefault(name, []).append((place, value))
+            for name in event.clear:
+                if name not in event.said:
+                    found.setdefault(name, []).append((place, None))
         return found
 
     def known(self, name: str, until: int, limit: int) -> Any:
