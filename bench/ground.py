@@ -78,7 +78,7 @@ def fresh(kind: str, raw: dict[str, Any]) -> Iterator[Ground]:
         yield Ground(environment, definitions, folder)
 
 
-def producer(client: dict[str, Any], failed: list[str]) -> Producer:
+def producer(client: dict[str, Any], failed: list[str], compression: str = "lz4") -> Producer:
     """Return a producer that places keys as the worker's own does; what is not delivered is told in `failed`."""
     return Producer(
         {
@@ -86,7 +86,7 @@ def producer(client: dict[str, Any], failed: list[str]) -> Producer:
             "on_delivery": lambda error, _: failed.append(str(error)),
             "enable.idempotence": True,
             "partitioner": "murmur2_random",
-            "compression.type": "lz4",
+            "compression.type": compression,
             "linger.ms": 20,
             "batch.size": 1 << 20,
             "queue.buffering.max.messages": 200_000,
@@ -96,10 +96,10 @@ def producer(client: dict[str, Any], failed: list[str]) -> Producer:
     )
 
 
-def load(client: dict[str, Any], records: Iterable[tuple[str, bytes, bytes]]) -> int:
+def load(client: dict[str, Any], records: Iterable[tuple[str, bytes, bytes]], compression: str = "lz4") -> int:
     """Send the records, each confirmed; return how many."""
     failed: list[str] = []
-    sender, sent = producer(client, failed), 0
+    sender, sent = producer(client, failed, compression), 0
     for topic, key, value in records:
         while True:
             try:

@@ -11,8 +11,6 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.ground import say
-
 RATE = 200
 SHOWN = 30
 
@@ -28,8 +26,6 @@ def sampled(pid: int, file: Path | None) -> Iterator[None]:
     """Sample the process during the block into `file`; without a file do nothing."""
     program = py_spy()
     if file is None or program is None:
-        if file is not None:
-            say("no profile: py-spy is not installed (pip install py-spy)")
         yield
         return
     command = [program, "record", "--pid", str(pid), "--format", "raw", "--output", str(file), "--rate", str(RATE)]

@@ -52,15 +52,17 @@ def _catalogue() -> list[str]:
     return [kpi.id for kpi in CATALOGUE]
 
 
-def events(count: int, seed: int = SEED) -> Iterator[tuple[str, bytes, bytes]]:
-    """Yield (topic, key, value) in time order; the same seed gives the same bytes."""
+def events(
+    count: int, seed: int = SEED, start: datetime = START, span: timedelta = SPAN
+) -> Iterator[tuple[str, bytes, bytes]]:
+    """Yield (topic, key, value) in time order; the same seed and times give the same bytes."""
     rng = random.Random(seed)  # data, not secrets
     at_stage: dict[int, int] = {}
-    step = SPAN / count
+    step = span / count
     for number in range(count):
         deal = rng.randrange(DEALS)
         rep = f"rep-{deal % REPS:03d}"
-        at = (START + number * step).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        at = (start + number * step).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         event: dict[str, Any] = {
             "event_id": f"evt-{number:012d}",
             "occurred_at": at,

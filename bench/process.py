@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -79,3 +80,15 @@ def others(first: Sample, last: Sample) -> float:
     """Return how many cores everybody else kept busy between two samples, the broker among them."""
     wall = max(last.at - first.at, 1e-9)
     return max(0.0, (last.machine - first.machine) - (last.cpu - first.cpu)) / wall
+
+
+def threads(pid: int) -> dict[str, float]:
+    """Return the CPU seconds of the main thread, of librdkafka's threads, and of the other Python threads."""
+    found = dict.fromkeys(("main", "librdkafka", "poll and commit"), 0.0)
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            name, _, rest = (task / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")
+            fields = rest.split()
+            whose = "main" if task.name == str(pid) else "librdkafka" if "(rdk:" in name else "poll and commit"
+            found[whose] += (int(fields[11]) + int(fields[12])) / TICK
+    return found

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import counts, j2, raw, table, worker
+from bench import counts, faust_job, hot, idle, j2, raw, restore, table, worker
 from bench.ground import EventFile, fresh, load, say
 
 Result = dict[str, Any]
@@ -25,6 +25,7 @@ class Bench:
 
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
         self.options = options
+        self.profiles: list[Path] = []
         self._folder = folder
         self._files: dict[int, tuple[EventFile, counts.Counts]] = {}
 
@@ -53,14 +54,45 @@ class Bench:
             load(ground.client, file)
             return [{"job": "raw", **raw.measure(ground)}]
 
+    def faust(self) -> list[Result]:
+        """Measure raw reading, then stock Faust, on the same broker."""
+        file, right = self.events(self.options.faust_events)
+        with fresh(self.options.broker, j2.definitions(narrow=True)) as ground:
+            load(ground.client, file)
+            limit = raw.measure(ground)
+            found = faust_job.measure(ground, file, file.count, right)
+        return [{"job": "faust", **found, "of_raw": found["cpu_per_million"] / limit["cpu_per_million"]}]
+
+    def restore(self) -> list[Result]:
+        """Measure how a million changelog records are read back, and a worker that takes over J2's state."""
+        with fresh(self.options.broker, j2.definitions(narrow=True)) as ground:
+            synthetic = {"job": "restore", **restore.measure(ground)}
+        file, right = self.events(self.options.events)
+        with fresh(self.options.broker, j2.definitions(narrow=True)) as ground:
+            load(ground.client, file)
+            worker.measure(ground, right, file.count)
+            return [synthetic, {"job": "restart", **restore.restart(ground)}]
+
+    def idle(self) -> list[Result]:
+        """Measure a worker with little to do, and with nothing."""
+        with fresh(self.options.broker, idle.settings()) as ground:
+            return idle.measure(ground)
+
     def _profile(self, name: str) -> Path | None:
-        return Path(f"{self.options.profile}-{name}.txt") if self.options.profile else None
+        if not self.options.profile or hot.py_spy() is None:
+            return None
+        file = Path(f"{self.options.profile}-{name}.txt")
+        self.profiles.append(file)
+        return file
 
 
 JOBS: dict[str, Callable[[Bench], list[Result]]] = {
     "raw": Bench.raw,
     "narrow": lambda bench: bench.j2(narrow=True),
     "full": lambda bench: bench.j2(narrow=False),
+    "restore": Bench.restore,
+    "idle": Bench.idle,
+    "faust": Bench.faust,
 }
 
 
@@ -69,6 +101,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--events", type=int, default=1_000_000, metavar="N", help="of J2 (default: %(default)s)")
     parser.add_argument(
         "--job", nargs="+", action="extend", choices=JOBS, metavar="NAME", help=f"of: {' '.join(JOBS)} (default: all)"
+    )
+    parser.add_argument(
+        "--faust-events", type=int, default=20_000, metavar="N", help="of J2 in stock Faust (default: %(default)s)"
     )
     parser.add_argument("--broker", choices=("apache", "embedded"), default="apache", help="default: %(default)s, one JVM")
     parser.add_argument("--runs", type=int, default=3, metavar="N", help="of each job (default: %(default)s)")
@@ -80,6 +115,8 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Run what was asked for."""
     options = arguments()
+    if options.profile and hot.py_spy() is None:
+        say("no profile: py-spy is not installed (pip install py-spy)")
     results: list[Result] = []
     with tempfile.TemporaryDirectory(prefix="dealpulse-bench-") as folder:
         bench = Bench(options, Path(folder))
@@ -89,6 +126,8 @@ def main() -> None:
                 for result in JOBS[name](bench):
                     say(f"  {result['job']}: {table.line(result['job'], result)}")
                     results.append({"run": number + 1, **result})
+    for file in bench.profiles:
+        say(f"{file}{hot.summary(file)}")
     print(json.dumps(results, indent=1) if options.json else table.table(results))
     if any(result.get("differences") for result in results if result["job"] != "faust"):
         sys.exit(1)

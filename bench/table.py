@@ -18,22 +18,50 @@ class Figure(NamedTuple):
 
 _RATE = Figure("rate", "events/s, first record to all committed", ",.0f")
 _CPU = Figure("cpu_per_million", "CPU-s per million events", ".2f")
+_MEMORY = Figure("memory", "peak RSS, MB", ".0f")
+_OTHERS = Figure("others", "cores busy beside it (broker, other work)", ".2f")
+_IDLE = (Figure("share", "share of a core, %", ".1f", "< 10"), _MEMORY, _OTHERS)
 _J2 = (
     _CPU,
     Figure("rest_cpu_per_million", "  with the KPI records after it", ".2f"),
     Figure("of_raw", "  times the raw limit of the same run", ".2f"),
+    Figure("cpu_main", "  of that: main thread", ".2f"),
+    Figure("cpu_poll and commit", "  of that: threads that poll and commit", ".2f"),
+    Figure("cpu_librdkafka", "  of that: librdkafka's own threads", ".2f"),
     Figure("rest_seconds", "seconds until all KPI records are out", ".1f"),
     Figure("start_seconds", "start-up, seconds (not in the above)", ".2f"),
     Figure("start_cpu", "start-up, CPU-s (not in the above)", ".2f"),
-    Figure("memory", "peak RSS, MB", ".0f"),
-    Figure("others", "cores busy beside it (broker, other work)", ".2f"),
+    _MEMORY,
+    _OTHERS,
     Figure("load", "load average", ".1f"),
     Figure("differences", "wrong numbers", ".0f", "= 0"),
 )
 FIGURES: dict[str, tuple[Figure, ...]] = {
-    "raw": (_RATE, _CPU, Figure("memory", "peak RSS, MB", ".0f")),
+    "raw": (_RATE, _CPU, _MEMORY),
     "narrow": (_RATE._replace(required=">= 70,000"), _CPU._replace(required="<= 12"), *_J2[1:]),
     "full": (_RATE._replace(required=">= 20,000"), *_J2),
+    "faust": (
+        _RATE,
+        _CPU,
+        Figure("of_raw", "  times the raw limit of the same run", ".2f"),
+        _MEMORY,
+        _OTHERS,
+        Figure("differences", "wrong numbers", ".0f"),
+    ),
+    "restore": (
+        Figure("rate", "changelog records/s", ",.0f", ">= 200,000"),
+        Figure("seconds", "seconds for a million records", ".2f"),
+        Figure("cpu", "CPU-s for a million records", ".2f"),
+        _MEMORY,
+    ),
+    "restart": (
+        Figure("records", "changelog records read", ",.0f"),
+        Figure("seconds", "seconds to restore them", ".2f"),
+        Figure("rate", "changelog records/s", ",.0f"),
+        Figure("ready_seconds", "seconds from kill -9 to ready (10 s session)", ".1f"),
+    ),
+    "idle, 100 events/s": _IDLE,
+    "idle, 0 events/s": _IDLE,
 }
 
 

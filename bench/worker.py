@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from bench import counts
 from bench.ground import APP, SOURCES, Ground, ends, say
 from bench.hot import sampled
-from bench.process import Sample, Sampler, cpu, others, peak_memory, sample
+from bench.process import Sample, Sampler, cpu, others, peak_memory, sample, threads
 from streams.cli.read import every_record
 from streams.cli.settings import Settings
 from streams.cli.settle import Observer, settle
@@ -91,17 +91,18 @@ def measure(ground: Ground, right: counts.Counts, events: int, profile: Path | N
     committed = Committed(ground)
     with started(ground) as one:
         worker, pid = one.worker, one.worker.process.pid
-        first = _first_record(worker)
+        first, before = _first_record(worker), threads(pid)
         sampler = Sampler(pid, EVERY, committed.look)
         sampler.start()
         with sampled(pid, profile):
             _wait_until_read(worker, sampler, wanted)
         settle(Settings(ground.environment, ground.definitions), observer(worker))
         samples = [first, *sampler.stop()]
-        memory, series = peak_memory(pid), worker.metrics()
+        memory, series, after = peak_memory(pid), worker.metrics(), threads(pid)
     committed.close()
     found = _figures(samples, wanted, _last_deltas(ground), events)
     found |= {"start_seconds": one.seconds, "start_cpu": one.cpu, "memory": memory, "load": max(sampler.load)}
+    found |= {f"cpu_{name}": (after[name] - before[name]) / events * 1e6 for name in after}
     found["transactions"] = int(series.get(("dealpulse_transactions_total", ""), 0))
     found["kpi_records"] = sum(int(series.get(("dealpulse_kpi_records_total", one), 0)) for one in (KPI_LATEST, KPI_HISTORY))
     return found | _checked(ground, right)

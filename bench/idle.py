@@ -1,0 +1,80 @@
+"""What does a worker cost that has little to do?  Its share of a core at a steady rate, and at none.
+
+Default settings, 12 partitions, the whole catalogue, ticks on; nobody scrapes its metrics meanwhile.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bench import j2
+from bench.ground import Ground, load, producer, say
+from bench.process import others, peak_memory, sample
+from bench.worker import observer, started
+from streams.cli.settings import Settings
+from streams.cli.settle import wait_until_read
+
+RATE = 100
+SECONDS = 60.0
+PRIMED = 100_000  # events of the hours before, so that most deals are known, as in a system that has run for a while
+CALM = 10.0
+
+
+def settings() -> dict[str, Any]:
+    """Return dealpulse.yaml: J2's pipeline and reps, all else as it comes."""
+    found = j2.definitions(narrow=False)
+    del found["partitions"]
+    return found
+
+
+def measure(ground: Ground) -> list[dict[str, Any]]:
+    """Return the share of a core at RATE events a second and at none."""
+    stream = _events()
+    load(ground.client, itertools.islice(stream, PRIMED))
+    with started(ground, ticks=True) as one:
+        worker, pid = one.worker, one.worker.process.pid
+        wait_until_read(Settings(ground.environment, ground.definitions), observer(worker))
+        found = []
+        for rate in (RATE, 0):
+            _feed(ground, stream, rate, CALM)
+            first = sample(pid)
+            sent = _feed(ground, stream, rate, SECONDS)
+            last = sample(pid)
+            worker.check()
+            found.append(
+                {
+                    "job": f"idle, {rate} events/s",
+                    "events": sent,
+                    "share": (last.cpu - first.cpu) / (last.at - first.at) * 100,
+                    "memory": peak_memory(pid),
+                    "others": others(first, last),
+                }
+            )
+            say(f"  {rate} events/s: {found[-1]['share']:.1f} % of a core")
+    return found
+
+
+def _events() -> Iterator[tuple[str, bytes, bytes]]:
+    """Yield the events of J2, ten milliseconds apart, as if the primed ones ended now."""
+    step = timedelta(seconds=1 / RATE)
+    start = datetime.now(UTC) - PRIMED * step
+    return j2.events(PRIMED + 100 * RATE * 10, start=start, span=(PRIMED + 100 * RATE * 10) * step)
+
+
+def _feed(ground: Ground, stream: Iterator[tuple[str, bytes, bytes]], rate: int, seconds: float) -> int:
+    """Send at a steady rate, ten times a second; return how many."""
+    failed: list[str] = []
+    sender, sent, begun = producer(ground.client, failed), 0, time.monotonic()
+    while (elapsed := time.monotonic() - begun) < seconds:
+        for topic, key, value in itertools.islice(stream, round(elapsed * rate) - sent):
+            sender.produce(topic, value, key)
+        sent = round(elapsed * rate)
+        sender.poll(0)
+        time.sleep(0.1)
+    if sender.flush(10) or failed:
+        raise SystemExit("the broker did not take all events")
+    return sent
