@@ -88,6 +88,7 @@ class DealsRoom:
         self._dead: list[Output] = []
         self._born = 0
         self._told = 0
+        self._told_ended: frozenset[int] = frozenset()  # partitions last told as read to their end
 
     # -------------------------------------------------------------- ownership
 
@@ -223,8 +224,13 @@ class DealsRoom:
     def due(self, moment: Moment) -> bool:
         """Is it time to tick, or to tell how far time is?"""
         return bool(self._to_tick(moment)) or (
-            moment.now - self._told >= _PROGRESS_EVERY and any(owned.changed for owned in self._owned.values())
+            moment.now - self._told >= _PROGRESS_EVERY
+            and any(owned.changed or self._reached_end(partition, moment) for partition, owned in self._owned.items())
         )
+
+    def _reached_end(self, partition: int, moment: Moment) -> bool:
+        """Has a partition been read to its end, and nobody was told?"""
+        return partition in moment.caught_up and partition not in self._told_ended
 
     def _to_tick(self, moment: Moment) -> list[int]:
         if not self._tick_every:
@@ -267,16 +273,16 @@ class DealsRoom:
         highest = max((owned.watermark for owned in self._owned.values()), default=-1)
         cells = expand(self._changes.items(), self.terms, self._finest())
         self._changes = {}
-        tell = bool(highest >= 0 or cells) and (bool(cells) or moment.now - self._told >= _PROGRESS_EVERY)
-        if not tell:
+        tell_all = moment.now - self._told >= _PROGRESS_EVERY
+        if tell_all:
+            self._told, self._told_ended = moment.now, moment.caught_up
+        if not cells and not (tell_all and highest >= 0):
             return []
         progress = {
             partition: delta.Progress(owned.watermark, partition in moment.caught_up, owned.settled)
             for partition, owned in self._owned.items()
         }
-        tell_all = moment.now - self._told >= _PROGRESS_EVERY
         if tell_all:
-            self._told = moment.now
             for owned in self._owned.values():
                 owned.changed = False
         born, self._born = self._born, 0

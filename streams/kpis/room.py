@@ -53,6 +53,7 @@ class _Partition:
         self.born = 0
         self.round_born = 0
         self.next_round = 0
+        self.next_in_catch_up = 0
         self.caught_up = False
         self.settled = False
 
@@ -188,7 +189,7 @@ class KpisRoom:
     def due(self, moment: Moment) -> bool:
         """Is there a round to make?"""
         return any(
-            owned.round is not None or (moment.now >= owned.next_round and self._has_news(owned))
+            owned.round is not None or (self._may_begin(owned, moment) and self._has_news(owned))
             for owned in self._owned.values()
         )
 
@@ -204,7 +205,7 @@ class KpisRoom:
         """Make the rounds that are due, and write every changed pane into the state."""
         output: list[Output] = []
         for partition, owned in self._owned.items():
-            if owned.round is None and moment.now >= owned.next_round and self._has_news(owned):
+            if owned.round is None and self._may_begin(owned, moment) and self._has_news(owned):
                 self._begin(owned, partition)
             if len(output) < _RECORDS_PER_FLUSH:
                 output.extend(self._go_on(owned, moment))
@@ -286,7 +287,14 @@ class KpisRoom:
     def _pace(self, owned: _Partition, moment: Moment, *, caught_up: bool, told: int) -> None:
         """Set when the next round may be; while catching up, rounds may take only a part of the time."""
         cost = told * 10 * _CATCH_UP_SHARE  # about 10 µs a record
-        owned.next_round = moment.now + (self._interval if caught_up else max(self._interval, cost))
+        owned.next_round = moment.now + self._interval
+        owned.next_in_catch_up = owned.next_round if caught_up else moment.now + max(self._interval, cost)
+
+    @staticmethod
+    def _may_begin(owned: _Partition, moment: Moment) -> bool:
+        if moment.now < owned.next_round:
+            return False
+        return moment.now >= owned.next_in_catch_up or all(one.caught_up for one in owned.progress.values())
 
     def _to_visit(self, owned: _Partition, round_: Round, before: Now | None) -> Iterable[Entity]:
         now = round_.now
