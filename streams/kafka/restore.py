@@ -115,6 +115,7 @@ class Restorer:
                         f"the group's committed offsets stay undecided for {DEADLINE:.0f} s: a transaction hangs; "
                         "look for it with kafka-transactions.sh find-hanging"
                     ) from error
+                time.sleep(0.05)  # a coordinator that moves answers at once, again and again
         return []
 
     # ------------------------------------------------------------------ what does the state say?
@@ -246,6 +247,10 @@ def _passing(error: KafkaError) -> bool:
         KafkaError._TRANSPORT,  # noqa: SLF001
         KafkaError._WAIT_COORD,  # noqa: SLF001
         KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
+        # Retriable in the protocol, but this client does not say so.
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     }
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import toy
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from flow import Flow
 
 from streams.kafka import restore
@@ -56,6 +57,21 @@ def write(flow: Flow, made: Producer, rows: dict[bytes, bytes | None], offset: i
 
 def commit_offset(flow: Flow, made: Producer, offset: int) -> None:
     made.send_offsets_to_transaction([TopicPartition(toy.names(flow.app)[0], 0, offset)], group(flow), 10)
+
+
+def test_a_coordinator_that_moves_is_asked_again():
+    """Right after the start of a broker, or when it fails over, the group's coordinator is elsewhere for a moment."""
+    answers = iter([KafkaException(KafkaError(KafkaError.NOT_COORDINATOR)), [TopicPartition("events", 0, 5)]])
+
+    def committed(_asked, _deadline):
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    made = Restorer(Connection({}, "app"), Plan([]), [], Progress(), lambda: False)
+    found = made._ask_committed(SimpleNamespace(committed=committed), [TopicPartition("events", 0)], time.monotonic() + 5)
+    assert [part.offset for part in found] == [5]
 
 
 @pytest.mark.slow
