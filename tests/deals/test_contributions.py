@@ -339,3 +339,13 @@ def test_a_kpi_switched_off_makes_no_facts():
     terms = Terms(settings(kpis={"new_leads": False}))
     assert facts_of(Kind.LEAD, NEW, terms=terms) == []
     assert facts_of(Kind.COHORT, NEW, terms=terms) != []
+
+
+@pytest.mark.parametrize(
+    ("won", "in_time"), [("2024-03-02 10:00", True), ("2024-03-29 10:00", True), ("2024-03-29 10:01", False)]
+)  # fmt: skip
+@pytest.mark.parametrize("kind", [Kind.COHORT, Kind.CONVERSION], ids=lambda kind: kind.name)
+def test_alerts_judge_only_what_happened_before_the_cohort_was_mature(kind, won, in_time):
+    """28 days after it began; the KPI itself counts the win whenever it comes."""
+    told = facts_of(kind, NEW, change("2", won, "Won"))[0]
+    assert (told["a"], told["b"]) == (True, in_time)

@@ -17,7 +17,7 @@ from tests.deals.told import TERMS, deal_of, from_scratch, take, timeless, words
 ALPHABET = Terms(strategies.definitions())
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(events=strategies.deal_history("d1", most=7).flatmap(st.permutations))
 def test_what_was_added_is_always_what_the_record_says_now(events):
     """Late, equal, cleared, moved, deleted: after every arrival the changes so far add up to the facts."""
@@ -27,7 +27,7 @@ def test_what_was_added_is_always_what_the_record_says_now(events):
         assert timeless(total) == from_scratch(deal, ALPHABET)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(events=strategies.deal_history("d1", most=9))
 def test_arrivals_in_order_take_the_short_paths_to_the_same_facts(events):
     """As most CRMs send: each event newer than all before it, stage events first where instants are equal."""
@@ -37,7 +37,7 @@ def test_arrivals_in_order_take_the_short_paths_to_the_same_facts(events):
     assert timeless(total) == from_scratch(deal, ALPHABET)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(events=strategies.deal_history("d1", most=6), seed=st.randoms(use_true_random=False))
 def test_any_order_of_arrival_makes_the_same_facts(events, seed):
     """A number is a function of the set of events."""
@@ -48,7 +48,7 @@ def test_any_order_of_arrival_makes_the_same_facts(events, seed):
     )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(events=strategies.deal_history("d1", most=6))
 def test_a_repeat_is_refused_and_changes_nothing(events):
     """However it comes in, an id that is held is a duplicate."""
@@ -58,7 +58,7 @@ def test_a_repeat_is_refused_and_changes_nothing(events):
     assert encode(deal) == kept
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(events=strategies.deal_history("d1", most=6))
 def test_a_restart_between_any_two_events_changes_nothing(events):
     """The record is all there is: read back after each event, it takes in the next one alike."""

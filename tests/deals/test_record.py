@@ -29,7 +29,7 @@ from tests.deals.told import deal_of
 LONGEST_CALL_MS = 0xFFFFFFFE
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(events=strategies.deal_history("d1", most=8))
 def test_a_record_is_read_back_as_it_was_written(events):
     """All of it: events, rows, ids, and what follows from them."""
@@ -38,7 +38,7 @@ def test_a_record_is_read_back_as_it_was_written(events):
     assert (again.stages, again) == (deal.stages, deal)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(activity=strategies.activities("d1"))
 def test_an_activity_is_unpacked_as_it_came(activity):
     """Packed into a row of fixed size and back."""

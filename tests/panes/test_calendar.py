@@ -61,7 +61,7 @@ def test_a_day_begins_at_its_first_instant_and_has_the_hours_it_has(zone, day, s
 
 
 @pytest.mark.parametrize("zone", ZONES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(at=st.integers(FROM, TO))
 def test_an_instant_lies_in_the_day_that_holds_it(zone, at):
     """[start of its day, start of the next), in every zone and year."""

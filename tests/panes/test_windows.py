@@ -105,7 +105,7 @@ def test_a_month_has_the_hours_it_has(month, hours):
     assert (end - start) // HOUR == hours
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(at=st.integers(micros(datetime(2000, 1, 2, tzinfo=UTC)), micros(datetime(2035, 1, 1, tzinfo=UTC))))
 def test_every_window_holds_the_instant_that_it_is_current_at(at):
     """[start, end)."""
@@ -115,7 +115,7 @@ def test_every_window_holds_the_instant_that_it_is_current_at(at):
             assert start <= at < end
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(at=st.integers(micros(datetime(2000, 1, 2, tzinfo=UTC)), micros(datetime(2035, 1, 1, tzinfo=UTC))))
 def test_a_fact_of_now_is_in_the_calendar_window_that_is_current(at):
     """The number of a day's window is the number of the current one on that day."""
