@@ -301,7 +301,7 @@ def parse_hours(text: str) -> dict[int, tuple[int, int]]:
             raise ValueError(f"{part.strip()!r}: days are Mon, Tue, Wed, Thu, Fri, Sat, Sun")
         first, last = map(_WEEKDAYS.index, days)
         opens, closes = int(found[3]) * 60 + int(found[4]), int(found[5]) * 60 + int(found[6])
-        if not 0 <= opens < closes <= 24 * 60:
+        if not 0 <= opens < closes <= 24 * 60 or max(int(found[4]), int(found[6])) > 59:
             raise ValueError(f"{part.strip()!r}: closing must come after opening, within one day")
         for step in range((last - first) % 7 + 1):
             weekly[(first + step) % 7] = (opens, closes)

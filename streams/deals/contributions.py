@@ -323,6 +323,8 @@ def facts_of_row(row: Row | Activity, rep: str | None, pipeline: str | None, sta
     when = row.at // FINE_US
     if _ACTIVITY in terms.enabled:
         sub = row.type << 2 | row.direction
+        if not terms.stages_of_activities:
+            pipeline = stage = None
         found.append((_ACTIVITY, when, pipeline, stage, rep, None, None, None, None, sub, row.outcome == CONNECTED))
     if row.type == CALL and row.duration_ms >= 0 and _TALK in terms.enabled:
         found.append((_TALK, when, pipeline, stage, rep, None, None, None, None, row.duration_ms, None))

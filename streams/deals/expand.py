@@ -1,7 +1,7 @@
 """Which cells does a fact touch?  Facts of one flush, expanded once into cells per cut and entity.
 
-An entity is (cut, its values in the cut's order); its cells are by pane.  Facts add up before they are
-expanded, so what many events have in common is expanded once.
+An entity is (cut, its values in the cut's order); its cells are by pane.  Facts add up before cuts are
+looked at, so what many events have in common is expanded once.
 """
 
 from __future__ import annotations
@@ -25,52 +25,76 @@ Amounts = list[tuple[int, int]]
 _KEYS = {measure: measure << 16 for measure in Measure}
 
 
-def expand(changes: Iterable[tuple[Fact, int]], terms: Terms, finest: int) -> Cells:
-    """Add up facts times their counts.
+class Sums:
+    """The changed facts of one flush, added up by whom and when they belong to before cuts are looked at."""
 
-    A fact of a fine pane from `finest` on goes to that pane, an older one to its day.
-    """
-    cells: Cells = {}
-    touched: dict[tuple[Any, ...], list[Cell]] = {}  # facts that differ only in their numbers touch the same cells
-    day_of_fine = terms.calendar.day_of_fine
-    for fact, count in changes:
-        if not count:
-            continue
-        belongs = fact[:9]
-        into = touched.get(belongs)
-        if into is not None and fact[0] != Kind.WAIT:
-            amounts = measures(fact, terms)
-            for cell in into:
-                for key, amount in amounts:
-                    cell[key] = cell.get(key, 0) + amount * count
-            continue
-        kind, when = fact[0], fact[1]
-        amounts = measures(fact, terms)
-        into = touched[belongs] = []
-        if kind >= FIRST_LEVEL:
-            place = pane(LEVEL, when)
-        elif when >= finest:
-            place = pane(FINE, when)
-        else:
-            place = pane(DAY, day_of_fine(when))
-        for entity in entities(fact, terms):
-            panes = cells.get(entity)
-            if panes is None:
-                panes = cells[entity] = {}
-            cell = panes.setdefault(place, {})
-            into.append(cell)
-            for key, amount in amounts:
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
+        self._cells: dict[tuple[Any, ...], Cell] = {}
+        self._waiting: dict[tuple[tuple[Any, ...], int], int] = {}  # with the µs of creation
+
+    def add(self, changes: Iterable[tuple[Fact, int]]) -> None:
+        """Add facts times their counts."""
+        cells, terms = self._cells, self._terms
+        for fact, count in changes:
+            belongs = fact[:9]
+            cell = cells.get(belongs)
+            if cell is None:
+                cell = cells[belongs] = {}
+            for key, amount in _MEASURES[fact[0]](fact[9], fact[10], terms):
                 cell[key] = cell.get(key, 0) + amount * count
-            if kind is Kind.WAIT:
-                since = fact[9]
-                waiting = panes.setdefault(pane(WAIT, since // FINE_US), {})
-                waiting[since] = waiting.get(since, 0) + count
-    return cells
+            if fact[0] == Kind.WAIT:
+                since = (belongs, fact[9])
+                self._waiting[since] = self._waiting.get(since, 0) + count
+
+    def take(self, finest: int) -> Cells:
+        """Return the cells of every entity, and begin anew.
+
+        A fact of a fine pane from `finest` on goes to that pane, an older one to its day.
+        """
+        found: Cells = {}
+        for belongs, sums in self._cells.items():
+            amounts = [(key, amount) for key, amount in sums.items() if amount]
+            if amounts:
+                place = self._place(belongs, finest)
+                for entity in entities(belongs, self._terms):
+                    _add(found, entity, place, amounts)
+        for (belongs, since), count in self._waiting.items():
+            if count:
+                for entity in entities(belongs, self._terms):
+                    _add(found, entity, pane(WAIT, since // FINE_US), [(since, count)])
+        self._cells, self._waiting = {}, {}
+        return found
+
+    def _place(self, belongs: tuple[Any, ...], finest: int) -> int:
+        kind, when = belongs[0], belongs[1]
+        if kind >= FIRST_LEVEL:
+            return pane(LEVEL, when)
+        return pane(FINE, when) if when >= finest else pane(DAY, self._terms.calendar.day_of_fine(when))
 
 
-def entities(fact: Fact, terms: Terms) -> list[Entity]:
-    """Return the entity of each enabled cut that the fact belongs to; what is not known is in no cut."""
-    kind, _, pipeline, stage, rep, product, region, source, customer, _, _ = fact
+def _add(cells: Cells, entity: Entity, place: int, amounts: Amounts) -> None:
+    panes = cells.get(entity)
+    if panes is None:
+        panes = cells[entity] = {}
+    cell = panes.get(place)
+    if cell is None:
+        panes[place] = dict(amounts)
+        return
+    for key, amount in amounts:
+        cell[key] = cell.get(key, 0) + amount
+
+
+def expand(changes: Iterable[tuple[Fact, int]], terms: Terms, finest: int) -> Cells:
+    """Return the cells of changed facts."""
+    sums = Sums(terms)
+    sums.add(changes)
+    return sums.take(finest)
+
+
+def entities(fact: tuple[Any, ...], terms: Terms) -> list[Entity]:
+    """Return the entity of each enabled cut that a fact belongs to; what is not known is in no cut."""
+    kind, _, pipeline, stage, rep, product, region, source, customer = fact[:9]
     found: list[Entity] = []
     for cut in terms.cuts[kind]:
         if cut == "all":

@@ -17,8 +17,7 @@ from confluent_kafka import Message
 from streams import metrics, topics
 from streams.config import BadInput, Definitions
 from streams.deals import record
-from streams.deals.contributions import Fact
-from streams.deals.expand import Cells, expand
+from streams.deals.expand import Cells, Sums
 from streams.deals.fold import Changes, Noticed, Refusal, apply_activity, apply_stage_change, facts_without_deal, fit
 from streams.deals.record import Deal
 from streams.deals.terms import Terms
@@ -84,7 +83,7 @@ class DealsRoom:
         self._partitions_out = definitions.partitions
         self._tick_every = round(definitions.tick_interval * 1_000_000) if ticks else 0
         self._owned: dict[int, _Partition] = {}
-        self._changes: dict[Fact, int] = {}
+        self._sums = Sums(self.terms)
         self._dead: list[Output] = []
         self._born = 0
         self._told = 0
@@ -103,7 +102,7 @@ class DealsRoom:
     def close(self, partition: int) -> None:
         """Stop to own a partition.  What was not flushed is read again by its next owner."""
         self._owned.pop(partition, None)
-        self._changes.clear()
+        self._sums = Sums(self.terms)
         self._dead.clear()
         self._born = 0
 
@@ -118,7 +117,7 @@ class DealsRoom:
             return len(run)
         noticed, accepted, duplicates, size = Noticed(), 0, 0, 0
         results = self._stage_changes if topic == topics.STAGE_CHANGE else self._activities
-        changes, newest = self._changes, owned.newest[topic]
+        add, newest = self._sums.add, owned.newest[topic]
         for place, (message, event, result) in enumerate(results(owned, run, noticed)):
             if result is Refusal.DUPLICATE:
                 duplicates += 1
@@ -128,8 +127,8 @@ class DealsRoom:
             else:
                 accepted += 1
                 newest = max(newest, event.at)
-                for fact, count in result:
-                    changes[fact] = changes.get(fact, 0) + count
+                if result:
+                    add(result)
         owned.newest[topic] = newest
         owned.seen += len(run)
         size = sum(len(message) for message in run)
@@ -271,8 +270,7 @@ class DealsRoom:
 
     def _deltas(self, moment: Moment) -> list[Output]:
         highest = max((owned.watermark for owned in self._owned.values()), default=-1)
-        cells = expand(self._changes.items(), self.terms, self._finest())
-        self._changes = {}
+        cells = self._sums.take(self._finest())
         tell_all = moment.now - self._told >= _PROGRESS_EVERY
         if tell_all:
             self._told, self._told_ended = moment.now, moment.caught_up

@@ -89,6 +89,7 @@ class Terms:
         self._reps = definitions.reps
         self._maturity = {name: pipeline.maturity_days * _DAY_US for name, pipeline in definitions.pipelines.items()}
         self.cuts = {kind: _cuts(definitions, kind) for kind in Kind}
+        self.stages_of_activities = "rep_stage" in self.cuts[Kind.ACTIVITY]
         self.enabled = frozenset(kind for kind in Kind if self.cuts[kind])
 
     def stage(self, pipeline: str, stage: str) -> StageMeaning:

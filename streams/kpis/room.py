@@ -29,7 +29,7 @@ _PROGRESS_KEY = b"\x00progress"
 _CATCH_UP_SHARE = 5
 # One flush is one transaction: this bounds its memory and how long readers wait for it.
 _RECORDS_PER_FLUSH = 20_000
-_progress = msgspec.msgpack.Decoder(dict[int, delta.Progress])
+_progress = msgspec.msgpack.Decoder(tuple[dict[int, delta.Progress], int])
 _encoder = msgspec.msgpack.Encoder()
 _CALENDAR_WINDOWS: tuple[tuple[int, Window], ...] = tuple((at, one) for at, one in enumerate(WINDOWS) if not one.rolling)
 
@@ -56,6 +56,10 @@ class _Partition:
         self.next_in_catch_up = 0
         self.caught_up = False
         self.settled = False
+
+    def progress_row(self) -> bytes:
+        """Return what is known of time, as it is kept: the sources' progress, and the instant of the last round."""
+        return _encoder.encode((self.progress, self.now.at if self.now else -1))
 
     def entity(self, name: tuple[str, ...]) -> Entity:
         """Return the entity, new if need be."""
@@ -94,7 +98,8 @@ class KpisRoom:
         owned = self._owned[partition] = _Partition(state)
         kept = state.get(_PROGRESS_KEY)
         if kept is not None:
-            owned.progress = _progress.decode(kept)
+            owned.progress, at = _progress.decode(kept)
+            owned.now = now_at(self.calendar, at) if at >= 0 else None
         for key, value in state.rows.items():
             if key[:1] == b"c":
                 name, rest = parse_row_key(key)
@@ -215,7 +220,7 @@ class KpisRoom:
                     if entity.head_is_old:
                         entity.write_head()
                 owned.hot.clear()
-                owned.state.put(_PROGRESS_KEY, _encoder.encode(owned.progress))
+                owned.state.put(_PROGRESS_KEY, owned.progress_row())
         return output
 
     def take_born(self) -> list[int]:
@@ -279,7 +284,7 @@ class KpisRoom:
             self._expire(owned, round_.now)
         if owned.round_born:
             self._born.append(owned.round_born)
-        owned.state.put(_PROGRESS_KEY, _encoder.encode(owned.progress))
+        owned.state.put(_PROGRESS_KEY, owned.progress_row())
         metrics.WATERMARK.set(round_.now.at / 1_000_000)
         self._pace(owned, moment, caught_up=round_.caught_up, told=owned.told)
         owned.told = 0

@@ -23,7 +23,8 @@ TIMEOUT = 10  # seconds
 DEFAULT_PAUSE = 1.0
 _PERMANENT = {
     "account_inactive", "channel_not_found", "invalid_auth", "invalid_blocks", "is_archived", "missing_scope",
-    "not_authed", "not_in_channel", "token_revoked",
+    "invalid_arguments", "msg_too_long", "not_authed", "not_in_channel", "restricted_action", "token_expired",
+    "token_revoked",
 }  # fmt: skip
 _SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
 _OK, _TOO_MANY, _SERVER_ERROR = 200, 429, 500

@@ -121,7 +121,7 @@ E = currency_code("EUR")
             {(Measure.CLOSED_CYCLES, 0): 1, (Measure.CLOSED_CYCLE_MS, 0): 5, (Measure.CLOSED_CYCLE, bucket(5)): 1},
         ),
         (Kind.MONEY, E, -700, {(Measure.REVENUE, E): -700, (Measure.REVENUE_DEALS, E): 1}),
-        (Kind.MONEY, E, 0, {(Measure.REVENUE, E): 0, (Measure.REVENUE_DEALS, E): 1}),
+        (Kind.MONEY, E, 0, {(Measure.REVENUE_DEALS, E): 1}),
         (Kind.TALK, 61_500, None, {(Measure.TALK_MS, 0): 61_500, (Measure.TALKS, 0): 1}),
     ],
     ids=[

@@ -478,7 +478,6 @@ def test_a_worker_that_takes_over_tells_the_same(events, cuts):
         assert days == sorted(set(days))
 
 
-@pytest.mark.xfail(strict=True, reason="before its first round a worker that took over does not know which days are closed")
 def test_a_snapshot_is_not_restated_by_a_late_event_after_a_restart():
     """One active on the evening of the 1st; a lead of the 1st that comes to light on the 3rd changes the present only."""
     flow = flow_of()
@@ -490,9 +489,6 @@ def test_a_snapshot_is_not_restated_by_a_late_event_after_a_restart():
     assert found(flow.history, "active_deals", "day", "2024-03-01 00:00")["value"] == 1
 
 
-@pytest.mark.xfail(
-    strict=True, reason="before its first round a worker that took over does not know which days it let go of"
-)
 def test_a_day_that_was_let_go_is_not_written_again_after_a_restart():
     """Two leads on a day of 2022; one of them is deleted in 2024: the day stays as it was, and never falls below nothing."""
     flow = flow_of()
