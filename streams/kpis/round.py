@@ -146,7 +146,7 @@ class Teller:
                 self._tombstones(entity, at, round_)
                 entity.untold.setdefault((at, number), (0, 0))
                 entity.ended.add((at, number))
-            elif round_.copy_open:
+            elif round_.copy_open and (at, number) not in entity.untold:
                 self._tell_calendar(entity, at, number, _EVERYTHING, round_, latest=False)
         for (at, number), masks in sorted(entity.untold.items()):
             self._tell_untold(entity, at, number, masks, round_)
