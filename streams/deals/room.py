@@ -31,7 +31,8 @@ from streams.panes.pane import FINE_SENT
 REP_MEMORY = 4096  # fingerprints kept per rep of activities without a deal
 _PROGRESS_KEY = b"\x00progress"
 _PROGRESS_EVERY = 1_000_000  # µs between deltas that only say how far time is
-_SETTLE_AFTER = 2_000_000  # µs
+_MOST_OF_A_VALUE = 320 * 1024  # a third more in base64, and still below the limit of a record
+_MOST_OF_A_KEY = 16 * 1024
 
 
 class TooMuchBadInputError(Exception):
@@ -190,7 +191,9 @@ class DealsRoom:
     def _refuse(self, rejection: Rejection, message: Message) -> None:
         metrics.EVENTS_REJECTED.labels(rejection.reason).inc()
         metrics.DEAD_LETTERS.labels(rejection.reason).inc()
-        self._dead.append((topics.DEAD_LETTER, -1, message.key(), dead_letter(rejection, message), None))
+        key = message.key()
+        key = key if key is None else key[:_MOST_OF_A_KEY]
+        self._dead.append((topics.DEAD_LETTER, -1, key, dead_letter(rejection, message), None))
 
     def _watch_share(self, owned: _Partition, partition: int, topic: str, place: int) -> None:
         """Note a refusal at a place in the partition's records; raise when there are too many of late."""
@@ -312,7 +315,10 @@ def _watermark(owned: _Partition, partition: int, moment: Moment) -> int:
 
 
 def dead_letter(rejection: Rejection, message: Message) -> bytes:
-    """Return the dead-letter record: reason, origin, and the raw bytes."""
+    """Return the dead-letter record: reason, origin, and the raw bytes.
+
+    A value too large for any record of ours is cut: the origin says where the rest is.
+    """
     letter: dict[str, Any] = {
         "reason": rejection.reason.value,
         "detail": rejection.detail,
@@ -320,14 +326,16 @@ def dead_letter(rejection: Rejection, message: Message) -> bytes:
         "partition": message.partition(),
         "offset": message.offset(),
         "timestamp": message.timestamp()[1],
-        "key_base64": _base64(message.key()),
-        "value_base64": _base64(message.value()),
+        "key_base64": _base64(message.key(), _MOST_OF_A_KEY),
+        "value_base64": _base64(message.value(), _MOST_OF_A_VALUE),
     }
+    if len(message.value() or b"") > _MOST_OF_A_VALUE or len(message.key() or b"") > _MOST_OF_A_KEY:
+        letter["truncated"] = True
     return msgspec.json.encode(letter)
 
 
-def _base64(data: bytes | None) -> str | None:
-    return None if data is None else b64encode(data).decode("ascii")
+def _base64(data: bytes | None, most: int) -> str | None:
+    return None if data is None else b64encode(data[:most]).decode("ascii")
 
 
 def _count(noticed: Noticed) -> None:

@@ -76,18 +76,12 @@ def test_every_reason_but_too_late_has_its_poison():
     assert {reason for *_, reason in poison.ROWS} == {reason.value for reason in Reason} - {"too_late"}
 
 
-LETTER_TOO_LARGE = pytest.mark.xfail(
-    reason="its dead letter, a third larger, is over the limit of any record: exit 70, for ever"
-)
-
-
-@pytest.mark.parametrize("size", [200_000, pytest.param(900_000, marks=LETTER_TOO_LARGE)])
+@pytest.mark.parametrize("size", [200_000, 900_000])
 def test_a_record_that_a_broker_takes_never_stops_the_worker(embedded_broker, install, size):
     """However large: up to 1 MB by default."""
     check_large(install(embedded_broker, RAW), size)
 
 
-@LETTER_TOO_LARGE
 @pytest.mark.kafka
 def test_two_megabytes_do_not_stop_the_worker(apache_kafka, install):
     """Where somebody has raised the limit of the source topic."""
