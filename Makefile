@@ -33,7 +33,7 @@ check-fast: install ## lint, types, import rules and the quick tests, in under a
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q -m "not slow and not kafka and not faults"
+	$(BIN)/python -m pytest -q -n 2 -m "not slow and not kafka and not faults"
 
 test-faults: install ## only the tests that kill, freeze and cut off workers
 	$(BIN)/python -m pytest -m faults
