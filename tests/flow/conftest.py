@@ -19,14 +19,17 @@ def embedded_broker() -> Iterator[str]:
         yield broker.url
 
 
-@pytest.fixture(scope="module", params=BOTH)
-def broker_of_module(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Run a whole module on both brokers."""
-    if request.param == "apache_kafka":
-        yield str(request.getfixturevalue("apache_kafka"))
-        return
+@pytest.fixture(scope="module")
+def module_broker() -> Iterator[str]:
+    """Return the URL of an embedded broker for all tests of a module."""
     with run_embedded_broker() as broker:
         yield broker.url
+
+
+@pytest.fixture(scope="module", params=BOTH)
+def broker_of_module(request: pytest.FixtureRequest) -> str:
+    """Run a whole module on both brokers."""
+    return str(request.getfixturevalue("apache_kafka" if request.param == "apache_kafka" else "module_broker"))
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from streams.cli.settle import Group, Observer, Vitals, settle, wait_until_read
 from streams.cli.stack import WorkerProcess, worker_process
 from streams.kafka.admin import create_topics
 from streams.kafka.embedded import free_port
-from streams.topics import KPI_HISTORY, KPI_LATEST, TICKS, all_topics
+from streams.topics import KPI_LATEST, TICKS, all_topics
 
 _serial = itertools.count()
 Record = dict[str, Any]
@@ -111,11 +111,15 @@ class Installation:
 
     def process_all(self, *workers: WorkerProcess, as_of: int | None = None) -> None:
         """Wait until every event is processed, let the clock end, and wait until its effects are out too."""
+        self.read_all(*workers)
+        self.tick(as_of)
+        settle(self.settings, observer(workers))
+
+    def read_all(self, *workers: WorkerProcess) -> None:
+        """Wait until every event is taken in; what follows from it may still be coming."""
         for worker in workers:
             worker.wait_until_ready()
         wait_until_read(self.settings, observer(workers))
-        self.tick(as_of)
-        self.rest(*workers)
 
     def tick(self, as_of: int | None = None) -> None:
         """Tell every partition that nothing more comes, and what time it is."""
@@ -123,10 +127,6 @@ class Installation:
         for partition in range(self.settings.definitions.partitions):
             self.send(TICKS, value, None, partition)
         self.sent()
-
-    def rest(self, *workers: WorkerProcess) -> None:
-        """Wait until nothing waits in any topic and the workers rest."""
-        settle(self.settings, observer(workers))
 
     def committed(self) -> dict[tuple[str, int], int]:
         """Return the offsets that the group has committed, 0 for none."""
@@ -154,12 +154,11 @@ class Installation:
             found[kpi, cut, *entity, *rest] = orjson.loads(value)
         return found
 
-    def numbers(self) -> dict[Key, Any]:
-        """Return what law 1 speaks of, of every record of both topics that says anything."""
+    def numbers(self, topic: str) -> dict[Key, Any]:
+        """Return what law 1 speaks of, of every record of a topic that says anything."""
         told = ("value", "n", "numerator", "denominator", "stats", "previous")
         return {
-            (topic, *key): {field: record[field] for field in told}
-            for topic in (KPI_LATEST, KPI_HISTORY)
+            key: {field: record[field] for field in told}
             for key, record in self.records(topic).items()
             if record["n"] or record["previous"]
         }

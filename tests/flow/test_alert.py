@@ -1,0 +1,104 @@
+"""Does somebody hear of a drop, once, and once of its end?  From CRM events to a message at a Slack that is not Slack's."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import orjson
+import pytest
+
+from streams.config import Secret
+from streams.topics import ALERT_EVENTS, ALERTS, STAGE_CHANGE
+from tests.flow.schemas import faults
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+FIRST_DAY = datetime(2024, 3, 4, 9, tzinfo=UTC)
+A_DAY, ENTRIES = timedelta(days=1), 40
+RAW = {
+    "partitions": 4,
+    "windows": ["day", "all"],
+    "cuts": ["all", "stage"],
+    "pipelines": {
+        "default": {
+            "maturity_days": 1,
+            "stages": [{"name": "New", "kind": "lead"}, {"name": "Qualified"}, {"name": "Won", "kind": "won"}],
+        }
+    },
+    "rules": [{"name": "drop", "kind": "conversion_drop", "cut": "stage", "baseline": 0.5, "budget_days": 365}],
+    "slack": {"catch_up_limit": "20000d"},
+}
+
+
+class FakeSlack(BaseHTTPRequestHandler):
+    """Takes messages and says ok."""
+
+    def do_POST(self) -> None:  # the library's name
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.heard.append(orjson.loads(body))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def slack() -> Iterator[ThreadingHTTPServer]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), FakeSlack)
+    server.heard = []
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def leads(first: int, last: int, advance: int) -> list[tuple[str, dict]]:
+    """Return the leads of some days, of which so many a day are qualified, and half of those are won."""
+    events = []
+    for day in range(first, last):
+        for number in range(ENTRIES):
+            deal, at = f"d{day}-{number}", FIRST_DAY + day * A_DAY
+            stages = ["New", "Qualified", "Won"][: 1 + (number < advance) + (number < advance // 2)]
+            for hour, stage in enumerate(stages):
+                when = (at + timedelta(hours=hour)).isoformat()
+                events.append((STAGE_CHANGE, {"event_id": hour, "occurred_at": when, "deal_id": deal, "to_stage": stage}))
+    return events
+
+
+def micros(day: int) -> int:
+    return int((FIRST_DAY + day * A_DAY).timestamp()) * 1_000_000
+
+
+def test_a_drop_is_told_once_and_its_end_once(broker, install, slack):
+    """Half of the leads advance, then one in twenty for four days, then half again; a restart tells nobody again."""
+    url = f"http://127.0.0.1:{slack.server_port}/services/T/B/x"
+    installation = install(broker, RAW, slack_webhook=Secret(url))
+
+    def transitions() -> list[str]:
+        return [orjson.loads(message.value())["transition"] for message in installation.messages(ALERT_EVENTS)]
+
+    with installation.worker() as worker:
+        installation.send_events(leads(0, 6, 20))
+        installation.process_all(worker, as_of=micros(9))
+        assert (transitions(), slack.heard) == ([], [])
+        installation.send_events(leads(9, 13, 2))
+        installation.process_all(worker, as_of=micros(16))
+        assert transitions() == ["fired"]
+        assert len(slack.heard) == 1
+        assert "Conversion dropped" in slack.heard[0]["text"]
+        assert "New" in slack.heard[0]["text"]
+    with installation.worker() as worker:
+        installation.send_events(leads(16, 22, 20))
+        installation.process_all(worker, as_of=micros(25))
+        assert transitions() == ["fired", "resolved"]
+    assert len(slack.heard) == 2
+    assert "Resolved" in slack.heard[1]["text"]
+    assert url.encode() not in worker.log.read_bytes()
+    for topic in (ALERTS, ALERT_EVENTS):
+        assert list(faults(installation.messages(topic))) == []
