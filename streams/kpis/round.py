@@ -84,6 +84,7 @@ class Teller:
             self._period[cut] = compile_cut(cut, definitions, levels=False)
             self._levels[cut] = compile_cut(cut, definitions, levels=True)
         oldest_on = definitions.kpis.get(OLDEST_WAITING, True)
+        self._masks = {one.row: one.formula.mask for found in self._period.values() for one in found}
         self._oldest_cuts = {cut for cut in definitions.cuts if oldest_on and cut in BY_ID[OLDEST_WAITING].cuts}
         self._maturity = {name: pipeline.maturity_days for name, pipeline in definitions.pipelines.items()}
         self._longest = max(self._maturity.values(), default=28)
@@ -143,13 +144,25 @@ class Teller:
         for at in [at for at in published if at < _NOW_PLACE and not WINDOWS[at].rolling]:
             number = published[at][0]
             if number != number_at(WINDOWS[at], round_.now):
-                self._tombstones(entity, at, round_)
-                entity.untold.setdefault((at, number), (0, 0))
+                own, before = entity.untold.get((at, number), (0, 0))
+                entity.untold[at, number] = (own | self._told_kinds(entity, at), before)
                 entity.ended.add((at, number))
+                self._tombstones(entity, at, round_)
             elif round_.copy_open and (at, number) not in entity.untold:
-                self._tell_calendar(entity, at, number, _EVERYTHING, round_, latest=False)
+                self._copy_open(entity, at, number, round_)
         for (at, number), masks in sorted(entity.untold.items()):
             self._tell_untold(entity, at, number, masks, round_)
+
+    def _copy_open(self, entity: Entity, at: int, number: int, round_: Round) -> None:
+        news = _News(self._told_kinds(entity, at), 0, everything=True)
+        self._tell_calendar(entity, at, number, news, round_, latest=False)
+
+    def _told_kinds(self, entity: Entity, at: int) -> int:
+        """Return the kinds of all that latest was told of a window: history may hold a copy of what was taken back since."""
+        mask = 0
+        for mark in entity.head.published.get(at, (0, _NONE))[1]:
+            mask |= self._masks.get(mark >> 16, 0)  # the KPI may have been turned off since
+        return mask
 
     def _tell_untold(self, entity: Entity, at: int, number: int, masks: tuple[int, int], round_: Round) -> None:
         current = number_at(WINDOWS[at], round_.now)
@@ -159,7 +172,7 @@ class Teller:
             del entity.untold[at, number]
             self._tell_calendar(entity, at, number, _News(*masks), round_, latest=True)
             if round_.copy_open:
-                self._tell_calendar(entity, at, number, _EVERYTHING, round_, latest=False)
+                self._copy_open(entity, at, number, round_)
         elif number < current:
             self._tell_ended(entity, at, number, masks, round_)
 
