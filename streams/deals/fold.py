@@ -40,7 +40,6 @@ from streams.deals.record import (
     is_touch_going_out,
     oldest_activity,
     pack_row,
-    row_of,
     settle_activity,
     settle_stage_event,
     stage_event,
@@ -214,6 +213,7 @@ def _summarise(deal: Deal, history: History, touch: int) -> None:
     deal.open = last is not None and last.meaning.begins
     deal.spoken = [name for name in OWNERS if any(value is not None for _, value in history.said(name))]
     deal.deleted = history.deleted
+    deal.moved = history.moved
 
 
 def _mismatch(event: StageChange, before: History) -> bool:
@@ -262,7 +262,7 @@ def apply_activity(deal: Deal, event: Activity, terms: Terms, noticed: Noticed) 
     if event.at < deal.newest:
         noticed.late += 1
         if not deal.deleted:
-            changes = _late_activity(deal, row_of(event), terms)
+            changes = _late_activity(deal, event, terms)
     else:
         deal.newest = event.at
         if not (deal.deleted or event.automated or event.planned):
@@ -276,18 +276,34 @@ def apply_activity(deal: Deal, event: Activity, terms: Terms, noticed: Noticed) 
     return changes
 
 
-def _late_activity(deal: Deal, row: Row, terms: Terms) -> Changes:
+def _late_activity(deal: Deal, event: Activity, terms: Terms) -> Changes:
     """Return what an activity changes that is older than something held."""
-    if not row.human:
+    if event.automated or event.planned:
         return []
-    history = History(deal.stages, terms)
-    rep = row.rep if row.rep is not None else history.at_instant("rep_id", row.at)
-    entry = next((entry for entry in reversed(history.entries) if entry.at <= row.at), None)
-    pipeline, stage = (entry.pipeline, entry.stage) if entry else (None, None)
-    changes: Changes = [(fact, 1) for fact in facts_of_row(row, rep, pipeline, stage, terms)]
-    if row.outbound_touch and 0 <= deal.created <= row.at and (deal.touch < 0 or row.at < deal.touch):
-        changes += _touched(deal, row.at, terms)
+    rep, pipeline, stage = event.rep_id, None, None
+    if rep is None or deal.moved:
+        history = History(deal.stages, terms)
+        rep = history.at_instant("rep_id", event.at) if rep is None else rep
+        entry = next((entry for entry in reversed(history.entries) if entry.at <= event.at), None)
+        pipeline, stage = (entry.pipeline, entry.stage) if entry else (None, None)
+    elif terms.stages_of_activities:
+        pipeline, stage = _stage_at(deal, event.at)
+    changes: Changes = [(fact, 1) for fact in facts_of_row(event, rep, pipeline, stage, terms)]
+    touch, created = deal.touch, deal.created
+    if 0 <= created <= event.at and (touch < 0 or event.at < touch) and is_touch_going_out(event.type, event.direction):
+        changes += _touched(deal, event.at, terms)
     return changes
+
+
+def _stage_at(deal: Deal, at: int) -> tuple[str | None, str | None]:
+    """Return pipeline and stage at an instant, of a deal whose events count in the order in which they are held."""
+    pipeline = stage = None
+    for event in deal.stages:
+        if event.at > at:
+            break
+        if event.to_stage is not None:
+            pipeline, stage = event.pipeline or pipeline or DEFAULT_PIPELINE, event.to_stage
+    return pipeline, stage
 
 
 def _touched(deal: Deal, at: int, terms: Terms) -> Changes:

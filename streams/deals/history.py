@@ -32,7 +32,7 @@ class Entry(NamedTuple):
 class History:
     """The stage events of one deal in the order that counts.  Instants in µs."""
 
-    __slots__ = ("_said", "anomalies", "created", "entries", "events", "times")
+    __slots__ = ("_said", "anomalies", "created", "entries", "events", "moved", "times")
 
     def __init__(self, events: list[StageEvent], terms: Terms) -> None:
         self.times = [event.at for event in events]
@@ -40,6 +40,7 @@ class History:
         self.entries = _entries(events, self.times, terms)
         self.created = _created(self.entries)
         self.anomalies = 0
+        self.moved = False
         if self.created > 0:
             self._move_closings(terms)
         self._said: dict[str, Said] | None = None
@@ -51,6 +52,7 @@ class History:
         self.anomalies = self.created - len(early)
         if not early:
             return
+        self.moved = True
         # Between the first of them and creation every stage that is said is a closing one: nothing else came before.
         moved = [at for at in range(early[0], creating.place) if self.events[at].to_stage is not None]
         kept = [at for at in range(creating.place + 1) if at not in moved]

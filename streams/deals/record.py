@@ -103,6 +103,7 @@ class Deal(msgspec.Struct, array_like=True, gc=False):
     open: bool = False  # is the present stage of kind lead or open
     spoken: list[str] = []  # what facts belong to and stage events have named (fold.OWNERS)
     deleted: bool = False
+    moved: bool = False  # do some events count elsewhere than where they are held
     settled: int = 0  # stage events that can no longer be corrected
     settled_stages: list[bytes] = []  # marks of the stages whose first entry is settled
     settled_touch: int = -1  # the first outbound touch among the activities let go
