@@ -12,16 +12,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bench import j2
-from bench.ground import Ground, load, producer, say
+from bench.ground import SOURCES, Ground, ends, load, producer, say
 from bench.process import others, peak_memory, sample
-from bench.worker import observer, started
-from streams.cli.settings import Settings
-from streams.cli.settle import wait_until_read
+from bench.worker import BUSY, Committed, started
+from streams.cli.stack import WorkerProcess
 
 RATE = 100
 SECONDS = 60.0
 PRIMED = 100_000  # events of the hours before, so that most deals are known, as in a system that has run for a while
-CALM = 10.0
+CALM = 5.0
+PATIENCE = 300.0
 
 
 def settings() -> dict[str, Any]:
@@ -37,7 +37,7 @@ def measure(ground: Ground) -> list[dict[str, Any]]:
     load(ground.client, itertools.islice(stream, PRIMED))
     with started(ground, ticks=True) as one:
         worker, pid = one.worker, one.worker.process.pid
-        wait_until_read(Settings(ground.environment, ground.definitions), observer(worker))
+        _wait_until_calm(ground, one.worker)
         found = []
         for rate in (RATE, 0):
             _feed(ground, stream, rate, CALM)
@@ -56,6 +56,23 @@ def measure(ground: Ground) -> list[dict[str, Any]]:
             )
             say(f"  {rate} events/s: {found[-1]['share']:.1f} % of a core")
     return found
+
+
+def _wait_until_calm(ground: Ground, worker: WorkerProcess) -> None:
+    """Wait until the primed events are committed and the worker has little more to do with them."""
+    pid, committed = worker.process.pid, Committed(ground, SOURCES)
+    wanted = ends(ground.client, SOURCES, ground.definitions.partitions)
+    before, end = sample(pid), time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        time.sleep(CALM)
+        worker.check()
+        seen, after = committed.look(), sample(pid)
+        share = (after.cpu - before.cpu) / (after.at - before.at)
+        if share < BUSY and all(seen.get(place, 0) >= offset for place, offset in wanted.items()):
+            committed.close()
+            return
+        before = after
+    raise SystemExit(f"the worker is still busy after {PATIENCE:.0f} s")
 
 
 def _events() -> Iterator[tuple[str, bytes, bytes]]:
