@@ -104,6 +104,9 @@ def check_large(installation, size: int) -> None:
         assert counts(worker) == {"accepted": 2, "duplicates": 0, "rejected": {"too_large": 1}}
     (letter,) = letters(installation)
     assert (letter["reason"], letter["partition"]) == ("too_large", installation.messages(STAGE_CHANGE)[0].partition())
+    kept = b64decode(letter["value_base64"])
+    assert (kept == b"x" * len(kept), len(kept) < size) == (True, letter.get("truncated", False))
+    assert list(faults(installation.messages(DEAD_LETTER))) == []
 
 
 def test_a_flood_of_bad_input_stops_the_worker(broker, install):
