@@ -9,17 +9,19 @@ import itertools
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from bench import j2
 from bench.ground import SOURCES, Ground, ends, load, producer, say
+from bench.hot import sampled
 from bench.process import others, peak_memory, sample
 from bench.worker import BUSY, Committed, started
 from streams.cli.stack import WorkerProcess
 
 RATE = 100
 SECONDS = 60.0
-PRIMED = 100_000  # events of the hours before, so that most deals are known, as in a system that has run for a while
+PRIMED = 100_000  # events of the day before, so that most deals are known, as in a system that has run for a while
 CALM = 5.0
 PATIENCE = 300.0
 
@@ -31,7 +33,7 @@ def settings() -> dict[str, Any]:
     return found
 
 
-def measure(ground: Ground) -> list[dict[str, Any]]:
+def measure(ground: Ground, profile: Path | None = None) -> list[dict[str, Any]]:
     """Return the share of a core at RATE events a second and at none."""
     stream = _events()
     load(ground.client, itertools.islice(stream, PRIMED))
@@ -41,15 +43,18 @@ def measure(ground: Ground) -> list[dict[str, Any]]:
         found = []
         for rate in (RATE, 0):
             _feed(ground, stream, rate, CALM)
-            first = sample(pid)
-            sent = _feed(ground, stream, rate, SECONDS)
-            last = sample(pid)
+            first, before = sample(pid), worker.vitals()
+            with sampled(pid, profile if rate else None):
+                sent = _feed(ground, stream, rate, SECONDS)
+            last, after = sample(pid), worker.vitals()
             worker.check()
             found.append(
                 {
                     "job": f"idle, {rate} events/s",
                     "events": sent,
                     "share": (last.cpu - first.cpu) / (last.at - first.at) * 100,
+                    "transactions": (after.transactions - before.transactions) / (last.at - first.at),
+                    "kpi_records": (after.records - before.records) / (last.at - first.at),
                     "memory": peak_memory(pid),
                     "others": others(first, last),
                 }
@@ -76,10 +81,14 @@ def _wait_until_calm(ground: Ground, worker: WorkerProcess) -> None:
 
 
 def _events() -> Iterator[tuple[str, bytes, bytes]]:
-    """Yield the events of J2, ten milliseconds apart, as if the primed ones ended now."""
-    step = timedelta(seconds=1 / RATE)
-    start = datetime.now(UTC) - PRIMED * step
-    return j2.events(PRIMED + 100 * RATE * 10, start=start, span=(PRIMED + 100 * RATE * 10) * step)
+    """Yield the events of J2: the primed ones fill the day before now, the others happen when they are sent."""
+    now = datetime.now(UTC)
+    step = timedelta(days=1) / PRIMED
+
+    def when(number: int) -> datetime:
+        return now - (PRIMED - number) * step if number < PRIMED else datetime.now(UTC)
+
+    return j2.events(2 * PRIMED, when=when)
 
 
 def _feed(ground: Ground, stream: Iterator[tuple[str, bytes, bytes]], rate: int, seconds: float) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -53,16 +53,20 @@ def _catalogue() -> list[str]:
 
 
 def events(
-    count: int, seed: int = SEED, start: datetime = START, span: timedelta = SPAN
+    count: int, seed: int = SEED, when: Callable[[int], datetime] | None = None
 ) -> Iterator[tuple[str, bytes, bytes]]:
-    """Yield (topic, key, value) in time order; the same seed and times give the same bytes."""
+    """Yield (topic, key, value) in time order; the same seed gives the same bytes.
+
+    `when` gives the time of the event of a number; by default they fill one day.
+    """
     rng = random.Random(seed)  # data, not secrets
     at_stage: dict[int, int] = {}
-    step = span / count
+    step = SPAN / count
     for number in range(count):
         deal = rng.randrange(DEALS)
         rep = f"rep-{deal % REPS:03d}"
-        at = (start + number * step).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        moment = START + number * step if when is None else when(number)
+        at = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         event: dict[str, Any] = {
             "event_id": f"evt-{number:012d}",
             "occurred_at": at,

@@ -76,7 +76,7 @@ class Bench:
     def idle(self) -> list[Result]:
         """Measure a worker with little to do, and with nothing."""
         with fresh(self.options.broker, idle.settings()) as ground:
-            return idle.measure(ground)
+            return idle.measure(ground, self._profile("idle"))
 
     def _profile(self, name: str) -> Path | None:
         if not self.options.profile or hot.py_spy() is None:

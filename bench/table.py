@@ -20,7 +20,13 @@ _RATE = Figure("rate", "events/s, first record to all committed", ",.0f")
 _CPU = Figure("cpu_per_million", "CPU-s per million events", ".2f")
 _MEMORY = Figure("memory", "peak RSS, MB", ".0f")
 _OTHERS = Figure("others", "cores busy beside it (broker, other work)", ".2f")
-_IDLE = (Figure("share", "share of a core, %", ".1f", "< 10"), _MEMORY, _OTHERS)
+_IDLE = (
+    Figure("share", "share of a core, %", ".1f", "< 10"),
+    Figure("transactions", "transactions/s", ".1f"),
+    Figure("kpi_records", "KPI records/s", ",.0f"),
+    _MEMORY,
+    _OTHERS,
+)
 _J2 = (
     _CPU,
     Figure("rest_cpu_per_million", "  with the KPI records after it", ".2f"),
