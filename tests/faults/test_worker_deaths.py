@@ -191,8 +191,8 @@ def test_what_these_tests_can_see(crew, transactions):
     dice = random.Random(SEED)
     one = crew(transactions=transactions)
     one.feed(3_000, SEED + 2, 300)  # in every flush there is an event
-    for _ in range(3):
-        worker = one.join(failpoint=f"C2:{dice.randrange(5, 15)}")
+    for point in ("C2", "C3", "C2"):  # streams/kafka/faults.py
+        worker = one.join(failpoint=f"{point}:{dice.randrange(5, 15)}")
         assert worker.wait(60) == workers.KILLED, worker.last_words()
     one.join()
     one.fed_up()
