@@ -28,6 +28,7 @@ from streams.topics import DELTAS, KPI_HISTORY, KPI_LATEST
 
 EVERY = 0.05
 PATIENCE = 1800.0
+LATE = 60.0
 BUSY = 0.3  # of a core: above it the worker is still at something
 _LOOK = 0.3  # seconds over which that is judged
 
@@ -97,6 +98,7 @@ def measure(ground: Ground, right: counts.Counts, events: int, profile: Path | N
         with sampled(pid, profile):
             _wait_until_read(worker, sampler, wanted)
         settle(Settings(ground.environment, ground.definitions), observer(worker))
+        differences, waited = _differences(ground, right)
         samples = [first, *sampler.stop()]
         memory, series, after = peak_memory(pid), worker.metrics(), threads(pid)
     committed.close()
@@ -105,7 +107,7 @@ def measure(ground: Ground, right: counts.Counts, events: int, profile: Path | N
     found |= {f"cpu_{name}": (after[name] - before[name]) / events * 1e6 for name in after}
     found["transactions"] = int(series.get(("dealpulse_transactions_total", ""), 0))
     found["kpi_records"] = sum(int(series.get(("dealpulse_kpi_records_total", one), 0)) for one in (KPI_LATEST, KPI_HISTORY))
-    return found | _checked(ground, right)
+    return found | {"numbers": right.numbers, "differences": len(differences), "waited": waited}
 
 
 def _first_record(worker: WorkerProcess) -> Sample:
@@ -178,8 +180,14 @@ def _comes_to_rest(samples: list[Sample], committed: Sample) -> Sample:
     return rest
 
 
-def _checked(ground: Ground, right: counts.Counts) -> dict[str, Any]:
-    differences = right.differences(counts.told(ground.client))
-    for line in differences[:5]:
-        say(f"  WRONG: {line}")
-    return {"numbers": right.numbers, "differences": len(differences)}
+def _differences(ground: Ground, right: counts.Counts) -> tuple[list[str], float]:
+    """Return what is wrong, and how many seconds after the worker seemed to rest it was right."""
+    begun = time.monotonic()
+    while True:
+        found, waited = right.differences(counts.told(ground.client)), time.monotonic() - begun
+        if not found or waited > LATE:
+            for line in found[:5]:
+                say(f"  WRONG: {line}")
+            return found, waited
+        say(f"  {len(found)} numbers are not right yet, {waited:.0f} s after the worker seemed to rest")
+        time.sleep(1)
