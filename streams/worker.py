@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from streams.app import App
 
 _LOOK_EVERY = 1.0  # seconds
-_GC_THRESHOLD = 50_000
+GC_THRESHOLDS = (50_000, 20, 50)  # records come and go by the thousand; cycles are rare
 log = logging.getLogger("dealpulse.worker")
 
 
@@ -34,7 +34,7 @@ def run(environment: Environment, definitions: Definitions, *, ticks: bool = Tru
 
     `ticks=False`: the clock is the data's alone, as in a replay.
     """
-    gc.set_threshold(_GC_THRESHOLD, 20, 50)  # records come and go by the thousand; cycles are rare
+    gc.set_threshold(*GC_THRESHOLDS)
     metrics.declare_known_labels()
     kpis = KpisRoom(definitions)
     rooms = (
