@@ -53,7 +53,7 @@ def _catalogue() -> list[str]:
 
 
 def events(
-    count: int, seed: int = SEED, when: Callable[[int], datetime] | None = None
+    count: int, seed: int = SEED, when: Callable[[int], datetime] | None = None, deals: int = DEALS
 ) -> Iterator[tuple[str, bytes, bytes]]:
     """Yield (topic, key, value) in time order; the same seed gives the same bytes.
 
@@ -63,7 +63,7 @@ def events(
     at_stage: dict[int, int] = {}
     step = SPAN / count
     for number in range(count):
-        deal = rng.randrange(DEALS)
+        deal = rng.randrange(deals)
         rep = f"rep-{deal % REPS:03d}"
         moment = START + number * step if when is None else when(number)
         at = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

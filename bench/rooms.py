@@ -25,7 +25,8 @@ from streams.kpis.room import KpisRoom
 from streams.panes.delta import partition_of
 from streams.worker import GC_THRESHOLDS
 
-PIECE = 2_000
+PIECE = 500
+J2_EVENTS_PER_DEAL = 20  # of a million events; a deal's first events cost more
 RECEIVED_MS = 1_750_000_000_000
 
 
@@ -151,7 +152,7 @@ def run(options: argparse.Namespace) -> None:
     gc.set_threshold(*GC_THRESHOLDS)
     definitions = config.definitions_from(j2.definitions(narrow=not options.full))
     rooms = Rooms(definitions)
-    todo = list(pieces(j2.events(options.events), rooms.count, options.skew))
+    todo = list(pieces(j2.events(options.events, deals=options.events // J2_EVENTS_PER_DEAL), rooms.count, options.skew))
     per_flush = max(1, options.flush // PIECE)
     batches = [todo[at : at + per_flush] for at in range(0, len(todo), per_flush)]
     profile = cProfile.Profile() if options.profile else None
@@ -176,10 +177,16 @@ def run(options: argparse.Namespace) -> None:
 def main() -> None:
     """Read the arguments."""
     parser = argparse.ArgumentParser(prog="python -m bench.rooms", description=__doc__.splitlines()[0])
-    parser.add_argument("--events", type=int, default=300_000, metavar="N", help="of J2 (default: %(default)s)")
+    parser.add_argument(
+        "--events",
+        type=int,
+        default=200_000,
+        metavar="N",
+        help="of J2, with a twentieth of them as deals (default: %(default)s)",
+    )
     parser.add_argument("--full", action="store_true", help="the whole catalogue, all cuts and windows")
     parser.add_argument("--skew", type=int, default=0, metavar="N", help="activities come N records late")
-    parser.add_argument("--flush", type=int, default=50_000, metavar="N", help="events a flush (default: %(default)s)")
+    parser.add_argument("--flush", type=int, default=10_000, metavar="N", help="events a flush (default: %(default)s)")
     parser.add_argument("--profile", action="store_true", help="also print where the time goes (slower)")
     run(parser.parse_args())
 

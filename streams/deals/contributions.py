@@ -13,7 +13,7 @@ from typing import Any
 
 from streams.config import LEAD, WON
 from streams.deals.history import Entry, History
-from streams.deals.record import CALL, CONNECTED, Deal, Row, StageEvent, stage_mark, unpack_rows
+from streams.deals.record import CALL, CONNECTED, Deal, Row, stage_mark, unpack_rows
 from streams.deals.terms import Kind, Terms
 from streams.events.amounts import to_minor
 from streams.events.contract import Activity
@@ -28,7 +28,6 @@ Fact = tuple[Kind, int, str | None, str | None, str | None, str | None, str | No
 _LEAD, _ENTER, _LEAVE, _CONVERSION, _COHORT, _RESPONSE, _OUTCOME, _CYCLE, _MONEY = (Kind(n) for n in range(9))
 _ACTIVITY, _TALK, _LEVEL, _VALUE, _WAIT = (Kind(n) for n in range(9, 14))
 _OF_STAGES = frozenset((_ENTER, _LEAVE, _CONVERSION))
-_OF_MOVES = frozenset((_ENTER, _LEAVE, _ACTIVITY, _TALK))
 _OF_CLOSE = frozenset((_OUTCOME, _CYCLE, _MONEY))
 _OF_PRESENT = frozenset((_LEVEL, _VALUE))
 
@@ -109,25 +108,6 @@ def appended_facts(history: History, deal: Deal, terms: Terms) -> tuple[list[Fac
         _cohort(history, terms, come, won=True)
         _cohort(history, terms, gone, won=False)
     return gone, come
-
-
-def moved_facts(deal: Deal, event: StageEvent, terms: Terms) -> list[Fact]:
-    """Return the facts that come with an event as in appended_facts, where only entries and exits are counted."""
-    found: list[Fact] = []
-    when = event.at // FINE_US
-    if _ENTER in terms.enabled:
-        rep = event.said.get("rep_id", None if "rep_id" in event.clear else deal.rep)
-        pipeline = event.pipeline or deal.pipeline
-        found.append((_ENTER, when, pipeline, event.to_stage, rep, None, None, None, None, None, None))
-    if _LEAVE in terms.enabled:
-        stay = (event.at - deal.entered) // 1000
-        found.append((_LEAVE, when, deal.pipeline, deal.stage, deal.rep, None, None, None, None, stay, None))
-    return found
-
-
-def only_moves(terms: Terms) -> bool:
-    """Are entries and exits the only facts of stage events that are counted?"""
-    return terms.enabled <= _OF_MOVES
 
 
 def _entry(history: History, index: int, terms: Terms, found: list[Fact]) -> None:

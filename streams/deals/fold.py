@@ -17,8 +17,6 @@ from streams.deals.contributions import (
     created_at,
     facts_of_row,
     first_touch,
-    moved_facts,
-    only_moves,
     response_facts,
     stage_facts,
 )
@@ -27,21 +25,22 @@ from streams.deals.record import (
     MAX_ACTIVITIES,
     MAX_RECORD_BYTES,
     MAX_STAGE_EVENTS,
+    OWNERS,
     ROW_BYTES,
     Deal,
     Row,
     StageEvent,
     encode,
     fingerprint,
+    has_activity,
     has_stage_event,
-    holds,
-    insert_row,
+    insert_activity,
     insert_stage_event,
     is_touch_going_out,
     oldest_activity,
-    pack_row,
     settle_activity,
     settle_stage_event,
+    spoken,
     stage_event,
     stage_mark,
     unpack_rows,
@@ -50,9 +49,6 @@ from streams.deals.terms import FIRST_LEVEL, Kind, Terms
 from streams.events.contract import Activity, StageChange
 
 Changes = list[tuple[Fact, int]]
-
-# What a fact can belong to; said for the first time, it reaches back to earlier instants.
-OWNERS = ("rep_id", "product", "region", "lead_source", "customer_id")
 
 
 class Refusal(Enum):
@@ -127,57 +123,48 @@ def apply_stage_change(deal: Deal, event: StageChange, terms: Terms, noticed: No
 def _appends(deal: Deal, event: StageChange) -> bool:
     """Does the event only add to the end of an open deal, so that all that was known of earlier instants stands?
 
-    It must be newer than all that is held, move the deal, delete nothing, and say for the first time nothing
+    It must be newer than the stage events that are held, move the deal, delete nothing, and say for the first time nothing
     that a fact could belong to.
     """
-    if event.at <= deal.newest or not deal.open or event.deleted is not None or deal.deleted:
+    if event.at <= deal.told or not deal.open or event.deleted is not None or deal.deleted:
         return False
     if event.to_stage is None or (event.to_stage == deal.stage and event.pipeline in (None, deal.pipeline)):
         return False
     if len(deal.stages) >= MAX_STAGE_EVENTS:
         return False
-    said = event.said
-    return all(not (name in said and name not in deal.spoken) for name in OWNERS)
+    return not spoken(event.said) & ~deal.spoken
 
 
 def _begin(deal: Deal, event: StageChange, kept: StageEvent, terms: Terms, noticed: Noticed) -> Changes:
     """Take in the first event of a deal: there is nothing to take back."""
     noticed.stage_mismatches += event.from_stage is not None
     deal.stages.append(kept)
-    if event.to_stage is not None and event.deleted is None and only_moves(terms):
-        return _begin_quickly(deal, event, kept, terms)
     history = History(deal.stages, terms)
     _notice_unconfigured(history, noticed)
     _summarise(deal, history, -1)
     return difference((), stage_facts(history, -1, deal, terms), terms.calendar.day_of(event.at))
 
 
-def _begin_quickly(deal: Deal, event: StageChange, kept: StageEvent, terms: Terms) -> Changes:
-    deal.newest = deal.created = deal.entered = event.at
-    deal.pipeline, deal.stage = event.pipeline or DEFAULT_PIPELINE, event.to_stage
-    deal.open = terms.stage(deal.pipeline, deal.stage or "").begins
-    deal.rep = kept.said.get("rep_id")
-    deal.spoken = [name for name in OWNERS if name in kept.said]
-    return [(fact, 1) for fact in moved_facts(deal, kept, terms) if fact[0] is Kind.ENTER]
-
-
 def _append(deal: Deal, event: StageChange, kept: StageEvent, terms: Terms, noticed: Noticed) -> Changes:
     """Take in the next move of an open deal."""
     noticed.stage_mismatches += event.from_stage is not None and event.from_stage != deal.stage
     deal.stages.append(kept)
-    if only_moves(terms):
-        gone: list[Fact] = []
-        come = moved_facts(deal, kept, terms)
-    else:
-        gone, come = appended_facts(History(deal.stages, terms), deal, terms)
+    gone, come = appended_facts(History(deal.stages, terms), deal, terms)
     pipeline, stage = event.pipeline or deal.pipeline or "", event.to_stage or ""
     meaning = terms.stage(pipeline, stage)
     if not meaning.configured:
         noticed.unconfigured.add((pipeline, stage))
-    deal.newest = deal.entered = event.at
+    deal.told = deal.entered = event.at
+    before = deal.rep, deal.pipeline, deal.stage
     deal.pipeline, deal.stage, deal.open = pipeline, stage, meaning.begins
     deal.rep = event.said.get("rep_id", None if "rep_id" in event.clear else deal.rep)
-    return difference(gone, come, terms.calendar.day_of(event.at))
+    if event.at <= deal.newest:
+        for row in unpack_rows(deal, event.at):
+            if row.human:
+                gone += facts_of_row(row, row.rep or before[0], before[1], before[2], terms)
+                come += facts_of_row(row, row.rep or deal.rep, pipeline, stage, terms)
+    deal.newest = max(deal.newest, event.at)
+    return difference(gone, come, terms.calendar.day_of(deal.newest))
 
 
 def _notice_unconfigured(history: History, noticed: Noticed) -> None:
@@ -192,7 +179,7 @@ def _touches_activities(deal: Deal, kept: StageEvent, before: History, after: Hi
         return False
     if kept.at <= deal.newest or deal.deleted or kept.deleted is not None:
         return True
-    if "rep_id" not in deal.spoken and "rep_id" in kept.said:
+    if "rep_id" in kept.said and not deal.spoken & OWNERS["rep_id"]:
         return True
     return after.entries[: len(before.entries)] != before.entries
 
@@ -205,13 +192,16 @@ def _all_facts(history: History, touch: int, rows: list[Row], deal: Deal, terms:
 
 def _summarise(deal: Deal, history: History, touch: int) -> None:
     last = history.entries[-1] if history.entries else None
-    deal.newest = max(deal.newest, deal.stages[-1].at)
+    deal.told = deal.stages[-1].at
+    deal.newest = max(deal.newest, deal.told)
     deal.created, deal.touch = created_at(history), touch
     deal.pipeline, deal.stage = (last.pipeline, last.stage) if last else (None, None)
     deal.rep = history.present("rep_id")
     deal.entered = last.at if last else -1
     deal.open = last is not None and last.meaning.begins
-    deal.spoken = [name for name in OWNERS if any(value is not None for _, value in history.said(name))]
+    deal.spoken = 0
+    for held in deal.stages:
+        deal.spoken |= spoken(held.said)
     deal.deleted = history.deleted
     deal.moved = history.moved
 
@@ -251,13 +241,13 @@ def _settle(deal: Deal, terms: Terms) -> None:
 def apply_activity(deal: Deal, event: Activity, terms: Terms, noticed: Noticed) -> Changes | Refusal:
     """Fold an activity of a deal into its record, in place; return the changed facts."""
     mark = fingerprint(event.event_id, planned=event.planned)
-    if mark in deal.ids and holds(deal.ids, mark):
+    if has_activity(deal.rows, mark):
         return Refusal.DUPLICATE
     if len(deal.rows) >= MAX_ACTIVITIES * ROW_BYTES or deal.settled_activities:
         oldest = oldest_activity(deal)
         if event.at < oldest or (event.at == oldest and deal.settled_activities):
             return Refusal.TOO_LATE
-    insert_row(deal, event.at, pack_row(deal, event), mark)
+    insert_activity(deal, event, mark)
     changes: Changes = []
     if event.at < deal.newest:
         noticed.late += 1
@@ -328,7 +318,7 @@ def fit(deal: Deal, terms: Terms, noticed: Noticed) -> bytes:
     """Return the record as bytes; what is oldest is let go while it is too large."""
     data = encode(deal)
     while len(data) > MAX_RECORD_BYTES and (len(deal.stages) > _FEWEST or deal.rows):
-        stages_weigh_more = len(data) - len(deal.rows) - len(deal.ids) > MAX_RECORD_BYTES // 2
+        stages_weigh_more = len(data) - len(deal.rows) > MAX_RECORD_BYTES // 2
         if len(deal.stages) > _FEWEST and (stages_weigh_more or not deal.rows):
             _settle(deal, terms)
         else:

@@ -14,9 +14,6 @@ from streams.deals.terms import StageMeaning, Terms
 
 DAY_US = 86_400_000_000
 DEFAULT_PIPELINE = "default"
-# The position in a list of what was said at which place; None as value = cleared.
-Said = list[tuple[int, Any]]
-_NOTHING: Said = []
 
 
 class Entry(NamedTuple):
@@ -32,7 +29,7 @@ class Entry(NamedTuple):
 class History:
     """The stage events of one deal in the order that counts.  Instants in µs."""
 
-    __slots__ = ("_said", "anomalies", "created", "entries", "events", "moved", "times")
+    __slots__ = ("anomalies", "created", "entries", "events", "moved", "times")
 
     def __init__(self, events: list[StageEvent], terms: Terms) -> None:
         self.times = [event.at for event in events]
@@ -43,7 +40,6 @@ class History:
         self.moved = False
         if self.created > 0:
             self._move_closings(terms)
-        self._said: dict[str, Said] | None = None
 
     def _move_closings(self, terms: Terms) -> None:
         """Put the closing entries less than a day before creation directly behind it, in their order."""
@@ -65,35 +61,18 @@ class History:
 
     # -------------------------------------------------------------- what was known
 
-    def said(self, name: str) -> Said:
-        """Return where a value was said or cleared, in order."""
-        if self._said is None:
-            self._said = self._read()
-        return self._said.get(name, _NOTHING)
-
-    def _read(self) -> dict[str, Said]:
-        found: dict[str, Said] = {}
-        for place, event in enumerate(self.events):
-            for name, value in event.said.items():
-                found.setdefault(name, []).append((place, value))
-            for name in event.clear:
-                if name not in event.said:
-                    found.setdefault(name, []).append((place, None))
-        return found
-
     def known(self, name: str, until: int, limit: int) -> Any:
         """Return the last word of the events before place `until`, else the first value said before `limit`."""
-        said = self.said(name)
-        if not said:
-            return None
-        last = None
-        for word in said:
-            if word[0] >= until:
-                break
-            last = word
-        if last is not None:
-            return last[1]
-        return next((value for place, value in said if place < limit and value is not None), None)
+        events = self.events
+        for place in range(until - 1, -1, -1):
+            value = events[place].said.get(name)
+            if value is not None or name in events[place].clear:
+                return value
+        for place in range(until, limit):
+            value = events[place].said.get(name)
+            if value is not None:
+                return value
+        return None
 
     def at_instant(self, name: str, at: int) -> Any:
         """Return what is known at an instant, events of that instant included, else the first value said later."""
@@ -101,17 +80,11 @@ class History:
 
     def last(self, name: str, until: int) -> Any:
         """Return the last word of the events before place `until`; None when cleared or never said."""
-        found = None
-        for place, value in self.said(name):
-            if place >= until:
-                break
-            found = value
-        return found
+        return self.known(name, until, until)
 
     def present(self, name: str) -> Any:
         """Return the last word; None when cleared or never said."""
-        said = self.said(name)
-        return said[-1][1] if said else None
+        return self.last(name, len(self.events))
 
     # -------------------------------------------------------------- where it stands
 

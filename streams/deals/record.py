@@ -3,11 +3,16 @@
 One value per deal: the stage events whole, the activities as packed rows.  Everything that is counted is
 derived from these (contributions.py); the summary only lets a newer event be taken in without reading
 the rest.  Order everywhere: time in µs, stage events before activities, event id.
+
+In the table a record is bytes: HEAD, the texts of the summary, the stage events (MessagePack, one after the other),
+what few deals have, and the rows.  So the usual next event changes the head and is appended (quick.py).
 """
 
 from __future__ import annotations
 
 from bisect import insort
+from collections.abc import Mapping
+from itertools import accumulate, pairwise
 from struct import Struct as Layout
 from typing import Any, NamedTuple
 
@@ -28,10 +33,23 @@ _AUTOMATED, _PLANNED = 0x40, 0x80
 _TOUCHES = frozenset((CALL, EMAIL, MEETING, MESSAGE, PROPOSAL))
 _OUTBOUND_WHEN_UNSAID = frozenset((CALL, EMAIL, PROPOSAL))
 
-# time µs, type | direction << 4 | flags, outcome, index of the rep + 1 (0: none named), duration ms + 1 (0: not said)
-_ROW = Layout("<qBBHI")
-ROW_BYTES = _ROW.size
+# What a fact can belong to, as bits of `spoken`; said for the first time, it reaches back to earlier instants.
+OWNERS = {"rep_id": 1, "product": 2, "region": 4, "lead_source": 8, "customer_id": 16}
+
+# newest, touch, told, created, entered; flags, number of stage events; where stage, rep, the first named rep, the stage
+# events, the rest and the rows begin (the pipeline begins behind the head).
+HEAD = Layout("<qqqqqHHHHHHII")
+NEWEST_AND_TOUCH = Layout("<qq")  # what the next activity changes in it
+HEAD_BYTES = HEAD.size
+OPEN, DELETED, MOVED, SETTLED = 1, 2, 4, 8
+SPOKEN_AT = 8  # the bits of OWNERS begin here
+
+# time µs, type | direction << 4 | flags, outcome, index of the rep + 1 (0: none named), duration ms + 1 (0: not said),
+# fingerprint of the id
+ROW = Layout("<qBBHI8s")
+ROW_BYTES = ROW.size
 ID_BYTES = 8
+ID_AT = ROW_BYTES - ID_BYTES
 _LONGEST = 0xFFFFFFFE
 
 
@@ -52,9 +70,14 @@ class StageEvent(msgspec.Struct, array_like=True, gc=False):
         return self.at, self.event_id
 
 
-_encoder = msgspec.msgpack.Encoder()
+_encode = msgspec.msgpack.Encoder().encode
 _events = msgspec.msgpack.Decoder(list[StageEvent])
-_NO_EVENTS = msgspec.Raw(_encoder.encode([]))
+_Rare = tuple[list[str], int, list[bytes], int, int]
+_rare = msgspec.msgpack.Decoder(_Rare)
+_COUNT = b"\xdc"  # MessagePack: an array, its length in two bytes
+_NO_EVENTS = b"\xdc\x00\x00"
+_COUNT_BYTES = len(_NO_EVENTS)
+_SHORT = 16  # arrays below this have a header of one byte
 
 
 def is_touch_going_out(kind: int, direction: int) -> bool:
@@ -87,13 +110,14 @@ class Row(NamedTuple):
         return self.human and is_touch_going_out(self.type, self.direction)
 
 
-class Deal(msgspec.Struct, array_like=True, gc=False):
-    """The record of one deal.  Instants in µs; -1 = none.
+class Deal(msgspec.Struct, gc=False):
+    """The record of one deal, unpacked.  Instants in µs; -1 = none.
 
-    The stage events stay packed until somebody asks for them: most activities do not.
+    The stage events stay packed until somebody asks for them.
     """
 
     newest: int = -1
+    told: int = -1  # the newest stage event
     created: int = -1
     touch: int = -1  # the first outbound touch at or after creation
     pipeline: str | None = None
@@ -101,24 +125,23 @@ class Deal(msgspec.Struct, array_like=True, gc=False):
     rep: str | None = None
     entered: int = -1  # when the deal came into its present stage
     open: bool = False  # is the present stage of kind lead or open
-    spoken: list[str] = []  # what facts belong to and stage events have named (fold.OWNERS)
+    spoken: int = 0  # what facts belong to and stage events have named: bits of OWNERS
     deleted: bool = False
     moved: bool = False  # do some events count elsewhere than where they are held
     settled: int = 0  # stage events that can no longer be corrected
     settled_stages: list[bytes] = []  # marks of the stages whose first entry is settled
     settled_touch: int = -1  # the first outbound touch among the activities let go
     settled_activities: int = 0
-    held: msgspec.Raw = _NO_EVENTS  # the stage events: as read, or the list of them once somebody asked
+    held: Any = _NO_EVENTS  # the stage events: as read, or the list of them once somebody asked
     reps: list[str] = []  # named by activities
     rows: bytes = b""  # the activities, ROW_BYTES each, ascending by time
-    ids: bytes = b""  # their fingerprints, ID_BYTES each, in the same order
 
     @property
     def stages(self) -> list[StageEvent]:
         """Return the stage events held, in order; what is done to the list is kept."""
-        held: Any = self.held
-        if type(held) is msgspec.Raw:
-            held = self.held = _events.decode(held)  # type: ignore[assignment]  # it encodes as what it was read from
+        held = self.held
+        if type(held) is bytes:
+            held = self.held = _events.decode(held)
         events: list[StageEvent] = held
         return events
 
@@ -130,15 +153,36 @@ class Deal(msgspec.Struct, array_like=True, gc=False):
 
 def encode(deal: Deal) -> bytes:
     """Return the record as bytes."""
-    return _encoder.encode(deal)
+    held = deal.held
+    if type(held) is bytes:
+        count, events = int.from_bytes(held[1:_COUNT_BYTES], "big"), held[_COUNT_BYTES:]
+    else:
+        count, events = len(held), _encode(held)[1 if len(held) < _SHORT else _COUNT_BYTES :]
+    reps = deal.reps
+    rest = b""
+    if len(reps) > 1 or deal.settled or deal.settled_activities:
+        rest = _encode((reps[1:], deal.settled, deal.settled_stages, deal.settled_touch, deal.settled_activities))
+    flags = (OPEN if deal.open else 0) | (DELETED if deal.deleted else 0) | (MOVED if deal.moved else 0)
+    flags |= (SETTLED if deal.settled or deal.settled_activities else 0) | deal.spoken << SPOKEN_AT
+    texts = [text.encode() if text else b"" for text in (deal.pipeline, deal.stage, deal.rep, reps[0] if reps else None)]
+    places = accumulate(map(len, (*texts, events, rest)), initial=HEAD_BYTES)
+    next(places)  # of the pipeline
+    head = HEAD.pack(deal.newest, deal.touch, deal.told, deal.created, deal.entered, flags, count, *places)
+    return b"".join((head, *texts, events, rest, deal.rows))
 
 
 def decode(data: bytes) -> Deal:
     """Return the record of bytes."""
-    return _decoder.decode(data)
-
-
-_decoder = msgspec.msgpack.Decoder(Deal)
+    newest, touch, told, created, entered, flags, count, *places = HEAD.unpack_from(data)
+    parts = [data[start:end] for start, end in pairwise((HEAD_BYTES, *places))]
+    pipeline, stage, rep, named, events, rest = parts
+    reps, settled, settled_stages, settled_touch, settled_activities = _rare.decode(rest) if rest else ([], 0, [], -1, 0)
+    return Deal(
+        newest, told, created, touch, pipeline.decode() or None, stage.decode() or None, rep.decode() or None, entered,
+        bool(flags & OPEN), flags >> SPOKEN_AT, bool(flags & DELETED), bool(flags & MOVED),
+        settled, settled_stages, settled_touch, settled_activities,
+        b"".join((_COUNT, count.to_bytes(2, "big"), events)), [named.decode(), *reps] if named else reps, data[places[-1] :],
+    )  # fmt: skip
 
 
 # ------------------------------------------------------------------ stage events
@@ -150,6 +194,16 @@ def stage_event(event: StageChange) -> StageEvent:
     if "attributes" in said:  # nothing is counted of them; 64 times 1 KiB would not fit a record
         said = {name: value for name, value in said.items() if name != "attributes"}
     return StageEvent(event.at, event.event_id, event.to_stage, event.pipeline, said, list(event.clear), event.deleted)
+
+
+def packed_event(event: StageChange) -> bytes:
+    """Return what is kept of a stage change as it stands in the record."""
+    return _encode(stage_event(event))
+
+
+def spoken(said: Mapping[str, Any]) -> int:
+    """Return the bits of what an event says that facts can belong to."""
+    return sum(bit for name, bit in OWNERS.items() if name in said)
 
 
 def stage_mark(pipeline: str, stage: str) -> bytes:
@@ -188,27 +242,35 @@ def holds(ids: bytes, mark: bytes) -> bool:
     return False
 
 
-def pack_row(deal: Deal, event: Activity) -> bytes:
-    """Return an activity as a row; its rep is added to the deal's list when new."""
+def pack_row(event: Activity, rep: int, mark: bytes) -> bytes:
+    """Return an activity as a row; `rep` is the place of the rep that it names in the deal's list + 1, 0 without one."""
+    flags = event.type | event.direction << 4 | (_AUTOMATED if event.automated else 0) | (_PLANNED if event.planned else 0)
+    return ROW.pack(event.at, flags, event.outcome, rep, min(event.duration_ms, _LONGEST) + 1, mark)
+
+
+def insert_activity(deal: Deal, event: Activity, mark: bytes) -> None:
+    """Put an activity behind all that are not later; its rep is added to the deal's list when new."""
     rep = 0
     if event.rep_id is not None:
-        reps = deal.reps
-        if event.rep_id not in reps:
-            reps.append(event.rep_id)
-        rep = reps.index(event.rep_id) + 1
-    flags = event.type | event.direction << 4 | (_AUTOMATED if event.automated else 0) | (_PLANNED if event.planned else 0)
-    return _ROW.pack(event.at, flags, event.outcome, rep, min(event.duration_ms, _LONGEST) + 1)
-
-
-def insert_row(deal: Deal, at: int, row: bytes, mark: bytes) -> None:
-    """Put the row of an instant behind all that are not later; without a search when it is the newest."""
-    rows = deal.rows
-    if not rows or _ROW.unpack_from(rows, len(rows) - ROW_BYTES)[0] <= at:
-        deal.rows, deal.ids = rows + row, deal.ids + mark
+        if event.rep_id not in deal.reps:
+            deal.reps.append(event.rep_id)
+        rep = deal.reps.index(event.rep_id) + 1
+    rows, row = deal.rows, pack_row(event, rep, mark)
+    if not rows or ROW.unpack_from(rows, len(rows) - ROW_BYTES)[0] <= event.at:
+        deal.rows = rows + row
         return
-    place = sum(1 for held in _ROW.iter_unpack(rows) if held[0] <= at)
-    deal.rows = rows[: place * ROW_BYTES] + row + rows[place * ROW_BYTES :]
-    deal.ids = deal.ids[: place * ID_BYTES] + mark + deal.ids[place * ID_BYTES :]
+    place = sum(1 for held in ROW.iter_unpack(rows) if held[0] <= event.at) * ROW_BYTES
+    deal.rows = rows[:place] + row + rows[place:]
+
+
+def has_activity(rows: bytes, mark: bytes, start: int = 0) -> bool:
+    """Is the fingerprint in one of the rows, which begin at `start`?"""
+    at = rows.find(mark, start)
+    while at >= 0:
+        if (at - start) % ROW_BYTES == ID_AT:
+            return True
+        at = rows.find(mark, at + 1)
+    return False
 
 
 def row_of(event: Activity) -> Row:
@@ -219,15 +281,17 @@ def row_of(event: Activity) -> Row:
     )  # fmt: skip
 
 
-def unpack_rows(deal: Deal) -> list[Row]:
-    """Return the activities held, ascending by time."""
-    reps = deal.reps
+def unpack_rows(deal: Deal, since: int = -1) -> list[Row]:
+    """Return the activities held from an instant on, ascending by time."""
+    reps, start = deal.reps, len(deal.rows)
+    while start and ROW.unpack_from(deal.rows, start - ROW_BYTES)[0] >= since:
+        start -= ROW_BYTES
     return [
         Row(
             at, flags & 15, flags >> 4 & 3, bool(flags & _AUTOMATED), bool(flags & _PLANNED), outcome,
             reps[rep - 1] if rep else None, duration - 1,
         )
-        for at, flags, outcome, rep, duration in _ROW.iter_unpack(deal.rows)
+        for at, flags, outcome, rep, duration, _ in ROW.iter_unpack(deal.rows[start:])
     ]  # fmt: skip
 
 
@@ -254,7 +318,7 @@ def settle_stage_event(deal: Deal, index: int, first_stages: list[bytes]) -> Non
 
 def oldest_activity(deal: Deal) -> int:
     """Return the instant of the oldest activity held."""
-    at: int = _ROW.unpack_from(deal.rows)[0]
+    at: int = ROW.unpack_from(deal.rows)[0]
     return at
 
 
@@ -263,7 +327,7 @@ def settle_activity(deal: Deal) -> None:
     oldest = unpack_rows(Deal(reps=deal.reps, rows=deal.rows[:ROW_BYTES]))[0]
     if oldest.outbound_touch and deal.settled_touch < 0 <= deal.created <= oldest.at:
         deal.settled_touch = oldest.at
-    deal.rows, deal.ids = deal.rows[ROW_BYTES:], deal.ids[ID_BYTES:]
+    deal.rows = deal.rows[ROW_BYTES:]
     deal.settled_activities += 1
     _let_go_of_reps(deal)
 
@@ -272,13 +336,12 @@ def _let_go_of_reps(deal: Deal) -> None:
     """Forget the reps that no held activity names, once there are many of them."""
     if len(deal.reps) <= max(16, deal.activities // 8):
         return
-    held = [row[3] for row in _ROW.iter_unpack(deal.rows)]
-    kept = sorted({rep for rep in held if rep})
+    kept = sorted({row[3] for row in ROW.iter_unpack(deal.rows) if row[3]})
     if len(kept) == len(deal.reps):
         return
     places = {rep: place for place, rep in enumerate(kept, start=1)} | {0: 0}
     deal.reps = [deal.reps[rep - 1] for rep in kept]
     deal.rows = b"".join(
-        _ROW.pack(at, flags, outcome, places[rep], duration)
-        for at, flags, outcome, rep, duration in _ROW.iter_unpack(deal.rows)
+        ROW.pack(at, flags, outcome, places[rep], duration, mark)
+        for at, flags, outcome, rep, duration, mark in ROW.iter_unpack(deal.rows)
     )

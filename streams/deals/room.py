@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -16,12 +16,12 @@ from confluent_kafka import Message
 
 from streams import metrics, topics
 from streams.config import BadInput, Definitions
-from streams.deals import record
+from streams.deals import quick, record
 from streams.deals.expand import Cells, Sums
 from streams.deals.fold import Changes, Noticed, Refusal, apply_activity, apply_stage_change, facts_without_deal, fit
 from streams.deals.record import Deal
 from streams.deals.terms import Terms
-from streams.events.contract import Activity, Event, Limits, Reason, Rejection
+from streams.events.contract import Activity, Limits, Reason, Rejection, StageChange
 from streams.events.decode import decode_activity, decode_stage_change
 from streams.kafka.room import Moment, Output, StateTable
 from streams.panes import delta
@@ -47,8 +47,6 @@ class Tick(msgspec.Struct):
 
 
 _ticks = msgspec.json.Decoder(Tick)
-_Result = tuple[Message, Event | Rejection, Changes | Refusal]
-_NO_CHANGES: Changes = []
 _TIMED = (topics.STAGE_CHANGE, topics.ACTIVITY)
 _TOO_LATE = Rejection(Reason.TOO_LATE, "older than all that the full record of this deal still holds")
 
@@ -60,7 +58,7 @@ class _Partition:
 
     def __init__(self, state: StateTable) -> None:
         self.state = state
-        self.deals: dict[str, Deal] = {}  # touched since the last flush
+        self.deals: dict[bytes, Deal] = {}  # unpacked since the last flush, by state key
         self.reps: dict[str, bytes] = {}
         self.newest = dict.fromkeys(_TIMED, -1)  # topic → the latest accepted occurred_at, µs
         self.watermark = -1
@@ -83,6 +81,10 @@ class DealsRoom:
         self._bad_input: BadInput = definitions.bad_input
         self._partitions_out = definitions.partitions
         self._tick_every = round(definitions.tick_interval * 1_000_000) if ticks else 0
+        self._read: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+            topics.STAGE_CHANGE: (decode_stage_change, self._stage_change),
+            topics.ACTIVITY: (decode_activity, self._activity),
+        }
         self._owned: dict[int, _Partition] = {}
         self._sums = Sums(self.terms)
         self._dead: list[Output] = []
@@ -116,23 +118,25 @@ class DealsRoom:
             for message in run:
                 self._tick(owned, message)
             return len(run)
-        noticed, accepted, duplicates, size = Noticed(), 0, 0, 0
-        results = self._stage_changes if topic == topics.STAGE_CHANGE else self._activities
-        add, newest = self._sums.add, owned.newest[topic]
-        for place, (message, event, result) in enumerate(results(owned, run, noticed)):
-            if result is Refusal.DUPLICATE:
-                duplicates += 1
-            elif result is Refusal.TOO_LATE or isinstance(event, Rejection):
-                self._refuse(event if isinstance(event, Rejection) else _TOO_LATE, message)
-                self._watch_share(owned, partition, topic, owned.seen + place)
-            else:
+        noticed, accepted, duplicates = Noticed(), 0, 0
+        decode, fold = self._read[topic]
+        add, newest, limits = self._sums.add, owned.newest[topic], self.limits
+        for place, message in enumerate(run):
+            key = message.key()
+            event = decode(key, message.value(), message.timestamp()[1] * 1000, limits)
+            result = event if type(event) is Rejection else fold(owned, key, event, noticed)
+            if type(result) is list:
                 accepted += 1
                 newest = max(newest, event.at)
                 if result:
                     add(result)
+            elif result is Refusal.DUPLICATE:
+                duplicates += 1
+            else:
+                self._refuse(_TOO_LATE if result is Refusal.TOO_LATE else result, message)
+                self._watch_share(owned, partition, topic, owned.seen + place)
         owned.newest[topic] = newest
         owned.seen += len(run)
-        size = sum(len(message) for message in run)
         if accepted:
             owned.changed, owned.settled = True, False
         born = run[0].timestamp()[1] * 1000
@@ -142,38 +146,35 @@ class DealsRoom:
         metrics.EVENTS_DUPLICATE.inc(duplicates)
         metrics.LAST_EVENT.set(run[-1].timestamp()[1] / 1000)
         _count(noticed)
-        return size
+        return sum(map(len, run))
 
-    def _stage_changes(self, owned: _Partition, run: Sequence[Message], noticed: Noticed) -> Iterator[_Result]:
-        """Decode and fold stage events; yield each with what it changes."""
-        terms, limits, deals = self.terms, self.limits, owned.deals
-        for message in run:
-            event = decode_stage_change(message.key(), message.value(), message.timestamp()[1] * 1000, limits)
-            if isinstance(event, Rejection):
-                yield message, event, _NO_CHANGES
-            else:
-                deal = deals.get(event.deal_id) or self._load(owned, event.deal_id)
-                yield message, event, apply_stage_change(deal, event, terms, noticed)
+    def _stage_change(self, owned: _Partition, key: bytes, event: StageChange, noticed: Noticed) -> Changes | Refusal:
+        """Fold a stage event into its deal's record."""
+        key = b"d" + key
+        deal = owned.deals.get(key)
+        if deal is None:
+            kept = owned.state.get(key)
+            if kept is not None and (appended := quick.append_move(kept, event, self.terms, noticed)):
+                owned.state.put(key, appended[0])
+                return appended[1]
+            deal = owned.deals[key] = Deal() if kept is None else record.decode(kept)
+        return apply_stage_change(deal, event, self.terms, noticed)
 
-    def _activities(self, owned: _Partition, run: Sequence[Message], noticed: Noticed) -> Iterator[_Result]:
-        """Decode and fold activities; yield each with what it changes."""
-        terms, limits, deals = self.terms, self.limits, owned.deals
-        for message in run:
-            event = decode_activity(message.key(), message.value(), message.timestamp()[1] * 1000, limits)
-            if isinstance(event, Rejection):
-                yield message, event, _NO_CHANGES
-            elif event.deal_id is None:
-                yield message, event, self._without_deal(owned, event)
-            else:
-                deal = deals.get(event.deal_id) or self._load(owned, event.deal_id)
-                yield message, event, apply_activity(deal, event, terms, noticed)
-
-    @staticmethod
-    def _load(owned: _Partition, deal_id: str) -> Deal:
-        """Return the record of a deal that no event since the last flush touched."""
-        kept = owned.state.get(b"d" + deal_id.encode())
-        deal = owned.deals[deal_id] = Deal() if kept is None else record.decode(kept)
-        return deal
+    def _activity(self, owned: _Partition, key: bytes, event: Activity, noticed: Noticed) -> Changes | Refusal:
+        """Fold an activity into its deal's record."""
+        if event.deal_id is None:
+            return self._without_deal(owned, event)
+        key = b"d" + key
+        deal = owned.deals.get(key)
+        if deal is None:
+            kept = owned.state.get(key)
+            if kept is not None and (appended := quick.append_activity(kept, event, self.terms, noticed)):
+                if isinstance(appended, Refusal):
+                    return appended
+                owned.state.put(key, appended[0])
+                return appended[1]
+            deal = owned.deals[key] = Deal() if kept is None else record.decode(kept)
+        return apply_activity(deal, event, self.terms, noticed)
 
     def _without_deal(self, owned: _Partition, event: Activity) -> Changes | Refusal:
         rep = event.rep_id or ""
@@ -261,8 +262,8 @@ class DealsRoom:
     def _write(self, owned: _Partition) -> None:
         state = owned.state
         noticed = Noticed()
-        for deal_id, deal in owned.deals.items():
-            state.put(b"d" + deal_id.encode(), fit(deal, self.terms, noticed))
+        for key, deal in owned.deals.items():
+            state.put(key, fit(deal, self.terms, noticed))
         _count(noticed)
         for rep, ids in owned.reps.items():
             state.put(b"r" + rep.encode(), ids)

@@ -7,17 +7,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streams.deals.record import (
-    ID_BYTES,
+    ID_AT,
+    ROW_BYTES,
     Deal,
     Row,
     decode,
     encode,
     fingerprint,
+    has_activity,
     has_stage_event,
     holds,
-    insert_row,
+    insert_activity,
     insert_stage_event,
-    pack_row,
     row_of,
     stage_event,
     unpack_rows,
@@ -43,7 +44,7 @@ def test_a_record_is_read_back_as_it_was_written(events):
 def test_an_activity_is_unpacked_as_it_came(activity):
     """Packed into a row of fixed size and back."""
     deal = Deal()
-    insert_row(deal, activity.at, pack_row(deal, activity), fingerprint("a", planned=activity.planned))
+    insert_activity(deal, activity, fingerprint("a", planned=activity.planned))
     assert unpack_rows(deal) == [row_of(activity)]
 
 
@@ -62,7 +63,7 @@ def test_rows_stand_in_the_order_of_time_whatever_order_they_came_in():
     assert [(row.at, row.rep) for row in unpack_rows(deal)] == [
         (us(f"2024-03-{day:02} 10:00"), f"r{day % 3}") for day in range(1, 29)
     ]
-    assert [deal.ids[at : at + ID_BYTES] for at in range(0, len(deal.ids), ID_BYTES)] == [
+    assert [deal.rows[at + ID_AT : at + ROW_BYTES] for at in range(0, len(deal.rows), ROW_BYTES)] == [
         fingerprint(str(day), planned=False) for day in range(1, 29)
     ]
 
@@ -76,6 +77,17 @@ def test_a_fingerprint_across_two_neighbours_is_not_held():
 def test_a_later_true_match_counts_behind_one_across_neighbours():
     """The search goes on."""
     assert holds(b"0000abcd" + b"efgh0000" + b"abcdefgh", b"abcdefgh")
+
+
+def test_a_fingerprint_elsewhere_in_a_row_is_not_held():
+    """Times and counters may hold the same bytes; behind a false match the search goes on."""
+    deal = Deal()
+    insert_activity(deal, act("a", "2024-03-01 10:00"), b"12345678")
+    insert_activity(deal, act("b", "2024-03-01 11:00"), b"abcdefgh")
+    assert has_activity(deal.rows, b"abcdefgh")
+    assert not has_activity(deal.rows, deal.rows[:8])
+    assert has_activity(b"xyz" + deal.rows, b"12345678", 3)
+    assert not has_activity(b"12345678" + deal.rows[:ID_AT] + b"00000000", b"12345678", 8)
 
 
 def test_a_planned_activity_and_its_completion_have_different_fingerprints():
@@ -113,7 +125,7 @@ def test_no_flag_of_a_row_disturbs_another(kind, direction, automated, planned):
     deal = Deal()
     activity = act("a", "2024-03-01 10:00", automated=automated, planned=planned)
     activity.type, activity.direction = kind, direction
-    insert_row(deal, activity.at, pack_row(deal, activity), b"12345678")
+    insert_activity(deal, activity, b"12345678")
     assert unpack_rows(deal)[0] == Row(activity.at, kind, direction, automated, planned, 0, None, -1)
 
 

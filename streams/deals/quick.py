@@ -1,0 +1,137 @@
+"""Which events are taken in without unpacking their deal's record?  The usual next ones: they are appended.
+
+Each function returns the record with the event and the changed facts, or None: then fold.py takes the event in the long
+way.  A property test holds both to the same record and the same facts.
+"""
+
+from __future__ import annotations
+
+from streams.deals.contributions import facts_of_row
+from streams.deals.fold import Changes, Noticed, Refusal
+from streams.deals.record import (
+    DELETED,
+    HEAD,
+    HEAD_BYTES,
+    MAX_ACTIVITIES,
+    MAX_RECORD_BYTES,
+    MAX_STAGE_EVENTS,
+    NEWEST_AND_TOUCH,
+    OPEN,
+    ROW,
+    ROW_BYTES,
+    SETTLED,
+    SPOKEN_AT,
+    fingerprint,
+    has_activity,
+    is_touch_going_out,
+    pack_row,
+    packed_event,
+    spoken,
+)
+from streams.deals.terms import Kind, Terms
+from streams.events.contract import Activity, StageChange
+from streams.panes.calendar import FINE_US
+
+_NOT_USUAL = DELETED | SETTLED
+_FULL = (MAX_ACTIVITIES - 1) * ROW_BYTES
+_RESPONSES = frozenset((Kind.RESPONSE, Kind.WAIT))
+_MOVES = frozenset((Kind.ENTER, Kind.LEAVE, Kind.ACTIVITY, Kind.TALK))
+
+
+def append_activity(data: bytes, event: Activity, terms: Terms, noticed: Noticed) -> tuple[bytes, Changes] | Refusal | None:
+    """Take in an activity that is newer than those held, of nobody or of the first rep who did something here."""
+    newest, touch, _, created, _, flags, _, stage_at, rep_at, named_at, held_at, _, rows_at = HEAD.unpack_from(data)
+    size, at = len(data), event.at
+    if flags & _NOT_USUAL or size > rows_at + _FULL or size > MAX_RECORD_BYTES - ROW_BYTES:
+        return None
+    rep = event.rep_id
+    if at < newest and (rep is None or terms.stages_of_activities or (size > rows_at and at < _last_row(data))):
+        return None
+    mark = fingerprint(event.event_id, planned=event.planned)
+    if data.find(mark, rows_at) >= 0 and has_activity(data, mark, rows_at):
+        return Refusal.DUPLICATE
+    if rep is not None and data[named_at:held_at] != rep.encode():
+        return None
+    changes: Changes = []
+    if not (event.automated or event.planned):
+        if touch < 0 <= created <= at and is_touch_going_out(event.type, event.direction):
+            if not terms.enabled.isdisjoint(_RESPONSES):
+                return None
+            touch = at
+        whose = rep or data[rep_at:named_at].decode() or None
+        pipeline = stage = None
+        if terms.stages_of_activities:
+            pipeline, stage = data[HEAD_BYTES:stage_at].decode() or None, data[stage_at:rep_at].decode() or None
+        changes = [(fact, 1) for fact in facts_of_row(event, whose, pipeline, stage, terms)]
+    if at < newest:
+        noticed.late += 1
+    times = NEWEST_AND_TOUCH.pack(max(at, newest), touch)
+    row = pack_row(event, 0 if rep is None else 1, mark)
+    return b"".join((times, data[NEWEST_AND_TOUCH.size :], row)), changes
+
+
+def _last_row(data: bytes) -> int:
+    at: int = ROW.unpack_from(data, len(data) - ROW_BYTES)[0]
+    return at
+
+
+def append_move(data: bytes, event: StageChange, terms: Terms, noticed: Noticed) -> tuple[bytes, Changes] | None:
+    """Take in the next move of an open deal where entries and exits are all that is counted of stage events.
+
+    As in fold.py the event must be newer than the stage events held, and say for the first time nothing that facts
+    belong to.
+    """
+    if event.to_stage is None or event.deleted is not None or event.clear or not terms.enabled <= _MOVES:
+        return None
+    newest, touch, told, created, entered, flags, count, stage_at, rep_at, named_at, held_at, rest_at, rows_at = (
+        HEAD.unpack_from(data)
+    )
+    said, at = event.said, event.at
+    if (
+        at <= told
+        or flags & (OPEN | _NOT_USUAL) != OPEN
+        or spoken(said) & ~(flags >> SPOKEN_AT)
+        or count >= MAX_STAGE_EVENTS
+    ):
+        return None
+    came = data[HEAD_BYTES:stage_at].decode(), data[stage_at:rep_at].decode()
+    went = event.pipeline or came[0], event.to_stage
+    rep_before = data[rep_at:named_at].decode() or None
+    rep = said.get("rep_id", rep_before)
+    if went == came or event.from_stage not in {None, came[1]} or data.find(event.event_id.encode(), held_at, rest_at) >= 0:
+        return None
+    if at <= newest and (terms.stages_of_activities or rep != rep_before):  # activities behind it would change
+        return None
+    kept, meaning = packed_event(event), terms.stage(*went)
+    texts = went[0].encode(), went[1].encode(), rep.encode() if rep else b""
+    grown = sum(map(len, texts)) - (named_at - HEAD_BYTES)
+    if not meaning.configured or len(data) + grown + len(kept) > MAX_RECORD_BYTES:
+        return None
+    if at < newest:
+        noticed.late += 1
+    head = HEAD.pack(
+        max(at, newest), touch, at, created, at, flags if meaning.begins else flags & ~OPEN, count + 1,
+        HEAD_BYTES + len(texts[0]), HEAD_BYTES + len(texts[0]) + len(texts[1]), named_at + grown,
+        held_at + grown, rest_at + grown + len(kept), rows_at + grown + len(kept),
+    )  # fmt: skip
+    return b"".join((head, *texts, data[named_at:rest_at], kept, data[rest_at:])), _moved(
+        at, came, rep_before, entered, went, rep, terms
+    )
+
+
+def _moved(  # noqa: PLR0913  # an exit and an entry
+    at: int,
+    came: tuple[str, str],
+    rep_before: str | None,
+    entered: int,
+    went: tuple[str, str],
+    rep: str | None,
+    terms: Terms,
+) -> Changes:
+    found: Changes = []
+    if Kind.ENTER in terms.enabled:
+        found.append(((Kind.ENTER, at // FINE_US, *went, rep, None, None, None, None, None, None), 1))
+    if Kind.LEAVE in terms.enabled:
+        stay = (at - entered) // 1000
+        found.append(((Kind.LEAVE, at // FINE_US, *came, rep_before, None, None, None, None, stay, None), 1))
+    return found

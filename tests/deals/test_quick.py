@@ -1,0 +1,85 @@
+"""Does the short way come to the same as the long one?  Records and facts side by side."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from streams.deals.fold import Noticed, Refusal, apply_activity, apply_stage_change
+from streams.deals.quick import append_activity, append_move
+from streams.deals.record import MAX_ACTIVITIES, decode, encode
+from streams.deals.terms import Terms
+from streams.events.contract import StageChange
+from streams.kpis.catalogue import BY_ID
+from tests import strategies
+from tests.audit.tables import act, change
+from tests.audit.tables import settings as told
+from tests.deals.told import TERMS, deal_of, timeless
+
+_OF_MOVES = {"activities", "talk_time", "stage_entered", "stage_left", "time_in_stage"}
+ONLY_MOVES = Terms(told(cuts=["rep", "stage"], kpis={kpi: kpi in _OF_MOVES for kpi in BY_ID}))
+NO_STAGES = Terms(told(cuts=["all", "rep", "team", "stage"]))
+
+
+def both(kept, event, terms):
+    """Return what each way makes of an event, each as (record, changes or refusal, what was noticed); None: not taken."""
+    short, long = Noticed(), Noticed()
+    append, apply = (
+        (append_move, apply_stage_change) if isinstance(event, StageChange) else (append_activity, apply_activity)
+    )
+    quick = append(kept, event, terms, short)
+    deal = decode(kept)
+    slow = apply(deal, event, terms, long)
+    if quick is None:
+        return None, (encode(deal), slow, long)
+    if isinstance(quick, Refusal):
+        return (kept, quick, short), (encode(deal), slow, long)
+    return (quick[0], timeless(quick[1]), short), (encode(deal), timeless(slow), long)
+
+
+@pytest.mark.parametrize(
+    "terms", [ONLY_MOVES, NO_STAGES, TERMS], ids=["only moves", "no stages of activities", "everything"]
+)
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(events=strategies.deal_history("d1", most=8), seed=st.randoms(use_true_random=False), repeat=st.booleans())
+def test_what_is_taken_the_short_way_is_what_the_long_way_makes(terms, events, seed, repeat):
+    """Whatever the order: the same record to the byte, the same facts, the same refusals, the same noticed."""
+    arrivals = sorted(events, key=lambda one: one.at) if seed.random() < 0.7 else list(events)
+    if repeat and arrivals:
+        arrivals.append(arrivals[-1])
+    kept = encode(deal_of())
+    for event in arrivals:
+        quick, slow = both(kept, event, terms)
+        assert quick in (None, slow)
+        kept = slow[0]
+
+
+NEW, CALLED = change("1", "2024-03-01 10:00", "New", rep_id="anna"), act("a", "2024-03-01 10:20", rep_id="anna")
+QUALIFIED = change("2", "2024-03-02 10:00", "Qualified")
+
+
+@pytest.mark.parametrize(
+    ("before", "event"),
+    [
+        ([NEW, CALLED], act("b", "2024-03-01 12:00", rep_id="anna")),
+        ([NEW, CALLED], act("b", "2024-03-01 12:00")),
+        ([NEW, CALLED], act("b", "2024-03-01 12:00", rep_id="anna", planned=True)),
+        ([NEW, CALLED], QUALIFIED),
+        ([NEW, CALLED], change("2", "2024-03-02 10:00", "Qualified", rep_id="borys")),
+        ([NEW, CALLED, QUALIFIED], change("3", "2024-03-03 10:00", "Won")),
+        # where the two topics are not in step:
+        ([NEW, CALLED, QUALIFIED], act("b", "2024-03-01 10:30", rep_id="anna")),
+        ([NEW, CALLED], change("2", "2024-03-01 10:10", "Qualified", rep_id="anna")),
+    ],
+    ids=str,
+)
+def test_the_usual_next_event_takes_the_short_way(before, event):
+    """A call, a plan, a move, another owner, a win."""
+    quick, slow = both(encode(deal_of(*before, terms=ONLY_MOVES)), event, ONLY_MOVES)
+    assert quick == slow
+
+
+def test_a_full_record_takes_the_long_way():
+    """There the oldest activity is settled."""
+    calls = [act(f"a{n}", f"2024-03-01 {n // 60:02}:{n % 60:02}", rep_id="anna") for n in range(MAX_ACTIVITIES)]
+    assert both(encode(deal_of(*calls[:-1])), calls[-1], TERMS)[0] is not None
+    assert both(encode(deal_of(*calls)), act("b", "2024-03-01 23:00", rep_id="anna"), TERMS)[0] is None
