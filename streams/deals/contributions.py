@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from streams.config import LEAD, WON
 from streams.deals.history import Entry, History
@@ -30,6 +30,32 @@ _ACTIVITY, _TALK, _LEVEL, _VALUE, _WAIT = (Kind(n) for n in range(9, 14))
 _OF_STAGES = frozenset((_ENTER, _LEAVE, _CONVERSION))
 _OF_CLOSE = frozenset((_OUTCOME, _CYCLE, _MONEY))
 _OF_PRESENT = frozenset((_LEVEL, _VALUE))
+
+
+class Whose(NamedTuple):
+    """Whom and what a fact of a deal belongs to."""
+
+    rep: str | None
+    product: str | None
+    region: str | None
+    source: str | None
+
+
+def _known(history: History, until: int, limit: int, terms: Terms) -> Whose:
+    """Return the last words of the events before place `until`, each else the first value said before `limit`."""
+    known = history.known
+    rep = known("rep_id", until, limit)
+    region = known("region", until, limit) or terms.rep(rep).region
+    return Whose(rep, known("product", until, limit), region, known("lead_source", until, limit))
+
+
+def _at_instant(history: History, at: int, terms: Terms) -> Whose:
+    return _known(history, bisect_right(history.times, at), len(history.events), terms)
+
+
+def _present(history: History, until: int, terms: Terms) -> Whose:
+    """Return what the events before place `until` leave."""
+    return _known(history, until, until, terms)
 
 
 def facts(deal: Deal, terms: Terms) -> list[Fact]:
@@ -80,9 +106,13 @@ def stage_facts(history: History, touch: int, deal: Deal, terms: Terms) -> list[
 def outcome_facts(history: History, terms: Terms, found: list[Fact]) -> None:
     """Add what the deal's present stage says: a level while it is open, its close when it is closed."""
     if history.entries[-1].meaning.begins:
-        _levels(history, len(history.events), history.entries[-1], terms, found)
+        count = len(history.events)
+        if not terms.enabled.isdisjoint(_OF_PRESENT):
+            _levels(history, count, _present(history, count, terms), history.entries[-1], terms, found)
     elif not terms.enabled.isdisjoint(_OF_CLOSE):
-        _close(history, terms, found)
+        close = history.close()
+        if close is not None:
+            _close(history, close, _at_instant(history, close.at, terms), terms, found)
 
 
 def appended_facts(history: History, deal: Deal, terms: Terms) -> tuple[list[Fact], list[Fact]]:
@@ -92,19 +122,23 @@ def appended_facts(history: History, deal: Deal, terms: Terms) -> tuple[list[Fac
     """
     gone: list[Fact] = []
     come: list[Fact] = []
-    last, before = len(history.entries) - 1, history.entries[-2]
+    last, count = len(history.entries) - 1, len(history.events)
+    before, newest = history.entries[-2:]
     if not terms.enabled.isdisjoint(_OF_STAGES):
         _entry(history, last, terms, come)
         _exit(history, last - 1, terms, come)
         _advance(history, deal, terms, gone, come)
-    newest = history.entries[-1]
-    _levels(history, newest.place, before, terms, gone)
-    outcome_facts(history, terms, come)
+    was, now = _present(history, newest.place, terms), _present(history, count, terms)
+    _levels(history, newest.place, was, before, terms, gone)
     if deal.touch < 0:
-        _wait(history, newest.place, before, terms, gone)
-        if newest.meaning.begins:
-            _wait(history, len(history.events), newest, terms, come)
-    if history.entries[-1].meaning.kind == WON and _COHORT in terms.enabled:
+        _wait(history, was, before, terms, gone)
+    if newest.meaning.begins:
+        _levels(history, count, now, newest, terms, come)
+        if deal.touch < 0:
+            _wait(history, now, newest, terms, come)
+    else:
+        _close(history, newest, now, terms, come)
+    if newest.meaning.kind == WON and _COHORT in terms.enabled:
         _cohort(history, terms, come, won=True)
         _cohort(history, terms, gone, won=False)
     return gone, come
@@ -176,34 +210,32 @@ def _conversion(history: History, index: int, advance: Entry | None, terms: Term
 
 def _of_cohort(history: History, index: int, name: str) -> Any:
     """Return what was known when the cohort began, never what the event that left its stage revealed."""
+    return history.known(name, *_cohort_bounds(history, index))
+
+
+def _cohort_bounds(history: History, index: int) -> tuple[int, int]:
+    """Return the places before which a cohort's words count, and before which the first one said later does."""
     leaving = history.leaving(index)
-    return history.known(name, min(bisect_right(history.times, history.entries[index].at), leaving), leaving)
+    return min(bisect_right(history.times, history.entries[index].at), leaving), leaving
 
 
 def creation_facts(history: History, terms: Terms, found: list[Fact]) -> None:
     """Add the facts of the deal's creation."""
     if _LEAD in terms.enabled:
         entry = history.entries[history.created]
-        rep = history.at_instant("rep_id", entry.at)
-        product = history.at_instant("product", entry.at)
-        region = history.at_instant("region", entry.at) or terms.rep(rep).region
-        source = history.at_instant("lead_source", entry.at)
         when = entry.at // FINE_US
-        found.append((_LEAD, when, entry.pipeline, None, rep, product, region, source, None, None, None))
+        found.append((_LEAD, when, entry.pipeline, None, *_at_instant(history, entry.at, terms), None, None, None))
     if _COHORT in terms.enabled:
         _cohort(history, terms, found, won=history.entries[-1].meaning.kind == WON)
 
 
 def _cohort(history: History, terms: Terms, found: list[Fact], *, won: bool) -> None:
     entry = history.entries[history.created]
-    rep = _of_cohort(history, history.created, "rep_id")
-    product = _of_cohort(history, history.created, "product")
-    region = _of_cohort(history, history.created, "region") or terms.rep(rep).region
-    source = _of_cohort(history, history.created, "lead_source")
+    until, limit = _cohort_bounds(history, history.created)
     close = history.close() if won else None
     in_time = close is not None and close.at - entry.at <= terms.maturity(entry.pipeline)
     when = entry.at // FINE_US
-    found.append((_COHORT, when, entry.pipeline, None, rep, product, region, source, None, won, in_time))
+    found.append((_COHORT, when, entry.pipeline, None, *_known(history, until, limit, terms), None, won, in_time))
 
 
 def response_facts(history: History, touch: int, terms: Terms) -> list[Fact]:
@@ -221,29 +253,23 @@ def response_facts(history: History, touch: int, terms: Terms) -> list[Fact]:
         found.append((_RESPONSE, when, created.pipeline, None, rep, None, None, source, None, response, business))
     last = history.entries[-1]
     if touch < 0 and last.meaning.begins:
-        _wait(history, len(history.events), last, terms, found)
+        _wait(history, _present(history, len(history.events), terms), last, terms, found)
     return found
 
 
-def _wait(history: History, until: int, entry: Entry, terms: Terms, found: list[Fact]) -> None:
-    """Add that an open deal waits for its first touch, as the events before place `until` leave it."""
+def _wait(history: History, whose: Whose, entry: Entry, terms: Terms, found: list[Fact]) -> None:
+    """Add that an open deal in an entry's stage waits for its first touch."""
     if _WAIT in terms.enabled:
-        rep, source = history.last("rep_id", until), history.last("lead_source", until)
-        found.append((_WAIT, 0, entry.pipeline, None, rep, None, None, source, None, created_at(history), None))
+        found.append((_WAIT, 0, entry.pipeline, None, whose.rep, None, None, whose.source, None, created_at(history), None))
 
 
-def _close(history: History, terms: Terms, found: list[Fact]) -> None:
-    close = history.close()
-    if close is None:
-        return
+def _close(history: History, close: Entry, whose: Whose, terms: Terms, found: list[Fact]) -> None:
+    """Add what the close of a deal says."""
     at, when, pipeline = close.at, close.at // FINE_US, close.pipeline
     won = close.meaning.kind == WON
-    rep = history.at_instant("rep_id", at)
-    product = history.at_instant("product", at)
-    region = history.at_instant("region", at) or terms.rep(rep).region
-    source = history.at_instant("lead_source", at)
+    rep, product, region, _ = whose
     if _OUTCOME in terms.enabled:
-        found.append((_OUTCOME, when, pipeline, None, rep, product, region, source, None, won, None))
+        found.append((_OUTCOME, when, pipeline, None, *whose, None, won, None))
     if _CYCLE in terms.enabled:
         cycle = (at - created_at(history)) // 1000
         found.append((_CYCLE, when, pipeline, None, rep, product, region, None, None, won, cycle))
@@ -251,7 +277,7 @@ def _close(history: History, terms: Terms, found: list[Fact]) -> None:
         money = _money(history, len(history.events), terms)
         if money is not None:
             customer = history.at_instant("customer_id", at)
-            found.append((_MONEY, when, pipeline, None, rep, product, region, source, customer, *money))
+            found.append((_MONEY, when, pipeline, None, *whose, customer, *money))
 
 
 def _money(history: History, until: int, terms: Terms) -> tuple[int, int] | None:
@@ -263,21 +289,16 @@ def _money(history: History, until: int, terms: Terms) -> tuple[int, int] | None
     return currency_code(currency), to_minor(amount, currency)
 
 
-def _levels(history: History, until: int, entry: Entry, terms: Terms, found: list[Fact]) -> None:
+def _levels(history: History, until: int, whose: Whose, entry: Entry, terms: Terms, found: list[Fact]) -> None:  # noqa: PLR0913
     """Add the levels of an open deal in an entry's stage, as the events before place `until` leave it."""
-    if terms.enabled.isdisjoint(_OF_PRESENT):
-        return
-    rep = history.last("rep_id", until)
-    source = history.last("lead_source", until)
-    region = history.last("region", until) or terms.rep(rep).region
-    product = history.last("product", until)
     pipeline, stage = entry.pipeline, entry.stage
     if _LEVEL in terms.enabled:
         lead = entry.meaning.kind == LEAD
-        found.append((_LEVEL, 0, pipeline, stage, rep, product, region, source, None, lead, None))
+        found.append((_LEVEL, 0, pipeline, stage, *whose, None, lead, None))
     if _VALUE in terms.enabled:
         money = _money(history, until, terms)
         if money is not None:
+            rep, product, region, _ = whose
             found.append((_VALUE, 0, pipeline, stage, rep, product, region, None, None, *money))
 
 

@@ -76,9 +76,11 @@ def difference(before: Iterable[Fact], after: Iterable[Fact], day: int) -> Chang
         counts[fact] = counts.get(fact, 0) + 1
     for fact in before:
         counts[fact] = counts.get(fact, 0) - 1
-    return [
-        ((fact[0], day, *fact[2:]) if fact[0] >= FIRST_LEVEL else fact, count) for fact, count in counts.items() if count
-    ]
+    return [(_on_day(fact, day), count) for fact, count in counts.items() if count]
+
+
+def _on_day(fact: Fact, day: int) -> Fact:
+    return (fact[0], day, *fact[2:]) if fact[0] >= FIRST_LEVEL else fact
 
 
 # ------------------------------------------------------------------ stage events
@@ -142,7 +144,8 @@ def _begin(deal: Deal, event: StageChange, kept: StageEvent, terms: Terms, notic
     history = History(deal.stages, terms)
     _notice_unconfigured(history, noticed)
     _summarise(deal, history, -1)
-    return difference((), stage_facts(history, -1, deal, terms), terms.calendar.day_of(event.at))
+    day = terms.calendar.day_of(event.at)
+    return [(_on_day(fact, day), 1) for fact in stage_facts(history, -1, deal, terms)]
 
 
 def _append(deal: Deal, event: StageChange, kept: StageEvent, terms: Terms, noticed: Noticed) -> Changes:
