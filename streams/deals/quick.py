@@ -6,6 +6,8 @@ way.  A property test holds both to the same record and the same facts.
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 from streams.deals.contributions import facts_of_row
 from streams.deals.fold import Changes, Noticed, Refusal
 from streams.deals.record import (
@@ -21,12 +23,13 @@ from streams.deals.record import (
     ROW_BYTES,
     SETTLED,
     SPOKEN_AT,
+    append_event,
     fingerprint,
     has_activity,
     is_touch_going_out,
     pack_row,
-    packed_event,
     spoken,
+    stage_event,
 )
 from streams.deals.terms import Kind, Terms
 from streams.events.contract import Activity, StageChange
@@ -40,7 +43,7 @@ _MOVES = frozenset((Kind.ENTER, Kind.LEAVE, Kind.ACTIVITY, Kind.TALK))
 
 def append_activity(data: bytes, event: Activity, terms: Terms, noticed: Noticed) -> tuple[bytes, Changes] | Refusal | None:
     """Take in an activity that is newer than those held, of nobody or of the first rep who did something here."""
-    newest, touch, _, created, _, flags, _, stage_at, rep_at, named_at, held_at, _, rows_at = HEAD.unpack_from(data)
+    newest, touch, _, created, _, flags, _, stage_at, rep_at, named_at, words_at, _, _, rows_at = HEAD.unpack_from(data)
     size, at = len(data), event.at
     if flags & _NOT_USUAL or size > rows_at + _FULL or size > MAX_RECORD_BYTES - ROW_BYTES:
         return None
@@ -50,7 +53,7 @@ def append_activity(data: bytes, event: Activity, terms: Terms, noticed: Noticed
     mark = fingerprint(event.event_id, planned=event.planned)
     if data.find(mark, rows_at) >= 0 and has_activity(data, mark, rows_at):
         return Refusal.DUPLICATE
-    if rep is not None and data[named_at:held_at] != rep.encode():
+    if rep is not None and data[named_at:words_at] != rep.encode():
         return None
     changes: Changes = []
     if not (event.automated or event.planned):
@@ -83,8 +86,9 @@ def append_move(data: bytes, event: StageChange, terms: Terms, noticed: Noticed)
     """
     if event.to_stage is None or event.deleted is not None or event.clear or not terms.enabled <= _MOVES:
         return None
-    newest, touch, told, created, entered, flags, count, stage_at, rep_at, named_at, held_at, rest_at, rows_at = (
-        HEAD.unpack_from(data)
+    head = HEAD.unpack_from(data)
+    newest, touch, told, created, entered, flags, count, stage_at, rep_at, named_at, words_at, held_at, rest_at, rows_at = (
+        head
     )
     said, at = event.said, event.at
     if (
@@ -102,21 +106,19 @@ def append_move(data: bytes, event: StageChange, terms: Terms, noticed: Noticed)
         return None
     if at <= newest and (terms.stages_of_activities or rep != rep_before):  # activities behind it would change
         return None
-    kept, meaning = packed_event(event), terms.stage(*went)
-    texts = went[0].encode(), went[1].encode(), rep.encode() if rep else b""
-    grown = sum(map(len, texts)) - (named_at - HEAD_BYTES)
-    if not meaning.configured or len(data) + grown + len(kept) > MAX_RECORD_BYTES:
+    meaning = terms.stage(*went)
+    words, kept = append_event(data[words_at:held_at], stage_event(event))
+    texts = (went[0].encode(), went[1].encode(), rep.encode() if rep else b"", data[named_at:words_at], words)
+    places = [*accumulate(map(len, texts), initial=HEAD_BYTES)]
+    places += [places[-1] + rest_at - held_at + len(kept), places[-1] + rows_at - held_at + len(kept)]
+    if not meaning.configured or places[-1] + len(data) - rows_at > MAX_RECORD_BYTES:
         return None
     if at < newest:
         noticed.late += 1
-    head = HEAD.pack(
-        max(at, newest), touch, at, created, at, flags if meaning.begins else flags & ~OPEN, count + 1,
-        HEAD_BYTES + len(texts[0]), HEAD_BYTES + len(texts[0]) + len(texts[1]), named_at + grown,
-        held_at + grown, rest_at + grown + len(kept), rows_at + grown + len(kept),
-    )  # fmt: skip
-    return b"".join((head, *texts, data[named_at:rest_at], kept, data[rest_at:])), _moved(
-        at, came, rep_before, entered, went, rep, terms
-    )
+    flags = flags if meaning.begins else flags & ~OPEN
+    packed = HEAD.pack(max(at, newest), touch, at, created, at, flags, count + 1, *places[1:])
+    changes = _moved(at, came, rep_before, entered, went, rep, terms)
+    return b"".join((packed, *texts, data[held_at:rest_at], kept, data[rest_at:])), changes
 
 
 def _moved(  # noqa: PLR0913  # an exit and an entry

@@ -4,8 +4,9 @@ One value per deal: the stage events whole, the activities as packed rows.  Ever
 derived from these (contributions.py); the summary only lets a newer event be taken in without reading
 the rest.  Order everywhere: time in µs, stage events before activities, event id.
 
-In the table a record is bytes: HEAD, the texts of the summary, the stage events (MessagePack, one after the other),
-what few deals have, and the rows.  So the usual next event changes the head and is appended (quick.py).
+In the table a record is bytes: HEAD, the texts of the summary, the words that stage events are made of, the stage events
+(MessagePack, one after the other, naming words by their places), what few deals have, and the rows.  So the usual next
+event changes the head and is appended (quick.py).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple
 import msgspec
 from xxhash import xxh3_64_digest
 
-from streams.events.contract import Activity, StageChange
+from streams.events.contract import SAYABLE, Activity, StageChange
 
 MAX_STAGE_EVENTS = 64
 MAX_ACTIVITIES = 512
@@ -36,9 +37,9 @@ _OUTBOUND_WHEN_UNSAID = frozenset((CALL, EMAIL, PROPOSAL))
 # What a fact can belong to, as bits of `spoken`; said for the first time, it reaches back to earlier instants.
 OWNERS = {"rep_id": 1, "product": 2, "region": 4, "lead_source": 8, "customer_id": 16}
 
-# newest, touch, told, created, entered; flags, number of stage events; where stage, rep, the first named rep, the stage
-# events, the rest and the rows begin (the pipeline begins behind the head).
-HEAD = Layout("<qqqqqHHHHHHII")
+# newest, touch, told, created, entered; flags, number of stage events; where stage, rep, the first named rep, the words,
+# the stage events, the rest and the rows begin (the pipeline begins behind the head).
+HEAD = Layout("<qqqqqHHHHHHIII")
 NEWEST_AND_TOUCH = Layout("<qq")  # what the next activity changes in it
 HEAD_BYTES = HEAD.size
 OPEN, DELETED, MOVED, SETTLED = 1, 2, 4, 8
@@ -53,7 +54,7 @@ ID_AT = ROW_BYTES - ID_BYTES
 _LONGEST = 0xFFFFFFFE
 
 
-class StageEvent(msgspec.Struct, array_like=True, gc=False):
+class StageEvent(msgspec.Struct, gc=False):
     """One stage event as it is kept."""
 
     at: int
@@ -71,12 +72,16 @@ class StageEvent(msgspec.Struct, array_like=True, gc=False):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_events = msgspec.msgpack.Decoder(list[StageEvent])
+# at, id; the places of stage and pipeline among the words; what is said: code of its name → place among the words;
+# codes of what is cleared; deleted
+_Packed = tuple[int, str, int | None, int | None, dict[int, int], list[int], bool | None]
+_events = msgspec.msgpack.Decoder(list[_Packed])
+_words = msgspec.msgpack.Decoder(list[str])
+_CODES = {name: code for code, name in enumerate(SAYABLE)}
 _Rare = tuple[list[str], int, list[bytes], int, int]
 _rare = msgspec.msgpack.Decoder(_Rare)
 _COUNT = b"\xdc"  # MessagePack: an array, its length in two bytes
-_NO_EVENTS = b"\xdc\x00\x00"
-_COUNT_BYTES = len(_NO_EVENTS)
+_COUNT_BYTES = 3
 _SHORT = 16  # arrays below this have a header of one byte
 
 
@@ -110,6 +115,17 @@ class Row(NamedTuple):
         return self.human and is_touch_going_out(self.type, self.direction)
 
 
+class PackedEvents(NamedTuple):
+    """Stage events as they stand in a record: their number, the words (MessagePack list), and the events."""
+
+    number: int
+    words: bytes
+    events: bytes
+
+
+_NO_EVENTS = PackedEvents(0, _encode([]), b"")
+
+
 class Deal(msgspec.Struct, gc=False):
     """The record of one deal, unpacked.  Instants in µs; -1 = none.
 
@@ -132,18 +148,16 @@ class Deal(msgspec.Struct, gc=False):
     settled_stages: list[bytes] = []  # marks of the stages whose first entry is settled
     settled_touch: int = -1  # the first outbound touch among the activities let go
     settled_activities: int = 0
-    held: Any = _NO_EVENTS  # the stage events: as read, or the list of them once somebody asked
+    held: PackedEvents | list[StageEvent] = _NO_EVENTS  # the stage events: as read, or the list once somebody asked
     reps: list[str] = []  # named by activities
     rows: bytes = b""  # the activities, ROW_BYTES each, ascending by time
 
     @property
     def stages(self) -> list[StageEvent]:
         """Return the stage events held, in order; what is done to the list is kept."""
-        held = self.held
-        if type(held) is bytes:
-            held = self.held = _events.decode(held)
-        events: list[StageEvent] = held
-        return events
+        if isinstance(self.held, PackedEvents):
+            self.held = _unpack_events(self.held)
+        return self.held
 
     @property
     def activities(self) -> int:
@@ -153,11 +167,7 @@ class Deal(msgspec.Struct, gc=False):
 
 def encode(deal: Deal) -> bytes:
     """Return the record as bytes."""
-    held = deal.held
-    if type(held) is bytes:
-        count, events = int.from_bytes(held[1:_COUNT_BYTES], "big"), held[_COUNT_BYTES:]
-    else:
-        count, events = len(held), _encode(held)[1 if len(held) < _SHORT else _COUNT_BYTES :]
+    count, words, events = deal.held if isinstance(deal.held, PackedEvents) else _pack_events(deal.held)
     reps = deal.reps
     rest = b""
     if len(reps) > 1 or deal.settled or deal.settled_activities:
@@ -165,23 +175,23 @@ def encode(deal: Deal) -> bytes:
     flags = (OPEN if deal.open else 0) | (DELETED if deal.deleted else 0) | (MOVED if deal.moved else 0)
     flags |= (SETTLED if deal.settled or deal.settled_activities else 0) | deal.spoken << SPOKEN_AT
     texts = [text.encode() if text else b"" for text in (deal.pipeline, deal.stage, deal.rep, reps[0] if reps else None)]
-    places = accumulate(map(len, (*texts, events, rest)), initial=HEAD_BYTES)
+    places = accumulate(map(len, (*texts, words, events, rest)), initial=HEAD_BYTES)
     next(places)  # of the pipeline
     head = HEAD.pack(deal.newest, deal.touch, deal.told, deal.created, deal.entered, flags, count, *places)
-    return b"".join((head, *texts, events, rest, deal.rows))
+    return b"".join((head, *texts, words, events, rest, deal.rows))
 
 
 def decode(data: bytes) -> Deal:
     """Return the record of bytes."""
     newest, touch, told, created, entered, flags, count, *places = HEAD.unpack_from(data)
     parts = [data[start:end] for start, end in pairwise((HEAD_BYTES, *places))]
-    pipeline, stage, rep, named, events, rest = parts
+    pipeline, stage, rep, named, words, events, rest = parts
     reps, settled, settled_stages, settled_touch, settled_activities = _rare.decode(rest) if rest else ([], 0, [], -1, 0)
     return Deal(
         newest, told, created, touch, pipeline.decode() or None, stage.decode() or None, rep.decode() or None, entered,
         bool(flags & OPEN), flags >> SPOKEN_AT, bool(flags & DELETED), bool(flags & MOVED),
         settled, settled_stages, settled_touch, settled_activities,
-        b"".join((_COUNT, count.to_bytes(2, "big"), events)), [named.decode(), *reps] if named else reps, data[places[-1] :],
+        PackedEvents(count, words, events), [named.decode(), *reps] if named else reps, data[places[-1] :],
     )  # fmt: skip
 
 
@@ -196,9 +206,45 @@ def stage_event(event: StageChange) -> StageEvent:
     return StageEvent(event.at, event.event_id, event.to_stage, event.pipeline, said, list(event.clear), event.deleted)
 
 
-def packed_event(event: StageChange) -> bytes:
-    """Return what is kept of a stage change as it stands in the record."""
-    return _encode(stage_event(event))
+def _pack_event(event: StageEvent, words: dict[str, int]) -> _Packed:
+    """Return an event by the places of its words, which are added when new."""
+    place = words.setdefault
+    return (
+        event.at,
+        event.event_id,
+        None if event.to_stage is None else place(event.to_stage, len(words)),
+        None if event.pipeline is None else place(event.pipeline, len(words)),
+        {_CODES[name]: place(value, len(words)) for name, value in event.said.items()},
+        [_CODES[name] for name in event.clear],
+        event.deleted,
+    )
+
+
+def _pack_events(held: list[StageEvent]) -> PackedEvents:
+    words: dict[str, int] = {}
+    events = _encode([_pack_event(event, words) for event in held])
+    return PackedEvents(len(held), _encode(list(words)), events[1 if len(held) < _SHORT else _COUNT_BYTES :])
+
+
+def _unpack_events(packed: PackedEvents) -> list[StageEvent]:
+    words = _words.decode(packed.words)
+    return [
+        StageEvent(
+            at, event_id, None if stage is None else words[stage], None if pipeline is None else words[pipeline],
+            {SAYABLE[code]: words[word] for code, word in said.items()}, [SAYABLE[code] for code in clear], deleted,
+        )
+        for at, event_id, stage, pipeline, said, clear, deleted in _events.decode(
+            b"".join((_COUNT, packed.number.to_bytes(2, "big"), packed.events))
+        )
+    ]  # fmt: skip
+
+
+def append_event(words: bytes, event: StageEvent) -> tuple[bytes, bytes]:
+    """Return the words with those of one more event, and the event."""
+    known = {word: place for place, word in enumerate(_words.decode(words))}
+    count = len(known)
+    packed = _encode(_pack_event(event, known))
+    return words if len(known) == count else _encode(list(known)), packed
 
 
 def spoken(said: Mapping[str, Any]) -> int:
