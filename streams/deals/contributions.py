@@ -322,11 +322,11 @@ def facts_of_row(row: Row | Activity, rep: str | None, pipeline: str | None, sta
     """Return the facts of one human activity whose rep and stage are known."""
     found: list[Fact] = []
     when = row.at // FINE_US
-    if _ACTIVITY in terms.enabled:
+    if terms.activities:
         sub = row.type << 2 | row.direction
         if not terms.stages_of_activities:
             pipeline = stage = None
         found.append((_ACTIVITY, when, pipeline, stage, rep, None, None, None, None, sub, row.outcome == CONNECTED))
-    if row.type == CALL and row.duration_ms >= 0 and _TALK in terms.enabled:
+    if row.type == CALL and row.duration_ms >= 0 and terms.talk:
         found.append((_TALK, when, pipeline, stage, rep, None, None, None, None, row.duration_ms, None))
     return found

@@ -7,12 +7,12 @@ looked at, so what many events have in common is expanded once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 from typing import Any
 
 from streams.deals.contributions import Fact
 from streams.deals.record import CALL, OUTBOUND, UNSAID
 from streams.deals.terms import FIRST_LEVEL, Kind, Terms
+from streams.events.contract import ACTIVITY_TYPES
 from streams.panes.calendar import FINE_US
 from streams.panes.cell import Cell, Measure
 from streams.panes.histogram import bucket
@@ -22,6 +22,7 @@ Entity = tuple[str, ...]  # the cut, then the values
 Cells = dict[Entity, dict[int, Cell]]
 Amounts = list[tuple[int, int]]
 
+_ACTIVITY, _WAIT = Kind.ACTIVITY, Kind.WAIT
 _KEYS = {measure: measure << 16 for measure in Measure}
 
 
@@ -41,9 +42,11 @@ class Sums:
             cell = cells.get(belongs)
             if cell is None:
                 cell = cells[belongs] = {}
-            for key, amount in _MEASURES[fact[0]](fact[9], fact[10], terms):
+            kind = fact[0]
+            amounts = _ACTIVITIES[fact[9], fact[10]] if kind is _ACTIVITY else _MEASURES[kind](fact[9], fact[10], terms)
+            for key, amount in amounts:
                 cell[key] = cell.get(key, 0) + amount * count
-            if fact[0] == Kind.WAIT:
+            if kind is _WAIT:
                 since = (belongs, fact[9])
                 self._waiting[since] = self._waiting.get(since, 0) + count
 
@@ -164,16 +167,19 @@ def _money(total: Measure, deals: Measure, currency: int, minor: int) -> Amounts
     return [(_KEYS[total] | currency, minor), (_KEYS[deals] | currency, 1)]
 
 
-@lru_cache(maxsize=256)
-def _activity_amounts(sub: int, *, connected: bool) -> Amounts:
+def _activity(sub: int, *, connected: bool) -> Amounts:
     found = [(_KEYS[Measure.ACTIVITIES] | sub, 1)]
     if sub >> 2 == CALL and sub & 3 in (UNSAID, OUTBOUND):
         found += _one(Measure.OUTBOUND_CALLS) + (_one(Measure.CONNECTED_CALLS) if connected else [])
     return found
 
 
-def _activity(sub: int, connected: bool, _: Terms) -> Amounts:
-    return _activity_amounts(sub, connected=connected)
+# By type << 2 | direction, and connected: asked for each activity.
+_ACTIVITIES = {
+    (sub, connected): _activity(sub, connected=connected)
+    for sub in range(len(ACTIVITY_TYPES) << 2)
+    for connected in (False, True)
+}
 
 
 def _level(lead: bool, _: None, __: Terms) -> Amounts:
@@ -190,7 +196,7 @@ _MEASURES: dict[Kind, Callable[..., Amounts]] = {
     Kind.OUTCOME: lambda won, *_: _one(Measure.WON if won else Measure.LOST),
     Kind.CYCLE: _cycle,
     Kind.MONEY: lambda currency, minor, _: _money(Measure.REVENUE, Measure.REVENUE_DEALS, currency, minor),
-    Kind.ACTIVITY: _activity,
+    Kind.ACTIVITY: lambda sub, connected, _: _ACTIVITIES[sub, connected],
     Kind.TALK: lambda talk, *_: [(_KEYS[Measure.TALK_MS], talk), *_one(Measure.TALKS)],
     Kind.LEVEL: _level,
     Kind.VALUE: lambda currency, minor, _: _money(Measure.VALUE, Measure.VALUE_DEALS, currency, minor),

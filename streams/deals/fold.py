@@ -45,7 +45,7 @@ from streams.deals.record import (
     stage_mark,
     unpack_rows,
 )
-from streams.deals.terms import FIRST_LEVEL, Kind, Terms
+from streams.deals.terms import FIRST_LEVEL, Terms
 from streams.events.contract import Activity, StageChange
 
 Changes = list[tuple[Fact, int]]
@@ -301,7 +301,7 @@ def _stage_at(deal: Deal, at: int) -> tuple[str | None, str | None]:
 
 def _touched(deal: Deal, at: int, terms: Terms) -> Changes:
     """Set the deal's first touch, and return what that changes."""
-    if Kind.RESPONSE not in terms.enabled and Kind.WAIT not in terms.enabled:
+    if not terms.responses:
         deal.touch = at
         return []
     history = History(deal.stages, terms)

@@ -68,6 +68,7 @@ class StageMeaning:
         return self.kind in (LEAD, OPEN)
 
 
+_OF_MOVES = frozenset((Kind.ENTER, Kind.LEAVE, Kind.ACTIVITY, Kind.TALK))
 _DAY_US = 86_400_000_000
 _DEFAULT_MATURITY = Pipeline(stages=()).maturity_days * _DAY_US
 _UNKNOWN = StageMeaning(OPEN, None, configured=False)
@@ -91,6 +92,9 @@ class Terms:
         self.cuts = {kind: _cuts(definitions, kind) for kind in Kind}
         self.stages_of_activities = "rep_stage" in self.cuts[Kind.ACTIVITY]
         self.enabled = frozenset(kind for kind in Kind if self.cuts[kind])
+        self.activities, self.talk = Kind.ACTIVITY in self.enabled, Kind.TALK in self.enabled
+        self.responses = Kind.RESPONSE in self.enabled or Kind.WAIT in self.enabled
+        self.only_moves = self.enabled <= _OF_MOVES
 
     def stage(self, pipeline: str, stage: str) -> StageMeaning:
         """Return what a stage is; one that is not configured is open and has no rank."""
