@@ -23,9 +23,9 @@ from streams.kafka.exits import log, lose_place
 from streams.kafka.faults import Faults
 from streams.kafka.flush import FlushReport, PlainProducing, Transactions
 from streams.kafka.flusher import Committer, Flusher
-from streams.kafka.inbox import Bundle, Inbox, Run
+from streams.kafka.inbox import Bundle, Inbox, Run, TopicPart
 from streams.kafka.intake import Intake
-from streams.kafka.ownership import Generation, Lag, Plan, Reach, StateKey, StatePartition, TopicPart
+from streams.kafka.ownership import Generation, Lag, Plan, Reach, StateKey, StatePartition
 from streams.kafka.poll import PollThread
 from streams.kafka.restore import Progress, Restored, RestoreError, Restorer, Superseded
 from streams.kafka.room import Room
@@ -250,12 +250,14 @@ class Edge:
             run.readers = len(self.plan.readers[run.topic])
             reach = generation.reach[run.topic, run.partition]
             reach.arrived, reach.at_end = run.next, False
+            reach.high = max(reach.high, run.high)
         inbox.put(runs)
         for part, offset in ends.items():
             generation.reach[part].at_end = True
             generation.reach[part].high = offset
         if runs:
             self._arrival.set()
+        self.intake.look()
 
     def _learn_highs(self, highs: dict[TopicPart, int]) -> None:
         if self.generation is not None:

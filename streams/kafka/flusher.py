@@ -24,8 +24,6 @@ FULL_BYTES = 32 << 20
 FINISH_RECORDS = 10_000
 SETTLE_BEFORE_EXIT = 2.0
 
-Ack = Callable[[], object]
-
 
 class Committer(Protocol):
     """What makes a batch visible."""
@@ -55,7 +53,6 @@ class Flusher:
         self._on_report = on_report
         self._handled = Handled()
         self._pending_bytes: dict[str, int] = {}
-        self._acks: list[Ack] = []
         self._full = asyncio.Event()
         self._taken = asyncio.Event()
         self._lock = asyncio.Lock()
@@ -74,10 +71,6 @@ class Flusher:
         self._pending_bytes[room] = pending_bytes
         if self._handled.records >= FULL_RECORDS or sum(self._pending_bytes.values()) >= FULL_BYTES:
             self._full.set()
-
-    def ack_later(self, ack: Ack) -> None:
-        """Call this once everything handled so far is committed."""
-        self._acks.append(ack)
 
     async def space(self) -> None:
         """Wait until more may be handled."""
@@ -118,7 +111,7 @@ class Flusher:
                 if batch is not None:
                     self._commit(batch)
                     await self._settled()
-            self._handled, self._acks, self._pending_bytes = Handled(), [], {}
+            self._handled, self._pending_bytes = Handled(), {}
 
     def wait_for_commit(self) -> None:
         """Let a commit that is under way end, briefly; the process is about to."""
@@ -132,10 +125,9 @@ class Flusher:
             self._in_flight = None
 
     def _commit(self, batch: Batch) -> None:
-        acks, self._acks = self._acks, []
-        self._in_flight = asyncio.create_task(self._commit_in_thread(batch, acks))
+        self._in_flight = asyncio.create_task(self._commit_in_thread(batch))
 
-    async def _commit_in_thread(self, batch: Batch, acks: list[Ack]) -> None:
+    async def _commit_in_thread(self, batch: Batch) -> None:
         self._committing = True
         try:
             report = await asyncio.get_running_loop().run_in_executor(self._thread, self._committer.commit, batch)
@@ -143,8 +135,6 @@ class Flusher:
             lose_place(f"the flush failed: {error}", error)
         self._committing = False
         self.last_commit = report.at
-        for ack in acks:
-            ack()
         self._on_report(report)
 
     # ------------------------------------------------------------------ what goes into it

@@ -1,31 +1,32 @@
 """How do records reach a room?  Each once, in order, and never faster than they are flushed.
 
-Runs are cut differently after a restart, so every record below the room's own position is skipped.  A
-room that waits for the outside world is served partition by partition, without holding up anybody else.
+Runs go into one lane per state partition, and one place decides which lane's turn it is.  Runs are cut
+differently after a restart, so every record below the room's own position is skipped.  A room that waits for
+the outside world is served partition by partition, without holding up anybody else.
 """
 
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left
+import contextlib
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from operator import methodcaller
 from typing import cast
 
 from confluent_kafka import Message
 
-from streams.kafka.flusher import Ack, Flusher
-from streams.kafka.inbox import Bundle, Run
-from streams.kafka.ownership import Generation, StatePartition
+from streams.kafka.flusher import Flusher
+from streams.kafka.inbox import Bundle, Run, TopicPart
+from streams.kafka.lanes import LOOK, PIECE, Lane, new_records
+from streams.kafka.ownership import Generation, StateKey, StatePartition
 from streams.kafka.room import DeliveringRoom, Room
 
-# The main loop also serves metrics and signals: it is not held longer than such a piece takes.
-PIECE = 2_000
 # A delivery that is cut short repeats at most this much.
 DELIVERY = 100
 
+Ack = Callable[[], object]
 Fail = Callable[[str, BaseException], None]
 
 
@@ -33,7 +34,7 @@ Fail = Callable[[str, BaseException], None]
 class Deliveries:
     """Runs that wait for the outside world, one line per state partition."""
 
-    lines: dict[tuple[str, int], asyncio.Queue[Run | None]] = field(default_factory=dict)
+    lines: dict[StateKey, asyncio.Queue[Run | None]] = field(default_factory=dict)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def end(self, grace: float) -> None:
@@ -47,6 +48,24 @@ class Deliveries:
             await asyncio.gather(*self.tasks, return_exceptions=True)
 
 
+@dataclass
+class Handover:
+    """Runs on their way into the rooms, and the task that hands them over."""
+
+    lanes: dict[StateKey, Lane] = field(default_factory=dict)
+    busy: dict[StateKey, Lane] = field(default_factory=dict)  # something waits there
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    room: str = ""  # that is handling, or was the last to do so
+    task: asyncio.Task[None] | None = None
+
+    async def end(self) -> None:
+        """Drop what waits; nothing is handed over any more when this returns."""
+        self.busy.clear()
+        self.news.set()
+        if self.task is not None:
+            await asyncio.gather(self.task, return_exceptions=True)
+
+
 class Intake:
     """Hands runs of the present generation to the rooms."""
 
@@ -54,40 +73,87 @@ class Intake:
         self._flusher = flusher
         self._fail = fail
         self.generation: Generation | None = None
+        self._handover = Handover()
         self._deliveries = Deliveries()
 
     async def end(self, generation: Generation, grace: float) -> None:
         """Take in nothing more of the generation."""
         generation.closing = True
         self._flusher.release()
+        handover, self._handover = self._handover, Handover()
         deliveries, self._deliveries = self._deliveries, Deliveries()
+        await handover.end()
         await deliveries.end(grace)
 
     async def take(self, room: Room, bundle: Bundle, ack: Ack) -> None:
-        """Hand runs to a room; returns when they are handled, or have their places in the room's lines."""
+        """Give runs their places in the room's lines.  Faust may forget them: offsets are the flush's business."""
+        ack()
         generation = self.generation
         if generation is None or generation.closing or bundle.generation != generation.number:
-            ack()
             return
         for run in bundle.runs:
             state = generation.states[room.name, run.partition]
             if hasattr(room, "deliver"):
                 self._line(generation, state).put_nowait(run)
             else:
-                await self._handle(generation, state, run)
-                generation.inbox.done(run)
-        self._flusher.ack_later(ack)
+                self._put(generation, state, run)
+        self.look()
 
-    async def _handle(self, generation: Generation, state: StatePartition, run: Run) -> None:
-        room = state.room
-        for piece in _pieces(new_records(run, state), PIECE):
-            await self._flusher.space()
+    def look(self) -> None:
+        """Look again at what waits: something came in, or is known not to come."""
+        if self._handover.busy:
+            self._handover.news.set()
+
+    # ------------------------------------------------------------------ rooms that handle at once
+
+    def _put(self, generation: Generation, state: StatePartition, run: Run) -> None:
+        key, handover = (state.room.name, state.partition), self._handover
+        lane = handover.lanes.get(key)
+        if lane is None:
+            lane = handover.lanes[key] = Lane(state, partial(generation.may_hold_more, state.partition))
+        lane.put(run)
+        handover.busy[key] = lane
+        if handover.task is None:
+            handover.task = asyncio.create_task(self._hand_over(generation, handover))
+            handover.task.add_done_callback(lambda task: self._on_end(f"room {handover.room} failed", task))
+
+    async def _hand_over(self, generation: Generation, handover: Handover) -> None:
+        """Hand over piece by piece, lane by lane in turn, until the generation ends."""
+        at_once = 0  # records since the main loop had its turn
+        while True:
+            handover.news.clear()
+            handled = 0
+            for key, lane in list(handover.busy.items()):
+                await self._flusher.space()
+                if generation.closing:
+                    return
+                handover.room = key[0]
+                handled += self._next_piece(generation, lane)
+                if lane.empty():
+                    del handover.busy[key]
             if generation.closing:
                 return
-            pending = room.handle(run.partition, run.topic, piece)
-            self._advance(state, run.topic, piece, pending)
-            if len(piece) == PIECE:
+            generation.inbox.wanted = _wanted(handover)
+            at_once += handled
+            if at_once >= PIECE:
+                at_once = 0
                 await asyncio.sleep(0)
+            elif not handled:
+                at_once = 0
+                await _news(handover)
+
+    def _next_piece(self, generation: Generation, lane: Lane) -> int:
+        """Hand over what is next in a lane; return how many records that were."""
+        piece = lane.next(time.monotonic())
+        if piece is None:
+            return 0
+        if piece.records:
+            state = lane.state
+            pending = state.room.handle(state.partition, piece.topic, piece.records)
+            self._advance(state, piece.topic, piece.records, pending)
+        for run in piece.finished:
+            generation.inbox.done(run)
+        return len(piece.records)
 
     def _advance(self, state: StatePartition, topic: str, piece: list[Message], pending: int) -> None:
         state.offsets[topic] = piece[-1].offset() + 1
@@ -103,35 +169,33 @@ class Intake:
         if line is None:
             line = self._deliveries.lines[key] = asyncio.Queue()
             task = asyncio.create_task(self._deliver(generation, state, line))
-            task.add_done_callback(partial(self._on_line_end, state))
+            task.add_done_callback(partial(self._on_end, f"room {state.room.name} failed in partition {state.partition}"))
             self._deliveries.tasks.append(task)
         return line
 
     async def _deliver(self, generation: Generation, state: StatePartition, line: asyncio.Queue[Run | None]) -> None:
         deliver: Callable[..., Awaitable[int]] = cast(DeliveringRoom, state.room).deliver
         while (run := await line.get()) is not None:
-            for piece in _pieces(new_records(run, state), DELIVERY):
+            records = new_records(run, state)
+            for at in range(0, len(records), DELIVERY):
                 if generation.closing:
                     return
+                piece = records[at : at + DELIVERY]
                 pending = await deliver(run.partition, run.topic, piece)
                 self._advance(state, run.topic, piece, pending)
             generation.inbox.done(run)
 
-    def _on_line_end(self, state: StatePartition, task: asyncio.Task[None]) -> None:
+    def _on_end(self, what: str, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            self._fail(f"room {state.room.name} failed in partition {state.partition}: {error!r}", error)
+            self._fail(f"{what}: {error!r}", error)
 
 
-def new_records(run: Run, state: StatePartition) -> list[Message]:
-    """Return the records that the room has not seen, one by one: runs are cut differently after a restart."""
-    position = state.offsets[run.topic]
-    if run.first >= position:
-        return run.records
-    return run.records[bisect_left(run.records, position, key=methodcaller("offset")) :]
+def _wanted(handover: Handover) -> frozenset[TopicPart]:
+    return frozenset((topic, lane.state.partition) for lane in handover.busy.values() for topic in lane.short_of())
 
 
-def _pieces(records: list[Message], size: int) -> list[list[Message]]:
-    if len(records) <= size:
-        return [records] if records else []
-    return [records[at : at + size] for at in range(0, len(records), size)]
+async def _news(handover: Handover) -> None:
+    """Wait until there is something to look at; where somebody waits for a topic, a moment at most."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(handover.news.wait(), LOOK if handover.busy else None)

@@ -14,10 +14,9 @@ from typing import Any
 import msgspec
 from confluent_kafka import TopicPartition
 
-from streams.kafka.inbox import Inbox
+from streams.kafka.inbox import Inbox, TopicPart
 from streams.kafka.room import Room, StateTable
 
-TopicPart = tuple[str, int]
 StateKey = tuple[str, int]  # room name, partition
 
 OFFSETS_KEY = b"\x00offsets"
@@ -122,6 +121,15 @@ class Generation:
     def _commit(self, topic: str, partition: int) -> TopicPartition:
         places = {name: self.states[name, partition].offsets[topic] for name in self.plan.readers[topic]}
         return TopicPartition(topic, partition, min(places.values()), msgspec.json.encode(places).decode())
+
+    def may_hold_more(self, partition: int, topic: str, at: int) -> bool:
+        """Tell whether the topic's partition may hold records at or after an offset that the rooms have not been given.
+
+        A partition that nobody has looked at yet may; one that was read to its end does not, nor one read up to where
+        the last fetch saw its end.
+        """
+        reach = self.reach[topic, partition]
+        return reach.arrived > at or not (reach.at_end or 0 < reach.high <= reach.arrived)
 
     def caught_up(self, room: str) -> frozenset[int]:
         """Return the partitions of the room whose every source has been read and handled to its end."""

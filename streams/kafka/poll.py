@@ -10,17 +10,17 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streams.kafka.clients import Connection, group_consumer, librdkafka_log
 from streams.kafka.exits import lose_place
-from streams.kafka.inbox import Inbox, Run
-from streams.kafka.ownership import TopicPart
+from streams.kafka.inbox import Inbox, Run, TopicPart
 
 BATCH = 20_000
+MAX_RUN = 4_000
 WAIT = 0.1  # how long to wait for a first record
 GATHER = 0.04  # how long to wait for more once there is one: fewer, longer runs at low rates
 # Nothing else serves rebalances while we wait for the rooms, so then pause and go on polling.
@@ -68,7 +68,7 @@ class PollThread(threading.Thread):
         self._inbox: Inbox | None = None
         self._fetching: frozenset[TopicPart] = frozenset()
         self._next: dict[TopicPart, int] = {}  # the offset after the last record, or the end, that was read
-        self._paused: set[str] = set()
+        self._paused: set[TopicPart] = set()
         self._highs_at = 0.0
 
     # ------------------------------------------------------------------ asked for by the main loop
@@ -137,7 +137,7 @@ class PollThread(threading.Thread):
                 ends.pop(part, None)
         if inbox is None:
             return
-        runs = [_run(part, records) for part, records in groups.items()]
+        runs = [run for part, records in groups.items() for run in _runs(part, records, self._end_of(part))]
         for run in runs:
             inbox.announce(run)
         for part, records in groups.items():
@@ -147,43 +147,53 @@ class PollThread(threading.Thread):
         self._owner.arrived(inbox, runs, ends)
 
     def _regulate(self) -> None:
-        """Wait for the rooms a moment; what they still cannot take is paused, which drops what is prefetched."""
+        """Wait for the rooms a moment; what they still cannot take is paused, which drops what is prefetched.
+
+        While a room waits for another partition there is no sense in waiting for the room.
+        """
         inbox = self._inbox
         if inbox is None:
             return
         end = time.monotonic() + MAX_STALL
-        while inbox.full() - self._paused and time.monotonic() < end and self._commands.empty() and not self._closing:
+        while over := {part for part in inbox.full() - self._paused if not self._is_wanted(inbox, part)}:
+            if self._closing or not self._commands.empty():
+                return
+            if inbox.wanted or time.monotonic() >= end:
+                self._consumer.pause(_places(over))
+                self._paused |= over
+                break
             time.sleep(0.005)
-        over = inbox.full() - self._paused
-        if over and time.monotonic() >= end:
-            self._consumer.pause(self._parts_of(over))
-            self._paused |= over
-        under = {topic for topic in self._paused if inbox.load(topic) < 0.5}
+        under = {part for part in self._paused if inbox.load(*part) < 0.5 or self._is_wanted(inbox, part)}
         if under:
             self._resume(under)
             self._paused -= under
 
-    def _resume(self, topics: set[str]) -> None:
+    @staticmethod
+    def _is_wanted(inbox: Inbox, part: TopicPart) -> bool:
+        """Tell whether a room runs short of the partition: it may go over its part, not beyond all bounds."""
+        return part in inbox.wanted and inbox.load(*part) < 2
+
+    def _resume(self, parts: set[TopicPart]) -> None:
         # librdkafka goes on behind the last thing that consume() gave, and takes the end of a partition for a
         # record: without the seek the next record would be skipped (librdkafka issue 4844).
-        for part in self._parts_of(topics):
-            self._consumer.seek(TopicPartition(part.topic, part.partition, self._next[part.topic, part.partition]))
-        self._consumer.resume(self._parts_of(topics))
-
-    def _parts_of(self, topics: set[str]) -> list[TopicPartition]:
-        return [TopicPartition(topic, partition) for topic, partition in self._fetching if topic in topics]
+        for part in parts:
+            self._consumer.seek(TopicPartition(*part, self._next[part]))
+        self._consumer.resume(_places(parts))
 
     def _look_at_ends(self) -> None:
         now = time.monotonic()
         if now - self._highs_at < HIGHS_EVERY or not self._fetching:
             return
         self._highs_at = now
-        highs = {}
-        for topic, partition in self._fetching:
-            known = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
-            if known is not None and known[1] >= 0:
-                highs[topic, partition] = known[1]
-        self._owner.highs(highs)
+        highs = {part: self._end_of(part) for part in self._fetching}
+        self._owner.highs({part: high for part, high in highs.items() if high >= 0})
+
+    def _end_of(self, part: TopicPart) -> int:
+        """Return where the partition ended when it was last fetched; negative while nobody knows."""
+        if part not in self._fetching:
+            return -1
+        known = self._consumer.get_watermark_offsets(TopicPartition(*part), cached=True)
+        return -1 if known is None else int(known[1])
 
     # ------------------------------------------------------------------ the group's callbacks, inside poll()
 
@@ -221,10 +231,16 @@ class PollThread(threading.Thread):
         self._next = dict(positions)
 
 
-def _run(part: TopicPart, records: list[Message]) -> Run:
+def _places(parts: Iterable[TopicPart]) -> list[TopicPartition]:
+    return [TopicPartition(topic, partition) for topic, partition in parts]
+
+
+def _runs(part: TopicPart, records: list[Message], high: int) -> Iterator[Run]:
+    """Yield runs that are counted out of the inbox, and forgotten, one by one."""
     topic, partition = part
-    size = sum(map(len, records))
-    return Run(topic, partition, records, size, records[0].offset(), records[-1].offset() + 1)
+    for at in range(0, len(records), MAX_RUN):
+        cut = records[at : at + MAX_RUN] if len(records) > MAX_RUN else records
+        yield Run(topic, partition, cut, sum(map(len, cut)), cut[0].offset(), cut[-1].offset() + 1, high)
 
 
 def _is_end(message: Message) -> bool:

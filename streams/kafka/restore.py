@@ -17,7 +17,8 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from streams.kafka.clients import BROKER_SCAN, TRANSACTION_TIMEOUT, Connection, librdkafka_log, restore_consumer
 from streams.kafka.exits import log
-from streams.kafka.ownership import OFFSETS_KEY, Plan, StateKey, TopicPart, committed_places
+from streams.kafka.inbox import TopicPart
+from streams.kafka.ownership import OFFSETS_KEY, Plan, StateKey, committed_places
 from streams.kafka.poll import describe
 from streams.kafka.room import StateTable
 from streams.topics import changelog

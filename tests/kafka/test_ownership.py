@@ -81,6 +81,23 @@ def test_caught_up_is_every_source_read_and_handled_to_its_end():
     assert made.caught_up("alerts") == frozenset()  # records 5 and 6 of ticks wait
 
 
+@pytest.mark.parametrize(
+    ("reach", "more"),
+    [
+        (Reach(10), True),  # not looked at yet
+        (Reach(10, high=12), True),  # the last fetch saw more
+        (Reach(10, high=10), False),  # it saw the end
+        (Reach(10, at_end=True, high=12), False),  # control records stand behind
+        (Reach(11, at_end=True), True),  # a record is on its way to the rooms
+    ],
+)
+def test_a_partition_may_hold_more_until_its_end_was_seen(reach, more):
+    """Whoever waits for it waits for nothing that cannot come."""
+    made = generation(OFFSETS)
+    made.reach["deltas", 0] = reach
+    assert made.may_hold_more(0, "deltas", 10) == more
+
+
 def test_lag_counts_from_our_own_position():
     """At the end it is 0 although control records stand behind; else records and the age of the newest handled one."""
     made = generation(OFFSETS)

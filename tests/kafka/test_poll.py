@@ -126,6 +126,43 @@ def test_a_topic_that_nobody_takes_is_paused_and_comes_back(thread, monkeypatch)
     assert calls == [("pause", ["a"]), ("seek", "a", 3), ("resume", ["a"])]
 
 
+def test_what_others_wait_for_is_fetched_at_once(thread):
+    """A full partition is paused without a stall; one that runs short goes on although it holds its part, up to twice."""
+    calls = []
+    thread._consumer = SimpleNamespace(
+        pause=lambda parts: calls.append(("pause", [(part.topic, part.partition) for part in parts])),
+        resume=lambda parts: calls.append(("resume", [(part.topic, part.partition) for part in parts])),
+        seek=lambda part: None,
+        assign=lambda _parts: None,
+    )
+    inbox = thread._inbox
+    thread._start_fetching(inbox, {(topic, partition): 0 for topic in "ab" for partition in (0, 1)})
+    for partition in (0, 1):
+        inbox.announce(Run("a", partition, [None] * (MAX_RECORDS // 2), 0, 0, 0))
+    inbox.wanted = frozenset({("a", 1), ("b", 0)})
+    started = time.monotonic()
+    thread._regulate()
+    assert calls == [("pause", [("a", 0)])]
+    inbox.announce(Run("a", 1, [None] * (MAX_RECORDS // 2), 0, 0, 0))
+    thread._regulate()
+    inbox.wanted = frozenset({("a", 0)})
+    thread._regulate()
+    assert calls[1:] == [("pause", [("a", 1)]), ("resume", [("a", 0)])]
+    assert time.monotonic() - started < poll.MAX_STALL / 2
+
+
+def test_long_runs_are_cut(thread, monkeypatch):
+    """They are counted out one by one, and each knows its place."""
+    monkeypatch.setattr(poll, "MAX_RUN", 2)
+    thread._hand_over([sized("a", 0, offset) for offset in (3, 5, 6, 7, 9)])
+    [(runs, _)] = thread.arrivals
+    assert [(run.first, run.next, len(run.records), run.bytes) for run in runs] == [
+        (3, 6, 2, 6),
+        (6, 8, 2, 6),
+        (9, 10, 1, 3),
+    ]
+
+
 @pytest.mark.slow
 def test_a_record_that_comes_while_its_partition_is_paused_at_its_end_is_read(broker, monkeypatch):
     """The client believes that the end of a partition was a record, and would go on behind the next one."""
