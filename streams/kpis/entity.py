@@ -11,7 +11,7 @@ from heapq import heapify, heappop, heappush
 import msgspec
 
 from streams.kafka.room import StateTable
-from streams.kpis.catalogue import ENTITY_FIELDS
+from streams.kpis.publish import entity_fragment
 from streams.panes import cell as cells
 from streams.panes.cell import Cell, Measure
 from streams.panes.pane import DAY, DAYS_KEPT, FINE, LEVEL, WAIT, pane
@@ -82,13 +82,13 @@ class Entity:
     """One entity of one partition of the kpis room."""
 
     __slots__ = (
-        "age_told", "ended", "fields", "head", "hot", "level_mask", "levels", "name", "prefix", "rolled", "rolling", "rows", "state", "told_early", "untold",
-        "waiting",
+        "age_told", "ended", "head", "hot", "level_mask", "levels", "name", "prefix", "rolled", "rolling", "rows", "state", "text",
+        "told_early", "untold", "waiting",
     )  # fmt: skip
 
     def __init__(self, name: tuple[str, ...], state: StateTable) -> None:
         self.name = name
-        self.fields = dict(zip(ENTITY_FIELDS[name[0]], name[1:], strict=True))
+        self.text = entity_fragment(name)
         self.prefix = row_prefix(name)
         self.state = state
         self.rows: dict[int, bytes] = {}
