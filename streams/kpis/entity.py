@@ -6,12 +6,13 @@ touches; totals of rolling windows are kept by adding what changed and subtracti
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from heapq import heapify, heappop, heappush
 
 import msgspec
 
 from streams.kafka.room import StateTable
-from streams.kpis.catalogue import ENTITY_FIELDS
+from streams.kpis.publish import entity_fragment
 from streams.panes import cell as cells
 from streams.panes.cell import Cell, Measure
 from streams.panes.pane import DAY, DAYS_KEPT, FINE, LEVEL, WAIT, pane
@@ -24,6 +25,7 @@ _EntityDecoder = msgspec.msgpack.Decoder(tuple[str, ...])
 _GRAIN = 7
 _NOW, _BEFORE, _EITHER = 1, 2, 3
 ROLLING = tuple((at, window) for at, window in enumerate(WINDOWS) if window.rolling)
+_ROLLING_OF = {grain: tuple(one for one in ROLLING if one[1].grain == grain) for grain in (FINE, DAY)}
 _MINOR_BYTES = 8
 
 
@@ -59,10 +61,10 @@ def parse_row_key(key: bytes) -> tuple[tuple[str, ...], bytes]:
 class Rolling:
     """The totals of a rolling window and of the equal one before it, up to pane `last`."""
 
-    __slots__ = ("before", "grain", "last", "now", "panes")
+    __slots__ = ("before", "last", "now", "panes")
 
     def __init__(self, window: Window, last: int) -> None:
-        self.grain, self.panes, self.last = window.grain, window.panes, last
+        self.panes, self.last = window.panes, last
         self.now: Cell = {}
         self.before: Cell = {}
 
@@ -82,17 +84,19 @@ class Entity:
     """One entity of one partition of the kpis room."""
 
     __slots__ = (
-        "age_told", "ended", "fields", "head", "hot", "level_mask", "levels", "name", "prefix", "rolled", "rolling", "rows", "state", "told_early", "untold",
-        "waiting",
+        "age_told", "ended", "head", "held", "hot", "level_mask", "levels", "name", "prefix", "rolled", "rolling", "rows", "state",
+        "text", "told_early", "untold", "waiting", "warm",
     )  # fmt: skip
 
     def __init__(self, name: tuple[str, ...], state: StateTable) -> None:
         self.name = name
-        self.fields = dict(zip(ENTITY_FIELDS[name[0]], name[1:], strict=True))
+        self.text = entity_fragment(name)
         self.prefix = row_prefix(name)
         self.state = state
         self.rows: dict[int, bytes] = {}
         self.hot: dict[int, Cell] = {}  # decoded and changed since the last flush
+        self.warm: dict[int, Cell] = {}  # decoded to be read since then
+        self.held: dict[int, list[int]] = {FINE: [], DAY: []}  # the panes there may be of the grains that windows slide over
         self.rolling: dict[int, Rolling] = {}
         self.rolled: dict[int, tuple[int, int]] = {}  # place → masks of what changed in the window, and before it
         self.untold: dict[tuple[int, int], tuple[int, int]] = {}  # the same for calendar windows
@@ -118,15 +122,20 @@ class Entity:
             return None
         place = int.from_bytes(rest, "big")
         self.rows[place] = value
-        if place & _GRAIN == WAIT:
+        grain = place & _GRAIN
+        if grain in self.held:
+            self.held[grain].append(place >> 3)
+        elif grain == WAIT:
             self.waiting.append(place >> 3)
-        elif place & _GRAIN == LEVEL:
+        elif grain == LEVEL:
             self.levels.add(place)
         return place
 
     def restored(self) -> None:
         """Finish a restore."""
         heapify(self.waiting)
+        for indexes in self.held.values():
+            indexes.sort()
 
     def write(self) -> None:
         """Write every changed pane into the state."""
@@ -139,6 +148,7 @@ class Entity:
                 self.rows.pop(place, None)
                 self.state.delete(key)
         self.hot.clear()
+        self.warm.clear()
 
     @property
     def head_is_old(self) -> bool:
@@ -153,44 +163,63 @@ class Entity:
     def drop(self, place: int) -> None:
         """Forget a pane that no window can need."""
         self.hot.pop(place, None)
+        self.warm.pop(place, None)
         if self.rows.pop(place, None) is not None:
             self.state.delete(self.prefix + place.to_bytes(_MINOR_BYTES, "big"))
+        indexes = self.held.get(place & _GRAIN, [])
+        at = bisect_left(indexes, place >> 3)
+        del indexes[at : at + (place >> 3 in indexes[at : at + 1])]
 
     # -------------------------------------------------------------- panes
 
     def cell(self, place: int) -> Cell | None:
-        """Return the cell of a pane to read."""
+        """Return the cell of a pane, to be read only."""
         found = self.hot.get(place)
-        if found is not None:
-            return found
-        data = self.rows.get(place)
-        return None if data is None else cells.unpack(data)
+        if found is None:
+            found = self.warm.get(place)
+            if found is None and place in self.rows:
+                found = self.warm[place] = cells.unpack(self.rows[place])
+        return found
+
+    def between(self, grain: int, first: int, last: int) -> list[Cell]:
+        """Return the cells of the panes from first to last, to be read only."""
+        indexes = self.held[grain]
+        part = indexes[bisect_left(indexes, first) : bisect_right(indexes, last)]
+        return [cell for index in part if (cell := self.cell(pane(grain, index)))]
 
     def change(self, place: int, cell: Cell) -> None:
         """Add a change to a pane."""
         total = self.hot.get(place)
         if total is None:
             data = self.rows.get(place)
-            total = self.hot[place] = {} if data is None else cells.unpack(data)
+            total = self.hot[place] = {} if data is None else self.warm.pop(place, None) or cells.unpack(data)
+            if data is None:
+                self._begin(place)
         cells.add(total, cell)
-        grain = place & _GRAIN
-        if grain in (DAY, FINE):
-            self._roll(grain, place >> 3, cell)
+        for at, _ in _ROLLING_OF.get(place & _GRAIN, ()):
+            self._roll(at, place >> 3, cell)
+
+    def _begin(self, place: int) -> None:
+        """Note a pane that was not there."""
+        grain, index = place & _GRAIN, place >> 3
+        if grain in self.held:
+            indexes = self.held[grain]
+            at = bisect_left(indexes, index)
+            if indexes[at : at + 1] != [index]:
+                indexes.insert(at, index)
         elif grain == LEVEL:
             self.levels.add(place)
         elif grain == WAIT:
-            heappush(self.waiting, place >> 3)
+            heappush(self.waiting, index)
 
-    def _roll(self, grain: int, index: int, cell: Cell) -> None:
-        mask = cells.kinds(cell)
-        for at, window in ROLLING:
-            if window.grain == grain:
-                rolling = self.rolling.get(at)
-                # Totals that were not worked out since a restart may hold the pane in either window.
-                hit = rolling.change(index, cell) if rolling else _EITHER
-                if hit:
-                    own, before = self.rolled.get(at, (0, 0))
-                    self.rolled[at] = (own | (mask if hit & _NOW else 0), before | (mask if hit & _BEFORE else 0))
+    def _roll(self, at: int, index: int, cell: Cell) -> None:
+        rolling = self.rolling.get(at)
+        # Totals that were not worked out since a restart may hold the pane in either window.
+        hit = rolling.change(index, cell) if rolling else _EITHER
+        if hit:
+            mask = cells.kinds(cell)
+            own, before = self.rolled.get(at, (0, 0))
+            self.rolled[at] = (own | (mask if hit & _NOW else 0), before | (mask if hit & _BEFORE else 0))
 
     def oldest(self) -> int | None:
         """Return the creation, in µs, of the lead that waits longest."""
@@ -218,31 +247,32 @@ class Entity:
     def roll_to(self, at: int, window: Window, last: int) -> Rolling:
         """Return the totals of a rolling window that ends with pane `last`."""
         rolling = self.rolling.get(at)
-        if rolling is None or not 0 <= last - rolling.last <= 2 * window.panes:
-            rolling = self.rolling[at] = Rolling(window, last)
-            self._fill(rolling, window)
-        while rolling.last < last:
-            self._step(rolling, window)
+        if rolling is None or not 0 <= last - rolling.last < window.panes:
+            rolling = self.rolling[at] = self._work_out(window, last)
+        elif rolling.last < last:
+            self._slide(rolling, window, last)
         return rolling
 
-    def _fill(self, rolling: Rolling, window: Window) -> None:
-        for back in range(2 * window.panes):
-            cell = self.cell(pane(window.grain, rolling.last - back))
-            if cell:
-                cells.add(rolling.now if back < window.panes else rolling.before, cell)
+    def _work_out(self, window: Window, last: int) -> Rolling:
+        rolling = Rolling(window, last)
+        middle = last - window.panes
+        for cell in self.between(window.grain, middle + 1, last):
+            cells.add(rolling.now, cell)
+        for cell in self.between(window.grain, middle - window.panes + 1, middle):
+            cells.add(rolling.before, cell)
+        return rolling
 
-    def _step(self, rolling: Rolling, window: Window) -> None:
-        rolling.last += 1
-        enters = self.cell(pane(window.grain, rolling.last))
-        if enters:
-            cells.add(rolling.now, enters)
-        leaves = self.cell(pane(window.grain, rolling.last - window.panes))
-        if leaves:
-            cells.add(rolling.now, leaves, -1)
-            cells.add(rolling.before, leaves)
-        gone = self.cell(pane(window.grain, rolling.last - 2 * window.panes))
-        if gone:
-            cells.add(rolling.before, gone, -1)
+    def _slide(self, rolling: Rolling, window: Window, last: int) -> None:
+        """Add the panes that enter, and take away those that leave."""
+        grain, first, panes = window.grain, rolling.last + 1, window.panes
+        for cell in self.between(grain, first, last):
+            cells.add(rolling.now, cell)
+        for cell in self.between(grain, first - panes, last - panes):
+            cells.add(rolling.now, cell, -1)
+            cells.add(rolling.before, cell)
+        for cell in self.between(grain, first - 2 * panes, last - 2 * panes):
+            cells.add(rolling.before, cell, -1)
+        rolling.last = last
 
     def level(self) -> Cell:
         """Return the levels at present."""
@@ -273,9 +303,5 @@ class Entity:
 
     def immature(self, measure: Measure, first_day: int, last_day: int) -> int:
         """Return the cohort entries of the days from first to last."""
-        entries = 0
-        for day in range(first_day, last_day + 1):
-            cell = self.cell(pane(DAY, day))
-            if cell:
-                entries += cell.get(measure << 16, 0)
-        return entries
+        key = measure << 16
+        return sum(cell.get(key, 0) for cell in self.between(DAY, first_day, last_day))

@@ -21,7 +21,8 @@ from streams.panes import delta
 from streams.panes.calendar import FINE_US, Calendar
 from streams.panes.cell import Cell
 from streams.panes.pane import DAY, DAYS_KEPT, FINE, FINE_KEPT, FINE_SENT, LEVEL, LIFE, MONTH, WAIT, pane
-from streams.panes.windows import WINDOWS, Now, Window, now_at, number_of_day
+from streams.panes.text import iso
+from streams.panes.windows import WINDOWS, Now, Window, now_at, number_at, number_of_day
 
 _GRAIN = 7
 _PROGRESS_KEY = b"\x00progress"
@@ -250,6 +251,8 @@ class KpisRoom:
             partition=partition,
             output=[],
             now=now,
+            numbers=tuple(number_at(window, now) for window in WINDOWS),
+            watermark=iso(watermark),
             new_day=before is None or now.day != before.day,
             caught_up=all(one.caught_up for one in owned.progress.values()),
             fine=watermark >= newest - (FINE_SENT - FINE_KEPT) * FINE_US,

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from typing import Any, NamedTuple
+from datetime import date
+from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 
 from streams import topics
 from streams.config import Definitions
 from streams.kafka.room import Output
-from streams.kpis.catalogue import BY_ID, CATALOGUE, Kpi
-from streams.kpis.entity import ROLLING, Entity
+from streams.kpis.catalogue import BY_ID, CATALOGUE
+from streams.kpis.entity import ALL, ROLLING, Entity
 from streams.kpis.formulas import COHORTS, OLDEST_WAITING, Compiled, Split, Value, compile_cut, oldest, one, split
-from streams.kpis.publish import headers, key, record
+from streams.kpis.publish import Fragment, Page, key, record, window_fragment
 from streams.panes.calendar import Calendar
 from streams.panes.cell import Cell, Measure, currency_code, currency_name
 from streams.panes.pane import DAY, FINE
@@ -27,9 +29,8 @@ from streams.panes.text import iso
 from streams.panes.windows import WINDOWS, Now, Window, bounds, now_at, number_at
 
 _NOW_PLACE = len(WINDOWS)
-_NOW: dict[str, Any] = {"name": "now", "start": None, "end": None}
-_DAY_US = 86_400_000_000
-_WINDOWS_BY_NAME = {window.name: window for window in WINDOWS}
+_DAY_PLACE = next(at for at, window in enumerate(WINDOWS) if window.name == "day")
+_NO_LAST_DAY = date.max.toordinal()
 
 
 class Round(NamedTuple):
@@ -38,35 +39,38 @@ class Round(NamedTuple):
     partition: int
     output: list[Output]
     now: Now
+    numbers: tuple[int, ...]  # of the current window of each name
+    watermark: str
     new_day: bool  # did a day close since the round before
     caught_up: bool
     fine: bool  # are the 5-minute panes complete around the watermark
     copy_open: bool  # also copy the current calendar windows into history: no more is coming
 
 
-class _News(NamedTuple):
-    """Which kinds changed in a window and in the one before it, and whether all must be told anyway."""
-
-    own: int = 0
-    before: int = 0
-    everything: bool = False
-
-
 _NONE: AbstractSet[int] = frozenset()
 _NO_CURRENCY = ("",)
-_EVERYTHING = _News(everything=True)
 
 
-class _Target(NamedTuple):
-    """One window of one entity about to be told."""
+class _Span(NamedTuple):
+    """One window: its place among the names, its number, its bounds, and how records name it."""
 
     place: int
     number: int
-    window: dict[str, Any]
-    start: str | None
+    end: int | None  # µs; None for all of time
     first_day: int
     last_day: int
-    final: bool
+    text: Fragment
+
+
+_NOW = _Span(_NOW_PLACE, 0, None, 0, 0, window_fragment("now", None, None))
+
+
+class _Page(NamedTuple):
+    """One window of one entity about to be told."""
+
+    span: _Span
+    latest: bool
+    sheet: Page
 
 
 class Teller:
@@ -90,6 +94,7 @@ class Teller:
         self._longest = max(self._maturity.values(), default=28)
         self._rules = definitions.rules
         self._response_days = 1 + round(definitions.sla.first_response // 86_400) + (3 if definitions.business.hours else 0)
+        self._span = lru_cache(maxsize=65_536)(self._work_out_span)
 
     # -------------------------------------------------------------- one visit
 
@@ -114,28 +119,35 @@ class Teller:
     def next_final(self, entity: Entity, now: Now) -> int | None:
         """Return when the next ended window of this entity becomes final; None when none waits."""
         instants = [
-            self._end(at, number) + self._grace for at, number in entity.untold if number < number_at(WINDOWS[at], now)
+            self._final_at(self._span(at, number)) for at, number in entity.untold if number < number_at(WINDOWS[at], now)
         ]
         return min(instants) if instants else None
 
-    def _end(self, at: int, number: int) -> int:
-        span = bounds(WINDOWS[at], number, self._calendar)
-        return span[1] if span else 0
+    def _final_at(self, span: _Span) -> int:
+        return (span.end or 0) + self._grace
+
+    def _work_out_span(self, at: int, number: int) -> _Span:
+        window = WINDOWS[at]
+        span = bounds(window, number, self._calendar)
+        if span is None:
+            return _Span(at, number, None, 0, _NO_LAST_DAY, window_fragment(window.name, None, None))
+        first, last = self._calendar.day_of(span[0]), self._calendar.day_of(span[1] - 1)
+        return _Span(at, number, span[1], first, last, window_fragment(window.name, iso(span[0]), iso(span[1])))
 
     # -------------------------------------------------------------- rolling windows
 
     def _roll(self, entity: Entity, at: int, window: Window, round_: Round) -> None:
-        number = number_at(window, round_.now)
+        number = round_.numbers[at]
         told = entity.head.published.get(at)
         own, before = entity.rolled.get(at, (0, 0))
+        changed = own | before
         if told is None or told[0] != number:
             self._tombstones(entity, at, round_)
-            told = None
-        if told is None or own or before:
+            changed = ALL
+        if changed:
             totals = entity.roll_to(at, window, number)
-            target = self._target(at, window, number, round_, final=False)
-            news = _News(own, before, everything=told is None)
-            self._tell(entity, target, (totals.now, totals.before), news, round_, latest=True)
+            page = self._page(entity, self._span(at, number), round_, final=False, latest=True)
+            self._tell(entity, page, (totals.now, totals.before), (own, changed), round_)
 
     # -------------------------------------------------------------- calendar windows
 
@@ -143,7 +155,7 @@ class Teller:
         published = entity.head.published
         for at in [at for at in published if at < _NOW_PLACE and not WINDOWS[at].rolling]:
             number = published[at][0]
-            if number != number_at(WINDOWS[at], round_.now):
+            if number != round_.numbers[at]:
                 own, before = entity.untold.get((at, number), (0, 0))
                 entity.untold[at, number] = (own | self._told_kinds(entity, at), before)
                 entity.ended.add((at, number))
@@ -154,8 +166,7 @@ class Teller:
             self._tell_untold(entity, at, number, masks, round_)
 
     def _copy_open(self, entity: Entity, at: int, number: int, round_: Round) -> None:
-        news = _News(self._told_kinds(entity, at), 0, everything=True)
-        self._tell_calendar(entity, at, number, news, round_, latest=False)
+        self._tell_calendar(entity, at, number, (self._told_kinds(entity, at), ALL), round_, latest=False)
 
     def _told_kinds(self, entity: Entity, at: int) -> int:
         """Return the kinds of all that latest was told of a window: history may hold a copy of what was taken back since."""
@@ -165,12 +176,12 @@ class Teller:
         return mask
 
     def _tell_untold(self, entity: Entity, at: int, number: int, masks: tuple[int, int], round_: Round) -> None:
-        current = number_at(WINDOWS[at], round_.now)
+        current = round_.numbers[at]
         if not self._on[at] or (number > current and not masks[0]):
             del entity.untold[at, number]
         elif number == current:
             del entity.untold[at, number]
-            self._tell_calendar(entity, at, number, _News(*masks), round_, latest=True)
+            self._tell_calendar(entity, at, number, (masks[0], masks[0] | masks[1]), round_, latest=True)
             if round_.copy_open:
                 self._copy_open(entity, at, number, round_)
         elif number < current:
@@ -178,71 +189,71 @@ class Teller:
 
     def _tell_ended(self, entity: Entity, at: int, number: int, masks: tuple[int, int], round_: Round) -> None:
         """Tell an ended window: at once when caught up, everything again when it is final, then what changes."""
-        final = round_.now.at >= self._end(at, number) + self._grace
+        final = round_.now.at >= self._final_at(self._span(at, number))
+        own, before = masks
         if (at, number) in entity.head.emptied:
-            masks = (masks[0] | masks[1], masks[1])
-        first = (at, number) in entity.ended
+            own |= before
         if final:
-            self._tell_calendar(entity, at, number, _News(*masks, everything=first), round_, latest=False)
+            changed = ALL if (at, number) in entity.ended else own | before
+            self._tell_calendar(entity, at, number, (own, changed), round_, latest=False)
             del entity.untold[at, number]
             entity.ended.discard((at, number))
-        elif round_.caught_up and (masks != (0, 0) or (at, number) not in entity.told_early):
-            everything = (at, number) not in entity.told_early
-            self._tell_calendar(entity, at, number, _News(*masks, everything=everything), round_, latest=False)
+            entity.told_early.discard((at, number))
+        elif round_.caught_up and (own or before or (at, number) not in entity.told_early):
+            changed = own | before if (at, number) in entity.told_early else ALL
+            self._tell_calendar(entity, at, number, (own, changed), round_, latest=False)
             entity.untold[at, number] = (0, 0)
             entity.ended.add((at, number))
             entity.told_early.add((at, number))
-        if final:
-            entity.told_early.discard((at, number))
 
     def _tell_calendar(  # noqa: PLR0913  # one window of one entity
-        self, entity: Entity, at: int, number: int, news: _News, round_: Round, *, latest: bool
+        self, entity: Entity, at: int, number: int, news: tuple[int, int], round_: Round, *, latest: bool
     ) -> None:
-        window = WINDOWS[at]
-        span = bounds(window, number, self._calendar)
-        final = span is not None and round_.now.at >= span[1] + self._grace
-        before = entity.total(window, number - 1) if span else {}
-        target = self._target(at, window, number, round_, final=final)
-        self._tell(entity, target, (entity.total(window, number), before), news, round_, latest=latest)
+        window, span = WINDOWS[at], self._span(at, number)
+        final = span.end is not None and round_.now.at >= self._final_at(span)
+        before = entity.total(window, number - 1) if span.end is not None else {}
+        page = self._page(entity, span, round_, final=final, latest=latest)
+        self._tell(entity, page, (entity.total(window, number), before), news, round_)
 
     # -------------------------------------------------------------- the records of one window
 
-    def _target(self, at: int, window: Window, number: int, round_: Round, *, final: bool) -> _Target:
-        span = bounds(window, number, self._calendar)
-        if span is None:
-            return _Target(at, number, {"name": window.name, "start": None, "end": None}, None, 0, round_.now.day, final)
-        start = iso(span[0])
-        first = self._calendar.day_of(span[0])
-        last = min(self._calendar.day_of(span[1] - 1), round_.now.day)
-        return _Target(at, number, {"name": window.name, "start": start, "end": iso(span[1])}, start, first, last, final)
+    @staticmethod
+    def _page(entity: Entity, span: _Span, round_: Round, *, final: bool, latest: bool) -> _Page:
+        topic = topics.KPI_LATEST if latest else topics.KPI_HISTORY
+        page = Page(topic, entity.name[0], entity.text, span.text, final, entity.head.revision, round_.watermark)
+        return _Page(span, latest, page)
 
-    def _tell(  # noqa: PLR0913  # one window of one entity
-        self, entity: Entity, target: _Target, totals: tuple[Cell, Cell], news: _News, round_: Round, *, latest: bool,
-    ) -> None:  # fmt: skip
+    def _tell(  # one window of one entity
+        self, entity: Entity, page: _Page, totals: tuple[Cell, Cell], news: tuple[int, int], round_: Round
+    ) -> None:
+        """Tell what changed: `news` says which kinds did in the window itself, and which there or in the one before it."""
+        own, changed = news
+        span, latest, sheet = page
         now, before = split(totals[0]), split(totals[1])
         holds, held_before = _kinds(now), _kinds(before)
-        told = entity.head.published.get(target.place, (0, _NONE))[1] if latest else _NONE
+        told = entity.head.published.get(span.place, (0, _NONE))[1] if latest else _NONE
         for kpi in self._period.get(entity.name[0], ()):
-            mask = kpi.formula.mask
+            formula = kpi.formula
+            mask = formula.mask
             # In history, what was taken back to nothing must be said: a reader may hold the old value.
-            retold = not latest and bool(mask & news.own)
-            if not (news.everything or mask & (news.own | news.before)) or not (mask & holds or told or retold):
+            retold = not latest and bool(mask & own)
+            if not mask & changed or not (mask & holds or told or retold):
                 continue
-            values = kpi.formula.work_out(now) if mask & holds else {}
-            previous = kpi.formula.work_out(before) if mask & held_before else {}
+            values = formula.work_out(now) if mask & holds else {}
+            previous = formula.work_out(before) if mask & held_before else {}
             for currency in self._currencies(entity, kpi, values, told, retold=retold):
-                value = values.get(currency, kpi.formula.nothing)
+                value = values.get(currency, formula.nothing)
                 mark = _mark(kpi.row, currency)
-                if value.n or mark in told or retold:
-                    past = previous.get(currency)
-                    self._emit(
-                        entity, kpi.kpi, target, value, past.value if past and past.n else None, currency, round_,
-                        latest=latest, cohort=now,
-                    )  # fmt: skip
-                    if latest:
-                        self._remember(entity, target, mark)
-                    elif not value.n:
-                        entity.head.emptied.add((target.place, target.number))
+                if not (value.n or mark in told or retold):
+                    continue
+                past = previous.get(currency)
+                share = self._mature_share(entity, kpi.kpi.id, span, now, round_) if kpi.kpi.id in COHORTS else None
+                last = past.value if past and past.n else None
+                round_.output.append(record(sheet, kpi.kpi, value, last, share, currency or None))
+                if latest:
+                    _remember(entity, span, mark)
+                elif not value.n:
+                    entity.head.emptied.add((span.place, span.number))
 
     @staticmethod
     def _currencies(
@@ -258,35 +269,14 @@ class Teller:
         found.update(_currency_of(mark) or "" for mark in told if mark >> 16 == kpi.row)
         return sorted(found)
 
-    @staticmethod
-    def _remember(entity: Entity, target: _Target, mark: int) -> None:
-        told = entity.head.published.get(target.place)
-        if told is None:
-            told = entity.head.published[target.place] = (target.number, set())
-        told[1].add(mark)
-
-    def _emit(  # noqa: PLR0913  # one record
-        self, entity: Entity, kpi: Kpi, target: _Target, value: Value, previous: Any, currency: str, round_: Round, *, latest: bool, cohort: Split | None = None,
-    ) -> None:  # fmt: skip
-        watermark = iso(round_.now.at)
-        share = None
-        if cohort is not None and kpi.id in COHORTS:
-            share = self._mature_share(entity, kpi, target, cohort, round_)
-        data = record(
-            kpi, entity.name[0], entity.fields, target.window, value, previous, share, currency or None,
-            final=target.final, revision=entity.head.revision, watermark=watermark,
-        )  # fmt: skip
-        name = key(kpi, entity.name, target.window["name"], target.start, currency or None)
-        topic = topics.KPI_LATEST if latest else topics.KPI_HISTORY
-        round_.output.append((topic, -1, name, data, headers(name, entity.head.revision, watermark)))
-
-    def _mature_share(self, entity: Entity, kpi: Kpi, target: _Target, cohort: Split, round_: Round) -> float | None:
+    def _mature_share(self, entity: Entity, kpi: str, span: _Span, cohort: Split, round_: Round) -> float | None:
         """Return the share of the window's entries that are older than the pipeline's maturity."""
-        entries = one(cohort, COHORTS[kpi.id])
+        measure = COHORTS[kpi]
+        entries = one(cohort, measure)
         if entries <= 0:
             return None
         first_immature = round_.now.day - self._maturity_of(entity)
-        young = entity.immature(COHORTS[kpi.id], max(target.first_day, first_immature), target.last_day)
+        young = entity.immature(measure, max(span.first_day, first_immature), min(span.last_day, round_.now.day))
         return max(0.0, 1 - young / entries)
 
     def _maturity_of(self, entity: Entity) -> int:
@@ -300,12 +290,10 @@ class Teller:
         told = entity.head.published.pop(at, None)
         if told is None:
             return
-        window = WINDOWS[at]
-        span = bounds(window, told[0], self._calendar)
-        start = iso(span[0]) if span else None
+        window = self._span(at, told[0]).text
         for mark in sorted(told[1]):
-            kpi, currency = CATALOGUE[mark >> 16], _currency_of(mark)
-            round_.output.append((topics.KPI_LATEST, -1, key(kpi, entity.name, window.name, start, currency), None, None))
+            name = key(CATALOGUE[mark >> 16], entity.text, window, _currency_of(mark))
+            round_.output.append((topics.KPI_LATEST, -1, name, None, None))
 
     # -------------------------------------------------------------- levels
 
@@ -314,7 +302,7 @@ class Teller:
         if not entity.level_mask:
             return
         now = split(entity.level())
-        target = _Target(_NOW_PLACE, 0, _NOW, None, 0, 0, final=False)
+        sheet = self._page(entity, _NOW, round_, final=False, latest=True).sheet
         told = entity.head.published.get(_NOW_PLACE, (0, _NONE))[1]
         for kpi in self._levels.get(entity.name[0], ()):
             if kpi.formula.mask & entity.level_mask:
@@ -323,8 +311,8 @@ class Teller:
                     value = values.get(currency, kpi.formula.nothing)
                     mark = _mark(kpi.row, currency)
                     if value.n or mark in told:
-                        self._emit(entity, kpi.kpi, target, value, None, currency, round_, latest=True)
-                        self._remember(entity, target, mark)
+                        round_.output.append(record(sheet, kpi.kpi, value, None, None, currency or None))
+                        _remember(entity, _NOW, mark)
         entity.level_mask = 0
 
     def _tell_age(self, entity: Entity, round_: Round) -> None:
@@ -340,9 +328,9 @@ class Teller:
         if since is None and mark not in told:
             return
         waiting = entity.level().get(Measure.WAITING << 16, 0)
-        target = _Target(_NOW_PLACE, 0, _NOW, None, 0, 0, final=False)
-        self._emit(entity, kpi, target, oldest(since, waiting, round_.now.at), None, "", round_, latest=True)
-        self._remember(entity, target, mark)
+        sheet = self._page(entity, _NOW, round_, final=False, latest=True).sheet
+        round_.output.append(record(sheet, kpi, oldest(since, waiting, round_.now.at), None, None, None))
+        _remember(entity, _NOW, mark)
         entity.age_told = round_.now.at
 
     # -------------------------------------------------------------- closed days
@@ -361,16 +349,15 @@ class Teller:
             number = number_at(window, closed)
             if told[0] <= number:
                 totals = entity.roll_to(at, window, number)
-                target = self._target(at, window, number, round_, final=True)
-                self._tell(entity, target, (totals.now, totals.before), _EVERYTHING, round_, latest=False)
+                page = self._page(entity, self._span(at, number), round_, final=True, latest=False)
+                self._tell(entity, page, (totals.now, totals.before), (0, ALL), round_)
 
     def _snapshot_levels(self, entity: Entity, day: int, level: Split, round_: Round) -> None:
-        window = _WINDOWS_BY_NAME["day"]
-        target = self._target(WINDOWS.index(window), window, day, round_, final=True)
+        sheet = self._page(entity, self._span(_DAY_PLACE, day), round_, final=True, latest=False).sheet
         for kpi in self._levels.get(entity.name[0], ()):
             values = kpi.formula.work_out(level)
             for currency, value in values.items():
-                self._emit(entity, kpi.kpi, target, value, None, currency, round_, latest=False)
+                round_.output.append(record(sheet, kpi.kpi, value, None, None, currency or None))
 
     # -------------------------------------------------------------- for the alerts
 
@@ -411,6 +398,13 @@ def _mark(row: int, currency: str) -> int:
 
 def _currency_of(mark: int) -> str | None:
     return currency_name((mark & 0xFFFF) - 1) if mark & 0xFFFF else None
+
+
+def _remember(entity: Entity, span: _Span, mark: int) -> None:
+    told = entity.head.published.get(span.place)
+    if told is None:
+        told = entity.head.published[span.place] = (span.number, set())
+    told[1].add(mark)
 
 
 def _kinds(cell: Split) -> int:

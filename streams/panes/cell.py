@@ -69,8 +69,13 @@ def currency_name(code: int) -> str:
 
 def add(total: Cell, cell: Cell, times: int = 1) -> None:
     """Add a cell to a total, in place; times -1 takes it away."""
+    if times != 1:
+        cell = {key: value * times for key, value in cell.items()}
+    if not total and all(cell.values()):
+        total.update(cell)
+        return
     for key, value in cell.items():
-        found = total.get(key, 0) + value * times
+        found = total.get(key, 0) + value
         if found:
             total[key] = found
         else:
