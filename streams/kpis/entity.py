@@ -192,9 +192,14 @@ class Entity:
         total = self.hot.get(place)
         if total is None:
             data = self.rows.get(place)
-            total = self.hot[place] = {} if data is None else self.warm.pop(place, None) or cells.unpack(data)
             if data is None:
+                total = {}
                 self._begin(place)
+            elif place in self.warm:
+                total = self.warm.pop(place)
+            else:
+                total = cells.unpack(data)
+            self.hot[place] = total
         cells.add(total, cell)
         for at, _ in _ROLLING_OF.get(place & _GRAIN, ()):
             self._roll(at, place >> 3, cell)
