@@ -144,6 +144,8 @@ def _begin(deal: Deal, event: StageChange, kept: StageEvent, terms: Terms, notic
     history = History(deal.stages, terms)
     _notice_unconfigured(history, noticed)
     _summarise(deal, history, -1)
+    if deal.rep is not None:
+        deal.reps.append(deal.rep)  # who is likely to act next: see quick.py
     day = terms.calendar.day_of(event.at)
     return [(_on_day(fact, day), 1) for fact in stage_facts(history, -1, deal, terms)]
 

@@ -40,7 +40,7 @@ _FULL = (MAX_ACTIVITIES - 1) * ROW_BYTES
 
 
 def append_activity(data: bytes, event: Activity, terms: Terms, noticed: Noticed) -> tuple[bytes, Changes] | Refusal | None:
-    """Take in an activity that is newer than those held, of nobody or of the first rep who did something here."""
+    """Take in an activity that is newer than those held, by nobody or by the first of the reps that the record knows."""
     newest, touch, _, created, _, flags, _, stage_at, rep_at, named_at, words_at, _, _, rows_at = HEAD.unpack_from(data)
     size, at = len(data), event.at
     if flags & _NOT_USUAL or size > rows_at + _FULL or size > MAX_RECORD_BYTES - ROW_BYTES:

@@ -149,7 +149,7 @@ class Deal(msgspec.Struct, gc=False):
     settled_touch: int = -1  # the first outbound touch among the activities let go
     settled_activities: int = 0
     held: PackedEvents | list[StageEvent] = _NO_EVENTS  # the stage events: as read, or the list once somebody asked
-    reps: list[str] = []  # named by activities
+    reps: list[str] = []  # named by activities, and who had the deal at first
     rows: bytes = b""  # the activities, ROW_BYTES each, ascending by time
 
     @property
