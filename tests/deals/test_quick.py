@@ -78,6 +78,35 @@ def test_the_usual_next_event_takes_the_short_way(before, event):
     assert quick == slow
 
 
+ANYBODY = act("a", "2024-03-01 10:20")
+HANDED_OVER = change("2", "2024-03-02 10:00", "Qualified", rep_id="borys")
+
+
+@pytest.mark.parametrize("terms", [ONLY_MOVES, TERMS], ids=["only moves", "everything"])
+@pytest.mark.parametrize(
+    ("before", "event"),
+    [
+        # whose the call of 10:20 is changes with it:
+        ([NEW, ANYBODY], change("2", "2024-03-01 10:10", "Qualified", rep_id="borys")),
+        # whose the call is, the record's present rep does not tell:
+        ([NEW, HANDED_OVER], ANYBODY),
+        # older than the last call held:
+        ([NEW, act("b", "2024-03-01 11:00", rep_id="anna")], act("c", "2024-03-01 10:30", rep_id="anna")),
+        # an id that is held, with other content:
+        ([NEW, QUALIFIED], change("2", "2024-03-05 10:00", "Won")),
+        ([NEW, CALLED], act("a", "2024-03-05 10:00", rep_id="anna")),
+        # said for the first time, so it reaches back:
+        ([NEW, CALLED], change("2", "2024-03-02 10:00", "Qualified", product="GTX")),
+        ([NEW, CALLED], act("b", "2024-03-01 12:00", rep_id="borys")),
+    ],
+    ids=str,
+)
+def test_what_is_not_usual_is_left_to_the_long_way_or_comes_to_the_same(before, event, terms):
+    """The head of the record does not tell enough."""
+    quick, slow = both(encode(deal_of(*before, terms=terms)), event, terms)
+    assert quick in (None, slow)
+
+
 def test_a_full_record_takes_the_long_way():
     """There the oldest activity is settled."""
     calls = [act(f"a{n}", f"2024-03-01 {n // 60:02}:{n % 60:02}", rep_id="anna") for n in range(MAX_ACTIVITIES)]
