@@ -16,13 +16,14 @@ from confluent_kafka import Message
 
 from streams import metrics, topics
 from streams.config import BadInput, Definitions
-from streams.deals import quick, record
 from streams.deals.expand import Cells, Sums
 from streams.deals.fold import Changes, Noticed, Refusal, apply_activity, apply_stage_change, facts_without_deal, fit
-from streams.deals.record import Deal
+from streams.deals.quick import append_activity, append_move
+from streams.deals.record import ID_BYTES, Deal, fingerprint, holds
+from streams.deals.record import decode as unpack
 from streams.deals.terms import Terms
 from streams.events.contract import Activity, Limits, Reason, Rejection, StageChange
-from streams.events.decode import decode_activity, decode_stage_change
+from streams.events.decode import Record, decode_activities, decode_stage_changes
 from streams.kafka.room import Moment, Output, StateTable
 from streams.panes import delta
 from streams.panes.calendar import FINE_US
@@ -47,6 +48,7 @@ class Tick(msgspec.Struct):
 
 
 _ticks = msgspec.json.Decoder(Tick)
+_Result = Changes | Refusal | Rejection
 _TIMED = (topics.STAGE_CHANGE, topics.ACTIVITY)
 _TOO_LATE = Rejection(Reason.TOO_LATE, "older than all that the full record of this deal still holds")
 
@@ -82,8 +84,8 @@ class DealsRoom:
         self._partitions_out = definitions.partitions
         self._tick_every = round(definitions.tick_interval * 1_000_000) if ticks else 0
         self._read: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
-            topics.STAGE_CHANGE: (decode_stage_change, self._stage_change),
-            topics.ACTIVITY: (decode_activity, self._activity),
+            topics.STAGE_CHANGE: (decode_stage_changes, self._stage_changes),
+            topics.ACTIVITY: (decode_activities, self._activities),
         }
         self._owned: dict[int, _Partition] = {}
         self._sums = Sums(self.terms)
@@ -118,73 +120,96 @@ class DealsRoom:
             for message in run:
                 self._tick(owned, message)
             return len(run)
-        noticed, accepted, duplicates = Noticed(), 0, 0
+        records = [(message.key(), message.value(), message.timestamp()[1] * 1000) for message in run]
         decode, fold = self._read[topic]
-        add, newest, limits = self._sums.add, owned.newest[topic], self.limits
-        for place, message in enumerate(run):
-            key = message.key()
-            event = decode(key, message.value(), message.timestamp()[1] * 1000, limits)
-            result = event if type(event) is Rejection else fold(owned, key, event, noticed)
-            if type(result) is list:
+        events, noticed = decode(records, self.limits), Noticed()
+        results = fold(owned, records, events, noticed)
+        changes: Changes = []
+        accepted, newest = 0, owned.newest[topic]
+        for place, result in enumerate(results):
+            if isinstance(result, list):
                 accepted += 1
-                newest = max(newest, event.at)
-                if result:
-                    add(result)
-            elif result is Refusal.DUPLICATE:
-                duplicates += 1
-            else:
-                self._refuse(_TOO_LATE if result is Refusal.TOO_LATE else result, message)
+                changes += result
+                at = events[place].at
+                if at > newest:  # noqa: PLR1730  # once for each event
+                    newest = at
+            elif result is not Refusal.DUPLICATE:
+                self._refuse(_TOO_LATE if result is Refusal.TOO_LATE else result, run[place])
                 self._watch_share(owned, partition, topic, owned.seen + place)
+        self._sums.add(changes)
         owned.newest[topic] = newest
         owned.seen += len(run)
         if accepted:
             owned.changed, owned.settled = True, False
-        born = run[0].timestamp()[1] * 1000
-        self._born = min(self._born or born, born)
+        self._born = min(self._born or records[0][2], records[0][2])
         metrics.EVENTS_CONSUMED.labels(topic).inc(len(run))
         metrics.EVENTS_ACCEPTED.inc(accepted)
-        metrics.EVENTS_DUPLICATE.inc(duplicates)
-        metrics.LAST_EVENT.set(run[-1].timestamp()[1] / 1000)
+        metrics.EVENTS_DUPLICATE.inc(results.count(Refusal.DUPLICATE))
+        metrics.LAST_EVENT.set(records[-1][2] / 1_000_000)
         _count(noticed)
         return sum(map(len, run))
 
-    def _stage_change(self, owned: _Partition, key: bytes, event: StageChange, noticed: Noticed) -> Changes | Refusal:
-        """Fold a stage event into its deal's record."""
-        key = b"d" + key
-        deal = owned.deals.get(key)
-        if deal is None:
-            kept = owned.state.get(key)
-            if kept is not None and (appended := quick.append_move(kept, event, self.terms, noticed)):
-                owned.state.put(key, appended[0])
-                return appended[1]
-            deal = owned.deals[key] = Deal() if kept is None else record.decode(kept)
-        return apply_stage_change(deal, event, self.terms, noticed)
+    def _stage_changes(
+        self, owned: _Partition, records: list[Record], events: list[StageChange | Rejection], noticed: Noticed
+    ) -> list[_Result]:
+        """Fold stage events into their deals' records; return what each changes, or why it is refused."""
+        terms, deals, rows, put = self.terms, owned.deals, owned.state.rows, owned.state.put
+        results: list[_Result] = []
+        for record, event in zip(records, events, strict=True):
+            if isinstance(event, Rejection):
+                results.append(event)
+                continue
+            key = b"d" + (record[0] or b"")
+            deal = deals.get(key)
+            if deal is None:
+                kept = rows.get(key)
+                appended = append_move(kept, event, terms, noticed) if kept else None
+                if appended:
+                    put(key, appended[0])
+                    results.append(appended[1])
+                    continue
+                deal = deals[key] = unpack(kept) if kept else Deal()
+            results.append(apply_stage_change(deal, event, terms, noticed))
+        return results
 
-    def _activity(self, owned: _Partition, key: bytes, event: Activity, noticed: Noticed) -> Changes | Refusal:
-        """Fold an activity into its deal's record."""
-        if event.deal_id is None:
-            return self._without_deal(owned, event)
-        key = b"d" + key
-        deal = owned.deals.get(key)
-        if deal is None:
-            kept = owned.state.get(key)
-            if kept is not None and (appended := quick.append_activity(kept, event, self.terms, noticed)):
+    def _activities(
+        self, owned: _Partition, records: list[Record], events: list[Activity | Rejection], noticed: Noticed
+    ) -> list[_Result]:
+        """Fold activities into their deals' records; return what each changes, or why it is refused."""
+        terms, deals, rows, put = self.terms, owned.deals, owned.state.rows, owned.state.put
+        results: list[_Result] = []
+        for record, event in zip(records, events, strict=True):
+            if isinstance(event, Rejection):
+                results.append(event)
+                continue
+            if event.deal_id is None:
+                results.append(self._without_deal(owned, event))
+                continue
+            key = b"d" + (record[0] or b"")
+            deal = deals.get(key)
+            if deal is None:
+                kept = rows.get(key)
+                appended = append_activity(kept, event, terms, noticed) if kept else None
                 if isinstance(appended, Refusal):
-                    return appended
-                owned.state.put(key, appended[0])
-                return appended[1]
-            deal = owned.deals[key] = Deal() if kept is None else record.decode(kept)
-        return apply_activity(deal, event, self.terms, noticed)
+                    results.append(appended)
+                    continue
+                if appended:
+                    put(key, appended[0])
+                    results.append(appended[1])
+                    continue
+                deal = deals[key] = unpack(kept) if kept else Deal()
+            results.append(apply_activity(deal, event, terms, noticed))
+        return results
 
     def _without_deal(self, owned: _Partition, event: Activity) -> Changes | Refusal:
         rep = event.rep_id or ""
         ids = owned.reps.get(rep)
         if ids is None:
             ids = owned.state.get(b"r" + rep.encode()) or b""
-        mark = record.fingerprint(event.event_id, planned=event.planned)
-        if record.holds(ids, mark):
+        mark = fingerprint(event.event_id, planned=event.planned)
+        if holds(ids, mark):
             return Refusal.DUPLICATE
-        owned.reps[rep] = (ids + mark)[-REP_MEMORY * record.ID_BYTES :]
+        owned.reps[rep] = (ids + mark)[-REP_MEMORY * ID_BYTES :]
         return facts_without_deal(event, self.terms)
 
     # -------------------------------------------------------------- bad input

@@ -1,4 +1,4 @@
-"""What does this record say?  Bytes to an accepted event or a rejection, quickly; no bytes make it raise.
+"""What do these records say?  Bytes to accepted events or rejections, quickly; no bytes make it raise.
 
 The fast path reads straight into typed structs and takes only what needs no second thought.  Whatever it
 does not take - broken, or merely unusual - goes to `validate`, which accepts it or finds the reason.  What the
@@ -7,6 +7,7 @@ fast path takes, `validate` would take too, with the identical event (a property
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Annotated, Any, NoReturn
 
@@ -32,7 +33,7 @@ from streams.events.currencies import MINOR_DIGITS
 from streams.events.fields import tidy_attributes
 from streams.events.times import instant, is_date, milliseconds
 
-__all__ = ["Limits", "decode_activity", "decode_stage_change"]
+__all__ = ["Limits", "decode_activities", "decode_activity", "decode_stage_change", "decode_stage_changes"]
 
 _String = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 # Integers beyond 64 bits are left to the full check: the typed decoder reads only some of them.
@@ -96,76 +97,103 @@ _MAX_AMOUNT = 64  # bytes of an amount that is worth remembering
 _SHORT = 2 * MAX_DEPTH
 
 
+# Key, value, and the record's Kafka timestamp in µs.
+Record = tuple[bytes | None, bytes | None, int]
+
+
 def decode_stage_change(key: bytes | None, value: bytes | None, received: int, limits: Limits) -> StageChange | Rejection:
     """Decode a record of crm.deal-stage-change; `received` is the record's Kafka timestamp in µs."""
-    try:
-        if value and ((len(value) <= _SHORT and value.isascii()) or _is_sound(value)):
-            wire = _read_stage(value)
-            event_id, deal_id = wire.event_id, wire.deal_id
-            event_id = event_id.strip() if type(event_id) is str else str(event_id)
-            deal_id = deal_id.strip() if type(deal_id) is str else str(deal_id)
-            at = instant(wire.occurred_at, limits.zone)
-            if (
-                event_id
-                and deal_id
-                and at is not None
-                and EARLIEST <= at <= received + limits.max_future
-                and deal_id.encode() == key
-            ):
-                return StageChange(
-                    event_id,
-                    at,
-                    deal_id,
-                    (wire.to_stage.strip() or None) if wire.to_stage else None,
-                    (wire.from_stage.strip() or None) if wire.from_stage else None,
-                    (wire.pipeline.strip() or None) if wire.pipeline else None,
-                    _said(wire),
-                    _cleared(wire.clear) if wire.clear else (),
-                    wire.deleted,
-                )
-    except _DOUBTS:
-        pass
-    return validate.stage_change(key, value, received, limits)
+    return decode_stage_changes(((key, value, received),), limits)[0]
 
 
 def decode_activity(key: bytes | None, value: bytes | None, received: int, limits: Limits) -> Activity | Rejection:
     """Decode a record of crm.activity; `received` is the record's Kafka timestamp in µs."""
-    try:
-        if value and ((len(value) <= _SHORT and value.isascii()) or _is_sound(value)):
-            wire = _read_activity(value)
-            event_id, deal_id, rep_id, customer_id = wire.event_id, wire.deal_id, wire.rep_id, wire.customer_id
-            event_id = event_id.strip() if type(event_id) is str else str(event_id)
-            deal_id = deal_id.strip() if type(deal_id) is str else _digits(deal_id)
-            rep_id = rep_id.strip() if type(rep_id) is str else _digits(rep_id)
-            customer_id = customer_id.strip() if type(customer_id) is str else _digits(customer_id)
-            owner = deal_id or rep_id
-            duration = -1 if wire.duration_s is None else milliseconds(wire.duration_s)
-            at = instant(wire.occurred_at, limits.zone)
-            if (
-                event_id
-                and owner
-                and duration is not None
-                and at is not None
-                and EARLIEST <= at <= received + limits.max_future
-                and owner.encode() == key
-                and (wire.due_at is None or instant(wire.due_at, limits.zone) is not None)
-            ):
-                return Activity(
-                    event_id,
-                    at,
-                    deal_id or None,
-                    rep_id or None,
-                    customer_id or None,
-                    _TYPES[wire.type],
-                    _DIRECTIONS[wire.direction],
-                    _OUTCOMES[wire.outcome],
-                    duration,
-                    wire.automated is True,
-                    wire.planned is True,
-                )
-    except _DOUBTS:
-        pass
-    return validate.activity(key, value, received, limits)
+    return decode_activities(((key, value, received),), limits)[0]
+
+
+def decode_stage_changes(records: Iterable[Record], limits: Limits) -> list[StageChange | Rejection]:
+    """Decode records of crm.deal-stage-change."""
+    events: list[StageChange | Rejection] = []
+    read, zone, ahead, take = _read_stage, limits.zone, limits.max_future, events.append
+    for key, value, received in records:
+        try:
+            if value and ((len(value) <= _SHORT and value.isascii()) or _is_sound(value)):
+                wire = read(value)
+                event_id, deal_id = wire.event_id, wire.deal_id
+                event_id = event_id.strip() if type(event_id) is str else str(event_id)
+                deal_id = deal_id.strip() if type(deal_id) is str else str(deal_id)
+                at = instant(wire.occurred_at, zone)
+                if (
+                    event_id
+                    and deal_id
+                    and at is not None
+                    and EARLIEST <= at <= received + ahead
+                    and deal_id.encode() == key
+                ):
+                    take(
+                        StageChange(
+                            event_id,
+                            at,
+                            deal_id,
+                            (wire.to_stage.strip() or None) if wire.to_stage else None,
+                            (wire.from_stage.strip() or None) if wire.from_stage else None,
+                            (wire.pipeline.strip() or None) if wire.pipeline else None,
+                            _said(wire),
+                            _cleared(wire.clear) if wire.clear else (),
+                            wire.deleted,
+                        )
+                    )
+                    continue
+        except _DOUBTS:
+            pass
+        take(validate.stage_change(key, value, received, limits))
+    return events
+
+
+def decode_activities(records: Iterable[Record], limits: Limits) -> list[Activity | Rejection]:
+    """Decode records of crm.activity."""
+    events: list[Activity | Rejection] = []
+    read, zone, ahead, take = _read_activity, limits.zone, limits.max_future, events.append
+    for key, value, received in records:
+        try:
+            if value and ((len(value) <= _SHORT and value.isascii()) or _is_sound(value)):
+                wire = read(value)
+                event_id, deal_id, rep_id, customer_id = wire.event_id, wire.deal_id, wire.rep_id, wire.customer_id
+                event_id = event_id.strip() if type(event_id) is str else str(event_id)
+                deal_id = deal_id.strip() if type(deal_id) is str else _digits(deal_id)
+                rep_id = rep_id.strip() if type(rep_id) is str else _digits(rep_id)
+                owner = deal_id or rep_id
+                duration = -1 if wire.duration_s is None else milliseconds(wire.duration_s)
+                at = instant(wire.occurred_at, zone)
+                if (
+                    event_id
+                    and owner
+                    and duration is not None
+                    and at is not None
+                    and EARLIEST <= at <= received + ahead
+                    and owner.encode() == key
+                    and (wire.due_at is None or instant(wire.due_at, zone) is not None)
+                ):
+                    take(
+                        Activity(
+                            event_id,
+                            at,
+                            deal_id or None,
+                            rep_id or None,
+                            None if customer_id is None else str(customer_id).strip() or None,
+                            _TYPES[wire.type],
+                            _DIRECTIONS[wire.direction],
+                            _OUTCOMES[wire.outcome],
+                            duration,
+                            wire.automated is True,
+                            wire.planned is True,
+                        )
+                    )
+                    continue
+        except _DOUBTS:
+            pass
+        take(validate.activity(key, value, received, limits))
+    return events
 
 
 def _is_sound(value: bytes) -> bool:
