@@ -64,23 +64,26 @@ class Sums:
         found: Cells = {}
         for (cuts, grain), by_whose in self._sums.items():
             for whose, by_when in by_whose.items():
-                panes: dict[int, Cell] = {}
-                for when, sums in by_when.items():
-                    cell = {key: amount for key, amount in sums.items() if amount}
-                    if cell:
-                        _add(panes, self._place(grain, when, finest), cell)
-                if panes:
-                    for entity in entities(cuts, whose, self._terms):
-                        total = found.setdefault(entity, {})
-                        for place, cell in panes.items():
-                            _add(total, place, cell)
+                panes = self._panes(grain, by_when, finest)
+                for entity in entities(cuts, whose, self._terms) if panes else ():
+                    total = found.get(entity)
+                    if total is None:
+                        found[entity] = {place: cell.copy() for place, cell in panes.items()}
+                    else:
+                        _add(total, panes)
             by_whose.clear()
         return found
 
-    def _place(self, grain: int, when: int, finest: int) -> int:
-        if grain == FINE and when < finest:
-            return pane(DAY, self._terms.calendar.day_of_fine(when))
-        return pane(grain, when)
+    def _panes(self, grain: int, by_when: dict[int, Cell], finest: int) -> dict[int, Cell]:
+        """Return sums by pane, without zeros."""
+        panes: dict[int, Cell] = {}
+        for when, sums in by_when.items():
+            cell = sums if all(sums.values()) else {key: amount for key, amount in sums.items() if amount}
+            if cell and grain == FINE and when < finest:
+                _add(panes, {pane(DAY, self._terms.calendar.day_of_fine(when)): cell})
+            elif cell:
+                panes[pane(grain, when)] = cell
+        return panes
 
 
 def _cell(by_whose: dict[Whose, dict[int, Cell]], whose: Whose, when: int) -> Cell:
@@ -93,13 +96,14 @@ def _cell(by_whose: dict[Whose, dict[int, Cell]], whose: Whose, when: int) -> Ce
     return cell
 
 
-def _add(panes: dict[int, Cell], place: int, cell: Cell) -> None:
-    total = panes.get(place)
-    if total is None:
-        panes[place] = cell.copy()
-        return
-    for key, amount in cell.items():
-        total[key] = total.get(key, 0) + amount
+def _add(total: dict[int, Cell], panes: dict[int, Cell]) -> None:
+    for place, cell in panes.items():
+        have = total.get(place)
+        if have is None:
+            total[place] = cell.copy()
+        else:
+            for key, amount in cell.items():
+                have[key] = have.get(key, 0) + amount
 
 
 def expand(changes: Iterable[tuple[Fact, int]], terms: Terms, finest: int) -> Cells:
