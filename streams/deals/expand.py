@@ -7,7 +7,6 @@ looked at, so what many events have in common is expanded once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from streams.deals.contributions import Fact
 from streams.deals.record import CALL, OUTBOUND, UNSAID
@@ -21,6 +20,10 @@ from streams.panes.pane import DAY, FINE, LEVEL, WAIT, pane
 Entity = tuple[str, ...]  # the cut, then the values
 Cells = dict[Entity, dict[int, Cell]]
 Amounts = list[tuple[int, int]]
+Whose = tuple[str | None, ...]  # what a fact says of whom it belongs to, from pipeline to customer
+
+# Where the value of a cut that has one stands among them.
+_PLACES = {"pipeline": 0, "rep": 2, "product": 3, "region": 4, "lead_source": 5, "customer": 6}
 
 _ACTIVITY, _WAIT = Kind.ACTIVITY, Kind.WAIT
 _KEYS = {measure: measure << 16 for measure in Measure}
@@ -31,24 +34,27 @@ class Sums:
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
-        self._cells: dict[tuple[Any, ...], Cell] = {}
-        self._waiting: dict[tuple[tuple[Any, ...], int], int] = {}  # with the µs of creation
+        # Kinds of the same cuts share their sums: (cuts, grain) → whose → when → cell.
+        self._sums: dict[tuple[tuple[str, ...], int], dict[Whose, dict[int, Cell]]] = {}
+        self._of = {kind: self._shared(kind, LEVEL if kind >= FIRST_LEVEL else FINE) for kind in Kind}
+        self._waiting = self._shared(Kind.WAIT, WAIT)
+
+    def _shared(self, kind: Kind, grain: int) -> dict[Whose, dict[int, Cell]]:
+        return self._sums.setdefault((self._terms.cuts[kind], grain), {})
 
     def add(self, changes: Iterable[tuple[Fact, int]]) -> None:
         """Add facts times their counts."""
-        cells, terms = self._cells, self._terms
+        of, terms = self._of, self._terms
         for fact, count in changes:
-            belongs = fact[:9]
-            cell = cells.get(belongs)
-            if cell is None:
-                cell = cells[belongs] = {}
             kind = fact[0]
+            cell = _cell(of[kind], fact[2:9], fact[1])
             amounts = _ACTIVITIES[fact[9], fact[10]] if kind is _ACTIVITY else _MEASURES[kind](fact[9], fact[10], terms)
             for key, amount in amounts:
                 cell[key] = cell.get(key, 0) + amount * count
             if kind is _WAIT:
-                since = (belongs, fact[9])
-                self._waiting[since] = self._waiting.get(since, 0) + count
+                since = fact[9]
+                cell = _cell(self._waiting, fact[2:9], since // FINE_US)
+                cell[since] = cell.get(since, 0) + count
 
     def take(self, finest: int) -> Cells:
         """Return the cells of every entity, and begin anew.
@@ -56,36 +62,48 @@ class Sums:
         A fact of a fine pane from `finest` on goes to that pane, an older one to its day.
         """
         found: Cells = {}
-        for belongs, sums in self._cells.items():
-            amounts = [(key, amount) for key, amount in sums.items() if amount]
-            if amounts:
-                place = self._place(belongs, finest)
-                for entity in entities(belongs, self._terms):
-                    _add(found, entity, place, amounts)
-        for (belongs, since), count in self._waiting.items():
-            if count:
-                for entity in entities(belongs, self._terms):
-                    _add(found, entity, pane(WAIT, since // FINE_US), [(since, count)])
-        self._cells, self._waiting = {}, {}
+        for (cuts, grain), by_whose in self._sums.items():
+            for whose, by_when in by_whose.items():
+                panes = self._panes(grain, by_when, finest)
+                for entity in entities(cuts, whose, self._terms) if panes else ():
+                    total = found.get(entity)
+                    if total is None:
+                        found[entity] = {place: cell.copy() for place, cell in panes.items()}
+                    else:
+                        _add(total, panes)
+            by_whose.clear()
         return found
 
-    def _place(self, belongs: tuple[Any, ...], finest: int) -> int:
-        kind, when = belongs[0], belongs[1]
-        if kind >= FIRST_LEVEL:
-            return pane(LEVEL, when)
-        return pane(FINE, when) if when >= finest else pane(DAY, self._terms.calendar.day_of_fine(when))
+    def _panes(self, grain: int, by_when: dict[int, Cell], finest: int) -> dict[int, Cell]:
+        """Return sums by pane, without zeros."""
+        panes: dict[int, Cell] = {}
+        for when, sums in by_when.items():
+            cell = sums if all(sums.values()) else {key: amount for key, amount in sums.items() if amount}
+            if cell and grain == FINE and when < finest:
+                _add(panes, {pane(DAY, self._terms.calendar.day_of_fine(when)): cell})
+            elif cell:
+                panes[pane(grain, when)] = cell
+        return panes
 
 
-def _add(cells: Cells, entity: Entity, place: int, amounts: Amounts) -> None:
-    panes = cells.get(entity)
-    if panes is None:
-        panes = cells[entity] = {}
-    cell = panes.get(place)
+def _cell(by_whose: dict[Whose, dict[int, Cell]], whose: Whose, when: int) -> Cell:
+    by_when = by_whose.get(whose)
+    if by_when is None:
+        by_when = by_whose[whose] = {}
+    cell = by_when.get(when)
     if cell is None:
-        panes[place] = dict(amounts)
-        return
-    for key, amount in amounts:
-        cell[key] = cell.get(key, 0) + amount
+        cell = by_when[when] = {}
+    return cell
+
+
+def _add(total: dict[int, Cell], panes: dict[int, Cell]) -> None:
+    for place, cell in panes.items():
+        have = total.get(place)
+        if have is None:
+            total[place] = cell.copy()
+        else:
+            for key, amount in cell.items():
+                have[key] = have.get(key, 0) + amount
 
 
 def expand(changes: Iterable[tuple[Fact, int]], terms: Terms, finest: int) -> Cells:
@@ -95,16 +113,13 @@ def expand(changes: Iterable[tuple[Fact, int]], terms: Terms, finest: int) -> Ce
     return sums.take(finest)
 
 
-def entities(fact: tuple[Any, ...], terms: Terms) -> list[Entity]:
-    """Return the entity of each enabled cut that a fact belongs to; what is not known is in no cut."""
-    kind, _, pipeline, stage, rep, product, region, source, customer = fact[:9]
+def entities(cuts: tuple[str, ...], whose: Whose, terms: Terms) -> list[Entity]:
+    """Return the entity of each cut that a fact of somebody belongs to; what is not known is in no cut."""
+    pipeline, stage, rep = whose[:3]
     found: list[Entity] = []
-    for cut in terms.cuts[kind]:
+    for cut in cuts:
         if cut == "all":
             found.append(("all",))
-        elif cut == "rep":
-            if rep is not None:
-                found.append(("rep", rep))
         elif cut == "team":
             team = terms.rep(rep).team
             if team is not None:
@@ -116,9 +131,7 @@ def entities(fact: tuple[Any, ...], terms: Terms) -> list[Entity]:
             if stage is not None:
                 found.append(("stage", pipeline or "", stage))
         else:
-            value = {
-                "pipeline": pipeline, "product": product, "region": region, "lead_source": source, "customer": customer,
-            }[cut]  # fmt: skip
+            value = whose[_PLACES[cut]]
             if value is not None:
                 found.append((cut, value))
     return found

@@ -85,7 +85,7 @@ class Entity:
 
     __slots__ = (
         "age_told", "ended", "head", "held", "hot", "level_mask", "levels", "name", "prefix", "rolled", "rolling", "rows", "state",
-        "text", "told_early", "untold", "waiting", "warm",
+        "text", "told_early", "untold", "waiting", "warm", "young",
     )  # fmt: skip
 
     def __init__(self, name: tuple[str, ...], state: StateTable) -> None:
@@ -104,6 +104,7 @@ class Entity:
         self.ended: set[tuple[int, int]] = set()  # calendar windows that ended and are not yet told as final
         self.told_early: set[tuple[int, int]] = set()  # those told before they were final
         self.level_mask = 0
+        self.young: dict[tuple[Measure, int, int], int] = {}  # what `immature` found since the last flush
         self.waiting: list[int] = []  # heap of fine panes that may hold somebody who waits
         self.age_told = -1
         self.head = Head()
@@ -149,6 +150,7 @@ class Entity:
                 self.state.delete(key)
         self.hot.clear()
         self.warm.clear()
+        self.young.clear()
 
     @property
     def head_is_old(self) -> bool:
@@ -308,5 +310,9 @@ class Entity:
 
     def immature(self, measure: Measure, first_day: int, last_day: int) -> int:
         """Return the cohort entries of the days from first to last."""
-        key = measure << 16
-        return sum(cell.get(key, 0) for cell in self.between(DAY, first_day, last_day))
+        asked = (measure, first_day, last_day)
+        entries = self.young.get(asked)
+        if entries is None:
+            key = measure << 16
+            entries = self.young[asked] = sum(cell.get(key, 0) for cell in self.between(DAY, first_day, last_day))
+        return entries

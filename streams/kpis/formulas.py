@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import msgspec
+
 from streams.config import Definitions
 from streams.events.contract import ACTIVITY_TYPES
 from streams.events.currencies import MINOR_DIGITS
@@ -17,7 +19,7 @@ Split = dict[int, dict[int, int]]
 Number = int | float
 
 
-class Value(NamedTuple):
+class Value(msgspec.Struct, frozen=True, gc=False):
     """What a record says besides its names.  Durations in seconds, money in major units."""
 
     value: Number | None
@@ -37,13 +39,18 @@ class Formula(NamedTuple):
 
 NOTHING_COUNTED = Value(0, 0)
 NOTHING_KNOWN = Value(None, 0)
+NOTHING_DIVIDED = Value(None, 0, 0, 0)
 
 
 def split(cell: Cell) -> Split:
     """Return a cell by kind and sub."""
     found: Split = {}
     for key, amount in cell.items():
-        found.setdefault(key >> 16, {})[key & 0xFFFF] = amount
+        kind, sub = key >> 16, key & 0xFFFF
+        if kind in found:
+            found[kind][sub] = amount
+        else:
+            found[kind] = {sub: amount}
     return found
 
 
@@ -69,7 +76,7 @@ def _ratio(numerator: Measure, denominator: Measure) -> Formula:
         above, below = one(cell, numerator), one(cell, denominator)
         return {"": Value(above / below if below else None, below, above, below)}
 
-    return Formula(1 << numerator | 1 << denominator, work_out, NOTHING_KNOWN._replace(numerator=0, denominator=0))
+    return Formula(1 << numerator | 1 << denominator, work_out, NOTHING_DIVIDED)
 
 
 def _win_rate(cell: Split) -> dict[str, Value]:
@@ -123,27 +130,30 @@ def _mean_of_money(total: Measure, deals: Measure) -> Formula:
             found[name] = Value(sums.get(code, 0) / (scale * n), n, major(sums.get(code, 0), name), n)
         return found
 
-    return Formula(1 << total | 1 << deals, work_out, NOTHING_KNOWN._replace(numerator=0, denominator=0))
+    return Formula(1 << total | 1 << deals, work_out, NOTHING_DIVIDED)
 
 
-def _activities(types: frozenset[int]) -> Formula:
+def _activities(cell: Split) -> dict[str, Value]:
+    by_direction = [0, 0, 0, 0]
+    for sub, count in cell.get(Measure.ACTIVITIES, {}).items():
+        by_direction[sub & 3] += count
+    return {"": _by_direction(*by_direction)}
+
+
+def _activity(name: str) -> Formula:
+    first = ACTIVITY_TYPES.index(name) << 2
+
     def work_out(cell: Split) -> dict[str, Value]:
-        by_direction = [0, 0, 0, 0]
-        for sub, count in cell.get(Measure.ACTIVITIES, {}).items():
-            if sub >> 2 in types:
-                by_direction[sub & 3] += count
-        unknown, inbound, outbound, internal = by_direction
-        stats: dict[str, Number] = {
-            "inbound": inbound, "outbound": outbound, "internal": internal, "unknown": unknown,
-        }  # fmt: skip
-        count = sum(by_direction)
-        return {"": Value(count, count, stats=stats)}
+        count = cell.get(Measure.ACTIVITIES, {}).get
+        return {"": _by_direction(count(first, 0), count(first | 1, 0), count(first | 2, 0), count(first | 3, 0))}
 
     return Formula(1 << Measure.ACTIVITIES, work_out, NOTHING_COUNTED)
 
 
-def _activity(name: str) -> Formula:
-    return _activities(frozenset((ACTIVITY_TYPES.index(name),)))
+def _by_direction(unknown: int, inbound: int, outbound: int, internal: int) -> Value:
+    count = unknown + inbound + outbound + internal
+    stats: dict[str, Number] = {"inbound": inbound, "outbound": outbound, "internal": internal, "unknown": unknown}
+    return Value(count, count, stats=stats)
 
 
 def _talk_time(cell: Split) -> dict[str, Value]:
@@ -162,14 +172,14 @@ FORMULAS: dict[str, Formula] = {
     "stage_left": _count(Measure.LEFT),
     "stage_conversion": _ratio(Measure.COHORT_ADVANCED, Measure.COHORT_ENTERED),
     "lead_conversion": _ratio(Measure.CREATED_WON, Measure.CREATED),
-    "win_rate": Formula(_OUTCOMES, _win_rate, NOTHING_KNOWN._replace(numerator=0, denominator=0)),
-    "won_lost_ratio": Formula(_OUTCOMES, _won_lost, NOTHING_KNOWN._replace(numerator=0, denominator=0)),
+    "win_rate": Formula(_OUTCOMES, _win_rate, NOTHING_DIVIDED),
+    "won_lost_ratio": Formula(_OUTCOMES, _won_lost, NOTHING_DIVIDED),
     "time_in_stage": _distribution(Measure.LEFT, Measure.STAY_MS, Measure.STAY),
     "sales_cycle": _distribution(Measure.WON_CYCLES, Measure.WON_CYCLE_MS, Measure.WON_CYCLE),
     "closed_cycle": _distribution(Measure.CLOSED_CYCLES, Measure.CLOSED_CYCLE_MS, Measure.CLOSED_CYCLE),
     "revenue": _sum_of_money(Measure.REVENUE, Measure.REVENUE_DEALS),
     "avg_deal_size": _mean_of_money(Measure.REVENUE, Measure.REVENUE_DEALS),
-    "activities": _activities(frozenset(range(len(ACTIVITY_TYPES)))),
+    "activities": Formula(1 << Measure.ACTIVITIES, _activities, NOTHING_COUNTED),
     "calls": _activity("call"),
     "emails": _activity("email"),
     "meetings": _activity("meeting"),
@@ -204,12 +214,13 @@ class Compiled(NamedTuple):
     row: int
     kpi: Kpi
     formula: Formula
+    cohort: Measure | None
 
 
 def compile_cut(cut: str, definitions: Definitions, *, levels: bool) -> list[Compiled]:
     """Return the KPIs that are on for a cut: the levels, or the ones with windows."""
     return [
-        Compiled(row, kpi, FORMULAS[kpi.id])
+        Compiled(row, kpi, FORMULAS[kpi.id], COHORTS.get(kpi.id))
         for row, kpi in enumerate(CATALOGUE)
         if kpi.id in FORMULAS
         and cut in kpi.cuts

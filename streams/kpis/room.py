@@ -28,6 +28,7 @@ _GRAIN = 7
 _PROGRESS_KEY = b"\x00progress"
 # While catching up, a round may take at most one part in this many of the time.
 _CATCH_UP_SHARE = 5
+_RECORD_US = 12  # to work out, write down and send one record
 # One flush is one transaction: this bounds its memory and how long readers wait for it.
 _RECORDS_PER_FLUSH = 20_000
 _progress = msgspec.msgpack.Decoder(tuple[dict[int, delta.Progress], int])
@@ -293,8 +294,8 @@ class KpisRoom:
         owned.told = 0
 
     def _pace(self, owned: _Partition, moment: Moment, *, caught_up: bool, told: int) -> None:
-        """Set when the next round may be; while catching up, rounds may take only a part of the time."""
-        cost = told * 10 * _CATCH_UP_SHARE  # about 10 µs a record
+        """Set when the next round may be; while catching up, the rounds of all partitions may take only a part of the time."""
+        cost = told * _RECORD_US * len(self._owned) * _CATCH_UP_SHARE
         owned.next_round = moment.now + self._interval
         owned.next_in_catch_up = owned.next_round if caught_up else moment.now + max(self._interval, cost)
 

@@ -20,7 +20,7 @@ from streams.config import Definitions
 from streams.kafka.room import Output
 from streams.kpis.catalogue import BY_ID, CATALOGUE
 from streams.kpis.entity import ALL, ROLLING, Entity
-from streams.kpis.formulas import COHORTS, OLDEST_WAITING, Compiled, Split, Value, compile_cut, oldest, one, split
+from streams.kpis.formulas import OLDEST_WAITING, Compiled, Split, Value, compile_cut, oldest, one, split
 from streams.kpis.publish import Fragment, Page, key, record, window_fragment
 from streams.panes.calendar import Calendar
 from streams.panes.cell import Cell, Measure, currency_code, currency_name
@@ -232,6 +232,7 @@ class Teller:
         now, before = split(totals[0]), split(totals[1])
         holds, held_before = _kinds(now), _kinds(before)
         told = entity.head.published.get(span.place, (0, _NONE))[1] if latest else _NONE
+        marks: set[int] = set()
         for kpi in self._period.get(entity.name[0], ()):
             formula = kpi.formula
             mask = formula.mask
@@ -241,27 +242,26 @@ class Teller:
                 continue
             values = formula.work_out(now) if mask & holds else {}
             previous = formula.work_out(before) if mask & held_before else {}
-            for currency in self._currencies(entity, kpi, values, told, retold=retold):
+            money = kpi.kpi.unit == "money"
+            for currency in self._currencies(entity, kpi, values, told, retold=retold) if money else _NO_CURRENCY:
                 value = values.get(currency, formula.nothing)
                 mark = _mark(kpi.row, currency)
-                if not (value.n or mark in told or retold):
-                    continue
-                past = previous.get(currency)
-                share = self._mature_share(entity, kpi.kpi.id, span, now, round_) if kpi.kpi.id in COHORTS else None
-                last = past.value if past and past.n else None
-                round_.output.append(record(sheet, kpi.kpi, value, last, share, currency or None))
-                if latest:
-                    _remember(entity, span, mark)
-                elif not value.n:
-                    entity.head.emptied.add((span.place, span.number))
+                if value.n or mark in told or retold:
+                    past = previous.get(currency)
+                    share = self._mature_share(entity, kpi.cohort, span, now, round_) if kpi.cohort else None
+                    last = past.value if past and past.n else None
+                    round_.output.append(record(sheet, kpi.kpi, value, last, share, currency or None))
+                    marks.add(mark)
+                    if not (latest or value.n):
+                        entity.head.emptied.add((span.place, span.number))
+        if latest and marks:
+            entity.head.published[span.place] = (span.number, marks | told)
 
     @staticmethod
     def _currencies(
         entity: Entity, kpi: Compiled, values: dict[str, Value], told: AbstractSet[int], *, retold: bool
     ) -> Iterable[str]:
         """Return the currencies to tell: those with facts, and those that a reader may still hold a value in."""
-        if kpi.kpi.unit != "money":
-            return _NO_CURRENCY
         found = set(values)
         entity.head.currencies.update(map(currency_code, values))
         if retold:
@@ -269,9 +269,8 @@ class Teller:
         found.update(_currency_of(mark) or "" for mark in told if mark >> 16 == kpi.row)
         return sorted(found)
 
-    def _mature_share(self, entity: Entity, kpi: str, span: _Span, cohort: Split, round_: Round) -> float | None:
+    def _mature_share(self, entity: Entity, measure: Measure, span: _Span, cohort: Split, round_: Round) -> float | None:
         """Return the share of the window's entries that are older than the pipeline's maturity."""
-        measure = COHORTS[kpi]
         entries = one(cohort, measure)
         if entries <= 0:
             return None
@@ -307,7 +306,8 @@ class Teller:
         for kpi in self._levels.get(entity.name[0], ()):
             if kpi.formula.mask & entity.level_mask:
                 values = kpi.formula.work_out(now)
-                for currency in self._currencies(entity, kpi, values, told, retold=False):
+                money = kpi.kpi.unit == "money"
+                for currency in self._currencies(entity, kpi, values, told, retold=False) if money else _NO_CURRENCY:
                     value = values.get(currency, kpi.formula.nothing)
                     mark = _mark(kpi.row, currency)
                     if value.n or mark in told:

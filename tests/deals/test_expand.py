@@ -23,7 +23,7 @@ def fact(kind, when=FINE_NOON, a=None, b=None, **known):
 
 
 def cuts_of(kind, terms=TERMS, **known):
-    return {entity[0]: entity[1:] for entity in entities(fact(kind, **known), terms)}
+    return {entity[0]: entity[1:] for entity in entities(terms.cuts[kind], fact(kind, **known)[2:9], terms)}
 
 
 @pytest.mark.parametrize(
