@@ -20,6 +20,7 @@ from streams.kafka.embedded import end_process, free_port
 HERE = Path(__file__).parent
 JARS = HERE / "target" / "jars"
 START_DEADLINE = 60.0
+HEAP = "512m"
 
 PROPERTIES = """
 process.roles=broker,controller
@@ -83,20 +84,10 @@ def jars() -> Path:
 def apache_kafka(directory: Path) -> Iterator[str]:
     """Run a broker in `directory` for the length of the block; yields its kafka:// URL."""
     port, controller = free_port(), free_port()
-    settings = directory / "server.properties"
-    settings.write_text(PROPERTIES.format(port=port, controller=controller, directory=directory))
-    java = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-cp", f"{jars()}/*"]
-    format_disk = [*java, "kafka.tools.StorageTool", "format", "-t", "dGVzdHRlc3R0ZXN0dGVzdA", "-c", str(settings)]
-    subprocess.run(format_disk, check=True, timeout=60, capture_output=True)
-    with (directory / "broker.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-c", _START, str(os.getpid()), *java, "kafka.Kafka", str(settings)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            cwd=directory,
-            start_new_session=True,
-        )
+    settings = PROPERTIES.format(port=port, controller=controller, directory=directory)
+    (directory / "server.properties").write_text(settings)
+    format_disk(directory)
+    process = start_broker(directory)
     try:
         _wait_until_up(process, port, directory / "broker.log")
         yield f"kafka://127.0.0.1:{port}"
@@ -105,6 +96,29 @@ def apache_kafka(directory: Path) -> Iterator[str]:
         process.send_signal(signal.SIGKILL)
         end_process(process, 5.0)
         process.wait(10)
+
+
+def format_disk(directory: Path, heap: str = HEAP) -> None:
+    """Prepare the disk of the broker whose server.properties stand in `directory`."""
+    command = [*_java(heap), "kafka.tools.StorageTool", "format", "-t", "dGVzdHRlc3R0ZXN0dGVzdA", "-c", "server.properties"]
+    subprocess.run(command, check=True, timeout=60, capture_output=True, cwd=directory)
+
+
+def start_broker(directory: Path, heap: str = HEAP) -> subprocess.Popen[bytes]:
+    """Start the broker whose server.properties stand in `directory`; it ends with this process at the latest."""
+    with (directory / "broker.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-c", _START, str(os.getpid()), *_java(heap), "kafka.Kafka", "server.properties"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=directory,
+            start_new_session=True,
+        )
+
+
+def _java(heap: str) -> list[str]:
+    return ["java", f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-cp", f"{jars()}/*"]
 
 
 def _wait_until_up(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
