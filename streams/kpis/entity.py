@@ -116,7 +116,7 @@ class Entity:
         if rest == b"h":
             self.head = _head.decode(value)
             self.untold = dict.fromkeys(self.head.untold, (ALL, ALL))
-            self.level_mask = ALL
+            self.level_mask = ALL  # it may have been told a level that has gone since
             self.ended = set(self.untold)
             if self.untold:
                 self.rolled = {at: (ALL, ALL) for at, _ in ROLLING}
@@ -134,6 +134,8 @@ class Entity:
 
     def restored(self) -> None:
         """Finish a restore."""
+        if self.levels:
+            self.level_mask = ALL  # what was flushed may not have been told
         heapify(self.waiting)
         for indexes in self.held.values():
             indexes.sort()
@@ -168,9 +170,14 @@ class Entity:
         self.warm.pop(place, None)
         if self.rows.pop(place, None) is not None:
             self.state.delete(self.prefix + place.to_bytes(_MINOR_BYTES, "big"))
-        indexes = self.held.get(place & _GRAIN, [])
-        at = bisect_left(indexes, place >> 3)
-        del indexes[at : at + (place >> 3 in indexes[at : at + 1])]
+        grain, index = place & _GRAIN, place >> 3
+        indexes = self.held.get(grain, [])
+        at = bisect_left(indexes, index)
+        del indexes[at : at + (index in indexes[at : at + 1])]
+        for at, window in _ROLLING_OF.get(grain, ()):
+            # Totals that were not moved on for a while may still hold it; they are worked out anew.
+            if at in self.rolling and index > self.rolling[at].last - 2 * window.panes:
+                del self.rolling[at]
 
     # -------------------------------------------------------------- panes
 
