@@ -27,7 +27,7 @@ from streams.panes.windows import WINDOWS, Now, Window, now_at, number_at, numbe
 _GRAIN = 7
 _PROGRESS_KEY = b"\x00progress"
 # While catching up, a round may take at most one part in this many of the time.
-_CATCH_UP_SHARE = 5
+_CATCH_UP_SHARE = 10
 _RECORD_US = 12  # to work out, write down and send one record
 # One flush is one transaction: this bounds its memory and how long readers wait for it.
 _RECORDS_PER_FLUSH = 20_000
