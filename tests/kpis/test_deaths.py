@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+import pytest
 
 from streams import topics
 from streams.kafka.room import Moment, StateTable
+from streams.kpis import room
 from streams.kpis.room import KpisRoom
 from streams.panes import delta
 from streams.panes.cell import Cell
@@ -57,6 +59,15 @@ def test_a_pane_that_expired_between_two_looks_is_in_no_total():
     assert flow.last("24h") == {"value": 2, "previous": None}
 
 
+def test_what_left_the_window_is_subtracted_also_when_partitions_drift_apart_during_a_round():
+    """The round began while both were near; one goes far ahead before it ends."""
+    begin = us("2024-03-01 00:00")
+    flow = TwoPartitions()
+    flow.tell((begin + 26 * HOUR, begin + 26 * HOUR), {begin + 20 * HOUR: 1}, ahead=begin + 94 * HOUR)
+    flow.tell((begin + 73 * HOUR, begin + 94 * HOUR), {begin + 72 * HOUR: 1})
+    assert flow.last("24h") == {"value": 1, "previous": None}
+
+
 class TwoPartitions:
     """The kpis of two source partitions: what one entity enters, and how far either is."""
 
@@ -66,17 +77,27 @@ class TwoPartitions:
         self.clock = 0
         self.told: list[dict[str, Any]] = []
 
-    def tell(self, watermarks: tuple[int, int], entered: dict[int, int]) -> None:
-        """Add what was entered at these instants, and make a round."""
-        progress = {at: delta.Progress(watermark, True, False) for at, watermark in enumerate(watermarks)}
+    def tell(self, watermarks: tuple[int, int], entered: dict[int, int], ahead: int = 0) -> None:
+        """Add what was entered at these instants, and make a round; `ahead` is told of one partition before it ends."""
         cells: dict[int, Cell] = {at // FINE << 3: {1 << 16: count} for at, count in entered.items()}
-        entities = [(("all",), cells)] if cells else []
-        self.room.handle(0, topics.DELTAS, [Delivered(one) for one in delta.encode(progress, 0, entities)])
+        self._add(watermarks, [(("all",), cells), (("product", "pro"), cells)] if cells else [])
         self.clock += 10_000_000_000
+        with pytest.MonkeyPatch.context() as patch:
+            if ahead:
+                patch.setattr(room, "_RECORDS_PER_FLUSH", 1)
+                self._drain()
+                self._add((watermarks[0], ahead), [])
+            self._drain()
+
+    def _add(self, watermarks: tuple[int, int], entities: list[tuple[tuple[str, ...], dict[int, Cell]]]) -> None:
+        progress = {at: delta.Progress(watermark, True, False) for at, watermark in enumerate(watermarks)}
+        self.room.handle(0, topics.DELTAS, [Delivered(one) for one in delta.encode(progress, 0, entities)])
+
+    def _drain(self) -> None:
         output = self.room.drain(Moment(self.clock, frozenset((0,))))
         self.told += [orjson.loads(value) for topic, _, _, value, _ in output if value and topic == topics.KPI_LATEST]
 
     def last(self, window: str) -> dict[str, Any]:
         """Return what was last told of a window."""
-        last = [one for one in self.told if one["window"]["name"] == window][-1]
+        last = [one for one in self.told if (one["window"]["name"], one["cut"]) == (window, "all")][-1]
         return {"value": last["value"], "previous": last["previous"]}
