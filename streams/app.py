@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import faust
 from faust.types import AppT, EventT, Message
@@ -32,6 +32,7 @@ from streams.kafka.room import Room
 from streams.topics import Topic
 
 CANNOT_START = 1
+T = TypeVar("T")
 
 
 class App(faust.App):
@@ -64,13 +65,14 @@ def build_app(  # noqa: PLR0913  # each option has its one user
     transactions: bool = True,
     faults: Faults | None = None,
     web: bool = False,
+    form: bytes | None = None,
 ) -> App:
     """Return the app; `app.edge` tells its status and lag.
 
     `one_worker` refuses a second member of the group.  `transactions=False` is the negative control of the
-    fault tests.  `web` turns Faust's own web server on.
+    fault tests.  `web` turns Faust's own web server on.  `form` is what restored state must be of.
     """
-    connection = Connection(client_settings(environment), environment.app_id, environment.slot, session_timeout)
+    connection = Connection(client_settings(environment), environment.app_id, environment.slot, session_timeout, form)
     options = Options(
         flush_interval=definitions.flush_interval,
         partitions=definitions.partitions if one_worker else None,
@@ -133,18 +135,20 @@ def run_worker(
     `topics` are checked before the start (default: all of ours).  `prepare` may add tasks, timers and
     services to the app; `options` are build_app's.
     """
-    _log_to_stderr(environment.log_level)
-    # Until Faust listens to signals there is nothing to lose.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: os._exit(0))
-    started: list[App] = []
-    problem = _in_background(lambda: started.append(_start(environment, definitions, rooms, topics, options)))
-    if problem is not None:
-        print(f"dealpulse: {problem}", file=sys.stderr)  # noqa: T201  # whoever starts a worker reads this
+    begin_quietly(environment)
+    app = or_say_why_not(lambda: _start(environment, definitions, rooms, topics, options))
+    if app is None:
         return CANNOT_START
     if prepare is not None:
-        prepare(started[0])
-    return _run(started[0])
+        prepare(app)
+    return _run(app)
+
+
+def begin_quietly(environment: Environment) -> None:
+    """Set up the log, and end at once on a signal: until Faust listens to signals there is nothing to lose."""
+    _log_to_stderr(environment.log_level)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))
 
 
 def _start(
@@ -165,13 +169,14 @@ def _start(
     return app
 
 
-def _in_background(work: Callable[[], None]) -> str | None:
-    """Run what blocks in a thread, so that signals are heard; return why it failed."""
+def or_say_why_not(work: Callable[[], T]) -> T | None:
+    """Run what blocks in a thread, so that signals are heard; None when the worker cannot start, and it has been said why."""
+    results: list[T] = []
     problems: list[BaseException] = []
 
     def run() -> None:
         try:
-            work()
+            results.append(work())
         except BaseException as error:  # noqa: BLE001  # raised again below
             problems.append(error)
 
@@ -179,10 +184,11 @@ def _in_background(work: Callable[[], None]) -> str | None:
     thread.start()
     thread.join()
     if not problems:
-        return None
-    if isinstance(problems[0], (StartError, AdminError, SecondWorkerError)):
-        return str(problems[0])
-    raise problems[0]
+        return results[0]
+    if not isinstance(problems[0], (StartError, AdminError, SecondWorkerError)):
+        raise problems[0]
+    print(f"dealpulse: {problems[0]}", file=sys.stderr)  # noqa: T201  # whoever starts a worker reads this
+    return None
 
 
 def _run(app: App) -> int:

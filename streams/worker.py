@@ -11,15 +11,20 @@ import gc
 import logging
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from streams import metrics, topics
 from streams.alerts.room import AlertsRoom
-from streams.app import run_worker
+from streams.app import CANNOT_START, begin_quietly, or_say_why_not, run_worker
 from streams.config import Definitions, Environment
 from streams.deals.room import DealsRoom
+from streams.kafka import generations
 from streams.kafka.flush import FlushReport
+from streams.kafka.room import Room
 from streams.kpis.room import KpisRoom
 from streams.notify.room import NotifyRoom
 from streams.notify.transports import transport_for
+from streams.rebuild.shadow import InTheShadow, shadow_topics, undisturbed
 
 if TYPE_CHECKING:
     from streams.app import App
@@ -29,20 +34,38 @@ GC_THRESHOLDS = (50_000, 20, 50)  # records come and go by the thousand; cycles 
 log = logging.getLogger("dealpulse.worker")
 
 
-def run(environment: Environment, definitions: Definitions, *, ticks: bool = True, **options: Any) -> int:
+def run(
+    environment: Environment, definitions: Definitions, *, ticks: bool = True, rebuild: bool = False, **options: Any
+) -> int:
     """Run a worker until SIGTERM or SIGINT; return its exit code.
 
-    `ticks=False`: the clock is the data's alone, as in a replay.
+    `ticks=False`: the clock is the data's alone, as in a replay.  `rebuild`: compute the next generation of the
+    state, and tell nobody.
     """
     gc.set_threshold(*GC_THRESHOLDS)
     metrics.declare_known_labels()
-    kpis = KpisRoom(definitions)
-    rooms = (
-        DealsRoom(definitions, ticks=ticks),
+    begin_quietly(environment)
+    find = generations.for_rebuild if rebuild else generations.for_worker
+    found = or_say_why_not(lambda: (find(environment, definitions),))
+    if found is None:
+        return CANNOT_START
+    generation = found[0]
+    if generation is not None:
+        environment = msgspec.structs.replace(environment, app_id=generation.name)
+        options["form"] = generation.digest.encode()
+    if rebuild and generation is not None:
+        definitions = undisturbed(definitions)
+    first_revision = generation.first_revision if generation else 0
+    kpis = KpisRoom(definitions, first_revision)
+    rooms: list[Room] = [
+        DealsRoom(definitions, ticks=ticks and not rebuild),
         kpis,
-        AlertsRoom(definitions),
+        AlertsRoom(definitions, first_revision),
         NotifyRoom(definitions, transport_for(environment, definitions)),
-    )
+    ]
+    if rebuild and generation is not None:
+        rooms = [InTheShadow(room, generation.name, generation.told) for room in rooms[:-1]]
+        options["topics"] = shadow_topics(environment.app_id)
     return run_worker(
         environment,
         definitions,

@@ -145,9 +145,11 @@ def embedded_stack(raw: dict[str, Any], *, app_id: str, port: int | None = None,
 
 
 @contextlib.contextmanager
-def worker_process(environment: config.Environment, folder: Path, *, ticks: bool) -> Iterator[WorkerProcess]:
+def worker_process(
+    environment: config.Environment, folder: Path, *, ticks: bool, more: tuple[str, ...] = ()
+) -> Iterator[WorkerProcess]:
     """Run one worker for the length of the block."""
-    command = [sys.executable, "-m", "streams.cli.main", "worker", "--with-parent", str(os.getpid())]
+    command = [sys.executable, "-m", "streams.cli.main", "worker", "--with-parent", str(os.getpid()), *more]
     log = folder / "worker.log"
     with log.open("wb") as said:
         process = subprocess.Popen(  # noqa: S603  # our own program

@@ -20,6 +20,7 @@ from streams.kafka.room import Room, StateTable
 StateKey = tuple[str, int]  # room name, partition
 
 OFFSETS_KEY = b"\x00offsets"
+FORM_KEY = b"\x00form"
 
 
 @dataclass(frozen=True, slots=True)
