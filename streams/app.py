@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import faust
@@ -29,6 +30,8 @@ from streams.kafka.exits import LOST_ITS_PLACE, log
 from streams.kafka.faults import Faults
 from streams.kafka.flush import FlushReport, StartError
 from streams.kafka.room import Room
+from streams.kafka.signs import EdgeSigns, broker_answers
+from streams.kafka.watchdog import Watchdog
 from streams.topics import Topic
 
 CANNOT_START = 1
@@ -39,6 +42,8 @@ class App(faust.App):
     """A Faust app that knows the edge its transport and agents share."""
 
     edge: Edge
+    watchdog_limit: float
+    watchdog: Watchdog
 
 
 class RunSchema(faust.Schema[Any, Any]):
@@ -66,11 +71,13 @@ def build_app(  # noqa: PLR0913  # each option has its one user
     faults: Faults | None = None,
     web: bool = False,
     form: bytes | None = None,
+    watchdog: float | None = None,
 ) -> App:
     """Return the app; `app.edge` tells its status and lag.
 
     `one_worker` refuses a second member of the group.  `transactions=False` is the negative control of the
     fault tests.  `web` turns Faust's own web server on.  `form` is what restored state must be of.
+    `watchdog`: after how many seconds a stuck worker ends itself, if not what the environment says.
     """
     connection = Connection(client_settings(environment), environment.app_id, environment.slot, session_timeout, form)
     options = Options(
@@ -96,6 +103,7 @@ def build_app(  # noqa: PLR0913  # each option has its one user
         worker_redirect_stdouts=False,
     )
     app.edge = Edge(connection, rooms, options)
+    app.watchdog_limit = environment.watchdog if watchdog is None else watchdog
     for room in rooms:
         _add_agent(app, room)
     return app
@@ -139,9 +147,16 @@ def run_worker(
     app = or_say_why_not(lambda: _start(environment, definitions, rooms, topics, options))
     if app is None:
         return CANNOT_START
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    app.watchdog = Watchdog(EdgeSigns(app.edge, loop), app.watchdog_limit, partial(broker_answers, app.edge.connection))
     if prepare is not None:
         prepare(app)
-    return _run(app)
+    app.watchdog.start()
+    try:
+        return _run(app, loop)
+    finally:
+        app.watchdog.stop()
 
 
 def begin_quietly(environment: Environment) -> None:
@@ -191,9 +206,7 @@ def or_say_why_not(work: Callable[[], T]) -> T | None:
     return None
 
 
-def _run(app: App) -> int:
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
+def _run(app: App, loop: asyncio.AbstractEventLoop) -> int:
     worker = Worker(
         app, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False, loglevel=None, blocking_timeout=0
     )

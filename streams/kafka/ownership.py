@@ -98,6 +98,7 @@ class Generation:
         self.assigned = assigned
         self.plan = plan
         self.inbox = Inbox(number)
+        self.partitions = 0  # of state, restored or not
         self.states: dict[StateKey, StatePartition] = {}
         self.reach: dict[TopicPart, Reach] = {}
         self.flowing = False  # Faust lets messages through
