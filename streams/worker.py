@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,9 +19,11 @@ from streams.alerts.room import AlertsRoom
 from streams.app import CANNOT_START, begin_quietly, or_say_why_not, run_worker
 from streams.config import Definitions, Environment
 from streams.deals.room import DealsRoom
+from streams.health import Answer, liveness, readiness
 from streams.kafka import generations
 from streams.kafka.flush import FlushReport
 from streams.kafka.room import Room
+from streams.kafka.signs import waiting
 from streams.kpis.room import KpisRoom
 from streams.notify.room import NotifyRoom
 from streams.notify.transports import transport_for
@@ -91,7 +94,7 @@ def _report(report: FlushReport, kpis: KpisRoom) -> None:
 
 def _watch(app: App, environment: Environment) -> None:
     """Serve the metrics, and look at the edge once a second."""
-    _, port = metrics.serve(environment.web_host, environment.web_port, lambda: _not_ready(app))
+    _, port = metrics.serve(environment.web_host, environment.web_port, _health(app, environment))
     log.warning("metrics on http://%s:%d/metrics", environment.web_host, port)
 
     @app.task
@@ -102,11 +105,11 @@ def _watch(app: App, environment: Environment) -> None:
             await asyncio.sleep(_LOOK_EVERY)
             status = app.edge.status()
             metrics.RECOVERING.set(status.recovering)
-            if status.generation != generation:
-                generation, restored = status.generation, 0
-                metrics.REBALANCES.inc()
-            metrics.RESTORED_RECORDS.inc(max(0, status.restored_records - restored))
-            restored = max(restored, status.restored_records)
+            metrics.REBALANCES.inc(status.generation - generation)
+            generation = status.generation
+            total = app.edge.restored_in_all()
+            metrics.RESTORED_RECORDS.inc(total - restored)
+            restored = total
             _show_lags(app, seen)
             for room, keys in app.edge.keys().items():
                 metrics.TABLE_KEYS.labels(room).set(keys)
@@ -123,8 +126,8 @@ def _show_lags(app: App, seen: dict[str, set[tuple[str, int]]]) -> None:
     seen[""] = shown
 
 
-def _not_ready(app: App) -> str | None:
-    status = app.edge.status()
-    if status.ready:
-        return None
-    return "restoring state" if status.recovering else "no partitions assigned yet"
+def _health(app: App, environment: Environment) -> dict[str, Callable[[], Answer]]:
+    return {
+        "live": lambda: liveness(app.watchdog.stuck),
+        "ready": lambda: readiness(app.edge.status(), waiting(app.edge), environment.ready_lag, app.watchdog.stuck),
+    }
