@@ -16,11 +16,10 @@ from streams.events.times import instant
 from streams.kafka.generations import NEXT, PRESENT, Control, Send, StateGeneration, present
 from streams.kpis.publish import headers
 from streams.panes.text import iso
-from streams.rebuild.changes import alert_changes, essence, is_snapshot, is_taken_back, taken_back
+from streams.rebuild.changes import alert_changes, essence, is_snapshot
 from streams.topics import shadow
 
 _UTC = ZoneInfo("UTC")
-_TAKEN_BACK = b""  # in place of an essence
 
 Place = tuple[int, int]  # partition, offset
 
@@ -40,7 +39,7 @@ class Switched(NamedTuple):
     latest: int
     gone: int  # tombstones in latest
     history: int
-    taken_back: int  # in history
+    gone_from_history: int
     alert_events: int
 
 
@@ -63,8 +62,7 @@ def ledger(client: dict[str, Any], topic: str) -> Ledger:
         stamp = _stamps.decode(value)
         found.revision = max(found.revision, stamp.revision)
         newest = max(newest, stamp.watermark or "")  # all in UTC and of one form
-        mark = _TAKEN_BACK if topic == topics.KPI_HISTORY and is_taken_back(value) else essence(value)
-        found.keys[key] = (mark, (message.partition(), message.offset()))
+        found.keys[key] = (essence(value), (message.partition(), message.offset()))
     found.watermark = instant(newest, _UTC) if newest else None
     return found
 
@@ -76,11 +74,7 @@ def switch(client: dict[str, Any], control: Control, following: StateGeneration,
     past = ledger(client, shadow(following.name, topics.KPI_HISTORY).name)
     wanted = {place for key, (mark, place) in past.keys.items() if _is_news(key, mark, history)}
     still_open = [key for key in history.keys.keys() & latest.keys() if key not in past.keys and not is_snapshot(key)]
-    gone = {
-        place
-        for key, (mark, place) in history.keys.items()
-        if key not in past.keys and key not in latest and mark != _TAKEN_BACK and not is_snapshot(key)
-    }
+    forgotten = [key for key in history.keys if key not in past.keys and key not in latest and not is_snapshot(key)]
     as_of = iso(max(past.watermark or 0, told.watermark or 0))
     alerts = list(alert_changes(*_alerts(client, following), following.first_revision, as_of))
     corrected = [key for key in still_open if essence(latest[key]) != history.keys[key][0]]
@@ -94,14 +88,13 @@ def switch(client: dict[str, Any], control: Control, following: StateGeneration,
             _tell(send, topics.KPI_HISTORY, message.key(), message.value())
         for key in corrected:
             _tell(send, topics.KPI_HISTORY, key, latest[key])
-        for message in _standing_at(client, topics.KPI_HISTORY, gone):
-            value = taken_back(message.value(), following.first_revision, as_of)
-            _tell(send, topics.KPI_HISTORY, message.key(), value)
+        for key in sorted(forgotten):
+            send(topics.KPI_HISTORY, -1, key, None)
         _tell_alerts(send, alerts)
         send(topics.GENERATIONS, 0, PRESENT, present(following))
         send(topics.GENERATIONS, 0, NEXT, None)
     events = sum(event is not None for _, _, event in alerts)
-    return Switched(len(latest), len(vanished), len(wanted) + len(corrected), len(gone), events)
+    return Switched(len(latest), len(vanished), len(wanted) + len(corrected), len(forgotten), events)
 
 
 def _is_news(key: bytes, mark: bytes, history: Ledger) -> bool:

@@ -9,14 +9,12 @@ from typing import Any
 import msgspec
 
 from streams.kpis.catalogue import BY_ID
-from streams.kpis.formulas import FORMULAS, NOTHING_COUNTED
 
 # What of a record may differ without anybody having to be told again.
 _ASIDE = ("revision", "watermark", "mature_share", "pace")
 _ROLLING = frozenset(("1h", "24h", "7d", "28d", "90d"))
 
 Record = dict[str, Any]
-Told = tuple[bytes | None, Record]  # the alert event, if somebody has to hear of it; and the alert
 
 
 def essence(value: bytes) -> bytes:
@@ -27,38 +25,10 @@ def essence(value: bytes) -> bytes:
     return blake2b(msgspec.json.encode(record, order="sorted"), digest_size=12).digest()
 
 
-def revision_of(value: bytes) -> int:
-    """Return the revision of a KPI record or an alert."""
-    return _revisions.decode(value).revision
-
-
-class _Revision(msgspec.Struct):
-    revision: int = 0
-
-
-_revisions = msgspec.json.Decoder(_Revision)
-
-
 def is_snapshot(key: bytes) -> bool:
     """Is it in history as a snapshot of a closed day, which is never restated?"""
     kpi, _, _, window, *_ = msgspec.json.decode(key)
     return window in _ROLLING or (kpi in BY_ID and BY_ID[kpi].base == "level")
-
-
-def taken_back(value: bytes, revision: int, watermark: str) -> bytes:
-    """Return a record of history whose facts are no longer there, as corrections leave it: nothing, n 0."""
-    record: Record = msgspec.json.decode(value)
-    kpi = record["kpi"]
-    nothing = FORMULAS[kpi].nothing if kpi in FORMULAS else NOTHING_COUNTED
-    record |= nothing._asdict()
-    record |= {"previous": None, "target": None, "attainment": None, "pace": None, "mature_share": None}
-    return msgspec.json.encode(record | {"revision": revision, "watermark": watermark})
-
-
-def is_taken_back(value: bytes) -> bool:
-    """Does a record of history say that there is nothing?"""
-    record: Record = msgspec.json.decode(value)
-    return not record["n"] and not record["value"] and record["previous"] is None
 
 
 # ------------------------------------------------------------------ alerts

@@ -217,7 +217,7 @@ def test_definitions_change_and_no_reader_misses_anything(broker, install, follo
     for topic in (KPI_LATEST, KPI_HISTORY):
         messages = installation.messages(topic)
         assert_revisions_rise(messages)
-        assert list(faults(messages))[:3] == []
+        assert list(faults([one for one in messages if topic == KPI_LATEST or one.value() is not None]))[:3] == []
     name = installation.settings.environment.app_id
     left = {topic for topic in AdminClient(installation.client).list_topics(timeout=10).topics if topic.startswith(name)}
     assert left == {topics.changelog(f"{name}-g2", room) for room in topics.ROOMS}

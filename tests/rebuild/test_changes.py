@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from streams.rebuild.changes import alert_changes, essence, is_snapshot, is_taken_back, revision_of, taken_back
+from streams.rebuild.changes import alert_changes, essence, is_snapshot
 from tests.flow.schemas import checker
 
 RECORD = {
@@ -43,21 +43,6 @@ def test_anything_else_makes_news(field):
 def test_snapshots_are_rolling_windows_and_levels(kpi, window, snapshot):
     """The rest of history is correctable."""
     assert is_snapshot(orjson.dumps([kpi, "all", [], window, "2017-06-01T00:00:00+00:00", None])) is snapshot
-
-
-@pytest.mark.parametrize(
-    ("kpi", "unit", "currency", "value"),
-    [("win_rate", "ratio", None, None), ("calls", "count", None, 0), ("revenue", "money", "EUR", 0)],
-)
-def test_what_is_taken_back_says_nothing_and_keeps_to_the_schema(kpi, unit, currency, value):
-    """No facts: n 0, and the value that the KPI has without facts; the revision is greater."""
-    record = orjson.loads(taken_back(orjson.dumps({**RECORD, "kpi": kpi, "unit": unit, "currency": currency}), 10, AS_OF))
-    assert record["currency"] == currency
-    assert (record["value"], record["n"], record["previous"], record["revision"]) == (value, 0, None, 10)
-    assert (record["entity"], record["window"]) == (RECORD["entity"], RECORD["window"])
-    assert list(checker("kpi-record.v1").iter_errors(record)) == []
-    assert is_taken_back(orjson.dumps(record))
-    assert not is_taken_back(orjson.dumps(RECORD))
 
 
 def changes(told: dict | None, judged: dict | None) -> tuple[dict | None, dict | None]:
@@ -106,8 +91,3 @@ def test_an_alert_that_nothing_speaks_for_any_more_is_resolved_and_says_why():
 def test_an_alert_that_was_over_and_that_nothing_speaks_for_is_taken_away():
     """By a tombstone, without an event."""
     assert changes(RESOLVED, None) == (None, None)
-
-
-def test_the_revision_is_read_from_any_record():
-    """Of KPIs and of alerts."""
-    assert [revision_of(orjson.dumps(one)) for one in (RECORD, JUDGED)] == [3, 51]
