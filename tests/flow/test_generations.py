@@ -146,3 +146,18 @@ def test_a_worker_ends_when_partitions_are_added_and_none_starts(apache_kafka, i
     with installation.worker() as worker:
         assert worker.process.wait(30) == 1
         assert f"topic {topics.STAGE_CHANGE} has 4 partitions, not 2" in worker.last_words()
+
+
+@pytest.mark.kafka
+def test_a_worker_ends_when_a_topic_is_taken_away_and_none_starts(apache_kafka, install):
+    """Deleted and created anew under a running worker: exit 70 within 30 seconds, and then no start on what is not its own."""
+    installation = install(apache_kafka, RAW)
+    with installation.worker(ticks=True) as worker:
+        worker.wait_until_ready()
+        time.sleep(2)
+        recreate(installation, topics.DELTAS)
+        assert worker.process.wait(30) == 70
+        assert topics.DELTAS in worker.last_words() or "transaction failed" in worker.last_words()
+    with installation.worker() as worker:
+        assert worker.process.wait(30) == 1
+        assert f"{topics.DELTAS} is another topic than the one" in worker.last_words()
