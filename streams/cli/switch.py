@@ -14,7 +14,6 @@ from streams import topics
 from streams.cli.read import every_record, last_of_every_key
 from streams.events.times import instant
 from streams.kafka.generations import NEXT, PRESENT, Control, Send, StateGeneration, present
-from streams.kpis.publish import headers
 from streams.panes.text import iso
 from streams.rebuild.changes import alert_changes, essence, is_snapshot
 from streams.topics import shadow
@@ -70,24 +69,24 @@ def ledger(client: dict[str, Any], topic: str) -> Ledger:
 def switch(client: dict[str, Any], control: Control, following: StateGeneration, history: Ledger) -> Switched:
     """Let the next generation take over.  `history` is what the topic held when it began; nobody has written since."""
     told = ledger(client, topics.KPI_LATEST)
-    latest = last_of_every_key(client, shadow(following.name, topics.KPI_LATEST).name)
+    latest = _last_messages(client, shadow(following.name, topics.KPI_LATEST).name)
     past = ledger(client, shadow(following.name, topics.KPI_HISTORY).name)
     wanted = {place for key, (mark, place) in past.keys.items() if _is_news(key, mark, history)}
     still_open = [key for key in history.keys.keys() & latest.keys() if key not in past.keys and not is_snapshot(key)]
     forgotten = [key for key in history.keys if key not in past.keys and key not in latest and not is_snapshot(key)]
     as_of = iso(max(past.watermark or 0, told.watermark or 0))
     alerts = list(alert_changes(*_alerts(client, following), following.first_revision, as_of))
-    corrected = [key for key in still_open if essence(latest[key]) != history.keys[key][0]]
+    corrected = [key for key in still_open if essence(latest[key].value()) != history.keys[key][0]]
     with control.transaction() as send:
-        for key, value in latest.items():
-            _tell(send, topics.KPI_LATEST, key, value)
+        for message in latest.values():
+            _tell(send, topics.KPI_LATEST, message)
         vanished = sorted(told.keys.keys() - latest.keys())
         for key in vanished:
             send(topics.KPI_LATEST, -1, key, None)
         for message in _standing_at(client, shadow(following.name, topics.KPI_HISTORY).name, wanted):
-            _tell(send, topics.KPI_HISTORY, message.key(), message.value())
+            _tell(send, topics.KPI_HISTORY, message)
         for key in corrected:
-            _tell(send, topics.KPI_HISTORY, key, latest[key])
+            _tell(send, topics.KPI_HISTORY, latest[key])
         for key in sorted(forgotten):
             send(topics.KPI_HISTORY, -1, key, None)
         _tell_alerts(send, alerts)
@@ -110,9 +109,18 @@ def _standing_at(client: dict[str, Any], topic: str, places: set[Place]) -> Iter
                 yield message
 
 
-def _tell(send: Send, topic: str, key: bytes, value: bytes) -> None:
-    stamp = _stamps.decode(value)
-    send(topic, -1, key, value, headers(key, stamp.revision, stamp.watermark or ""))
+def _last_messages(client: dict[str, Any], topic: str) -> dict[bytes, Message]:
+    found: dict[bytes, Message] = {}
+    for message in every_record(client, topic):
+        if message.value() is None:
+            found.pop(message.key(), None)
+        else:
+            found[message.key()] = message
+    return found
+
+
+def _tell(send: Send, topic: str, message: Message) -> None:
+    send(topic, -1, message.key(), message.value(), message.headers())
 
 
 def _alerts(client: dict[str, Any], following: StateGeneration) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:

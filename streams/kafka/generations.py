@@ -19,7 +19,7 @@ from streams import topics
 from streams.config import Definitions, Environment, client_settings
 from streams.kafka.admin import AdminError, BrokerAdmin
 from streams.kafka.flush import StartError
-from streams.kafka.ownership import TopicPart
+from streams.kafka.inbox import TopicPart
 from streams.kafka.poll import describe
 from streams.kafka.room import Headers
 from streams.state import differences, digest, in_words, meaning
