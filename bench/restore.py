@@ -7,8 +7,6 @@ import resource
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -81,9 +79,9 @@ def restart(ground: Ground) -> dict[str, Any]:
     begun = time.monotonic()
     with worker_process(ground.environment, ground.folder, ticks=False) as worker:
         restoring = None
-        while (said := _readiness(worker.port)) != "ready":
+        while not (said := worker.readiness()).get("restored"):
             worker.check()
-            if said == "restoring state" and restoring is None:
+            if restoring is None and said.get("partitions", {}).get("assigned"):
                 restoring = time.monotonic()
             time.sleep(0.01)
         ready = time.monotonic()
@@ -96,13 +94,3 @@ def restart(ground: Ground) -> dict[str, Any]:
         "rate": records / max(seconds, 1e-9),
         "ready_seconds": ready - begun,
     }
-
-
-def _readiness(port: int) -> str:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=2) as answer:
-            return str(answer.read().decode().strip())
-    except urllib.error.HTTPError as error:
-        return error.read().decode().strip()
-    except OSError:
-        return ""

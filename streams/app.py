@@ -14,7 +14,8 @@ import sys
 import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import faust
 from faust.types import AppT, EventT, Message
@@ -29,15 +30,20 @@ from streams.kafka.exits import LOST_ITS_PLACE, log
 from streams.kafka.faults import Faults
 from streams.kafka.flush import FlushReport, StartError
 from streams.kafka.room import Room
+from streams.kafka.signs import EdgeSigns, broker_answers
+from streams.kafka.watchdog import Watchdog
 from streams.topics import Topic
 
 CANNOT_START = 1
+T = TypeVar("T")
 
 
 class App(faust.App):
     """A Faust app that knows the edge its transport and agents share."""
 
     edge: Edge
+    watchdog_limit: float
+    watchdog: Watchdog
 
 
 class RunSchema(faust.Schema[Any, Any]):
@@ -64,13 +70,16 @@ def build_app(  # noqa: PLR0913  # each option has its one user
     transactions: bool = True,
     faults: Faults | None = None,
     web: bool = False,
+    form: bytes | None = None,
+    watchdog: float | None = None,
 ) -> App:
     """Return the app; `app.edge` tells its status and lag.
 
     `one_worker` refuses a second member of the group.  `transactions=False` is the negative control of the
-    fault tests.  `web` turns Faust's own web server on.
+    fault tests.  `web` turns Faust's own web server on.  `form` is what restored state must be of.
+    `watchdog`: after how many seconds a stuck worker ends itself, if not what the environment says.
     """
-    connection = Connection(client_settings(environment), environment.app_id, environment.slot, session_timeout)
+    connection = Connection(client_settings(environment), environment.app_id, environment.slot, session_timeout, form)
     options = Options(
         flush_interval=definitions.flush_interval,
         partitions=definitions.partitions if one_worker else None,
@@ -94,6 +103,7 @@ def build_app(  # noqa: PLR0913  # each option has its one user
         worker_redirect_stdouts=False,
     )
     app.edge = Edge(connection, rooms, options)
+    app.watchdog_limit = environment.watchdog if watchdog is None else watchdog
     for room in rooms:
         _add_agent(app, room)
     return app
@@ -133,18 +143,27 @@ def run_worker(
     `topics` are checked before the start (default: all of ours).  `prepare` may add tasks, timers and
     services to the app; `options` are build_app's.
     """
+    begin_quietly(environment)
+    app = or_say_why_not(lambda: _start(environment, definitions, rooms, topics, options))
+    if app is None:
+        return CANNOT_START
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    app.watchdog = Watchdog(EdgeSigns(app.edge, loop), app.watchdog_limit, partial(broker_answers, app.edge.connection))
+    if prepare is not None:
+        prepare(app)
+    app.watchdog.start()
+    try:
+        return _run(app, loop)
+    finally:
+        app.watchdog.stop()
+
+
+def begin_quietly(environment: Environment) -> None:
+    """Set up the log, and end at once on a signal: until Faust listens to signals there is nothing to lose."""
     _log_to_stderr(environment.log_level)
-    # Until Faust listens to signals there is nothing to lose.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))
-    started: list[App] = []
-    problem = _in_background(lambda: started.append(_start(environment, definitions, rooms, topics, options)))
-    if problem is not None:
-        print(f"dealpulse: {problem}", file=sys.stderr)  # noqa: T201  # whoever starts a worker reads this
-        return CANNOT_START
-    if prepare is not None:
-        prepare(started[0])
-    return _run(started[0])
 
 
 def _start(
@@ -165,13 +184,14 @@ def _start(
     return app
 
 
-def _in_background(work: Callable[[], None]) -> str | None:
-    """Run what blocks in a thread, so that signals are heard; return why it failed."""
+def or_say_why_not(work: Callable[[], T]) -> T | None:
+    """Run what blocks in a thread, so that signals are heard; None when the worker cannot start, and it has been said why."""
+    results: list[T] = []
     problems: list[BaseException] = []
 
     def run() -> None:
         try:
-            work()
+            results.append(work())
         except BaseException as error:  # noqa: BLE001  # raised again below
             problems.append(error)
 
@@ -179,15 +199,14 @@ def _in_background(work: Callable[[], None]) -> str | None:
     thread.start()
     thread.join()
     if not problems:
-        return None
-    if isinstance(problems[0], (StartError, AdminError, SecondWorkerError)):
-        return str(problems[0])
-    raise problems[0]
+        return results[0]
+    if not isinstance(problems[0], (StartError, AdminError, SecondWorkerError)):
+        raise problems[0]
+    print(f"dealpulse: {problems[0]}", file=sys.stderr)  # noqa: T201  # whoever starts a worker reads this
+    return None
 
 
-def _run(app: App) -> int:
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
+def _run(app: App, loop: asyncio.AbstractEventLoop) -> int:
     worker = Worker(
         app, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False, loglevel=None, blocking_timeout=0
     )

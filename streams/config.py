@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
@@ -342,6 +342,8 @@ class Environment(msgspec.Struct, frozen=True):
     slot: str | None = None
     web_host: str = "127.0.0.1"
     web_port: int = 0
+    watchdog: int = 60  # seconds without progress after which a worker ends itself; 0 = never
+    ready_lag: int = 10_000  # records that may wait while readiness says yes
     log_level: str = "WARNING"
     slack_token: Secret | None = None
     slack_webhook: Secret | None = None
@@ -355,6 +357,12 @@ class Environment(msgspec.Struct, frozen=True):
     ssl_key_location: str | None = None
 
 
+# Below 30 s a rebalance, which may take 20, would look like a stuck worker.
+_NUMBERS: dict[str, tuple[Container[int], str]] = {
+    "web_port": (range(65536), "port; write a number from 0 (any free one) to 65535"),
+    "watchdog": ({0, *range(30, 86_401)}, "limit; write seconds from 30 to 86400, or 0 to switch the watchdog off"),
+    "ready_lag": (range(1 << 40), "number of records"),
+}
 _SECRETS = {"slack_token", "slack_webhook", "sasl_password"}
 
 
@@ -369,9 +377,10 @@ def read_environment(environ: Mapping[str, str] | None = None) -> Environment:
             value = _secret(environ, variable, value)
         if value is None or value == "":
             continue
-        if name == "web_port":
-            if not value.isdigit() or int(value) > 65535:
-                raise ConfigError(f"{variable}: {value!r} is no port; write a number from 0 (any free one) to 65535")
+        if name in _NUMBERS:
+            allowed, what = _NUMBERS[name]
+            if not value.isdigit() or int(value) not in allowed:
+                raise ConfigError(f"{variable}: {value!r} is no {what}")
             found[name] = int(value)
         else:
             found[name] = Secret(value) if name in _SECRETS else value

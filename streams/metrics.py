@@ -11,13 +11,14 @@ import platform
 import socket
 import threading
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from itertools import accumulate
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+import orjson
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -36,6 +37,8 @@ from streams.topics import ACTIVITY, KPI_HISTORY, KPI_LATEST, ROOMS, STAGE_CHANG
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from streams.health import Answer
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # _created doubles the series and says nothing that a counter's reset does not
 
@@ -191,33 +194,32 @@ class _Quiet(WSGIRequestHandler):
         """Say nothing: a scrape every few seconds is no news."""
 
 
-def application(ready: Callable[[], str | None]) -> WSGIApplication:
-    """Return the web application; `ready` returns None, or the sentence why not."""
+def application(health: Mapping[str, Callable[[], Answer]]) -> WSGIApplication:
+    """Return the web application; `health` answers below /health/."""
     metrics: WSGIApplication = make_wsgi_app(REGISTRY)
 
     def answer(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if path == "/metrics":
             return metrics(environ, start)
-        if path == "/health/live":
-            status, text = "200 OK", "alive"
-        elif path == "/health/ready":
-            why_not = ready()
-            status, text = ("200 OK", "ready") if why_not is None else ("503 Service Unavailable", why_not)
-        else:
-            status, text = "404 Not Found", "see /metrics, /health/live, /health/ready"
-        start(status, [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store")])
-        return [f"{text}\n".encode()]
+        ask = health.get(path.removeprefix("/health/")) if path.startswith("/health/") else None
+        if ask is None:
+            start("404 Not Found", [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store")])
+            return [f"see {', '.join(['/metrics', *(f'/health/{name}' for name in health)])}\n".encode()]
+        ok, body = ask()
+        status = "200 OK" if ok else "503 Service Unavailable"
+        start(status, [("Content-Type", "application/json"), ("Cache-Control", "no-store")])
+        return [orjson.dumps(body, option=orjson.OPT_APPEND_NEWLINE)]
 
     return answer
 
 
-def serve(host: str = "127.0.0.1", port: int = 0, ready: Callable[[], str | None] = lambda: None) -> tuple[WSGIServer, int]:
-    """Serve /metrics, /health/live and /health/ready in a thread; return the server and its port (0: a free one).
+def serve(host: str, port: int, health: Mapping[str, Callable[[], Answer]]) -> tuple[WSGIServer, int]:
+    """Serve /metrics and /health/... in a thread; return the server and its port (0: a free one).
 
     `server.shutdown()` and `server.server_close()` end it.  Raises OSError when the port is taken.
     """
     kind = _ServerOnIPv6 if ":" in host else _Server
-    server = make_server(host, port, application(ready), server_class=kind, handler_class=_Quiet)
+    server = make_server(host, port, application(health), server_class=kind, handler_class=_Quiet)
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
     return server, server.server_port

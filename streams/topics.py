@@ -17,6 +17,7 @@ KPI_HISTORY = "dealpulse.kpi.history.v1"
 MATURED = "dealpulse.matured"
 ALERTS = "dealpulse.alerts.v1"
 ALERT_EVENTS = "dealpulse.alert-events.v1"
+GENERATIONS = "dealpulse.generations"
 
 ROOMS = ("deals", "kpis", "alerts", "notify")
 
@@ -42,6 +43,11 @@ def changelog(app_id: str, room: str) -> str:
     return f"{app_id}-{room}-changelog"
 
 
+def shadow(name: str, topic: str) -> Topic:
+    """Return where a generation that is being computed tells what others tell to a topic."""
+    return Topic(f"{name}-shadow-{topic.removeprefix('dealpulse.')}", "compact", _COMPACT)
+
+
 def all_topics(app_id: str) -> tuple[Topic, ...]:
     """Return every topic, sources first."""
     return (
@@ -56,5 +62,6 @@ def all_topics(app_id: str) -> tuple[Topic, ...]:
         Topic(MATURED, "delete", _KEEP),
         Topic(ALERTS, "compact", _LATEST),
         Topic(ALERT_EVENTS, "delete", _KEEP),
+        Topic(GENERATIONS, "compact", _COMPACT),
         *(Topic(changelog(app_id, room), "compact", _COMPACT) for room in ROOMS),
     )

@@ -9,17 +9,25 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from streams import metrics, topics
 from streams.alerts.room import AlertsRoom
-from streams.app import run_worker
+from streams.app import CANNOT_START, begin_quietly, or_say_why_not, run_worker
 from streams.config import Definitions, Environment
 from streams.deals.room import DealsRoom
+from streams.health import Answer, liveness, readiness
+from streams.kafka import generations
 from streams.kafka.flush import FlushReport
+from streams.kafka.room import Room
+from streams.kafka.signs import waiting
 from streams.kpis.room import KpisRoom
 from streams.notify.room import NotifyRoom
 from streams.notify.transports import transport_for
+from streams.rebuild.shadow import InTheShadow, shadow_topics, undisturbed
 
 if TYPE_CHECKING:
     from streams.app import App
@@ -29,20 +37,38 @@ GC_THRESHOLDS = (50_000, 20, 50)  # records come and go by the thousand; cycles 
 log = logging.getLogger("dealpulse.worker")
 
 
-def run(environment: Environment, definitions: Definitions, *, ticks: bool = True, **options: Any) -> int:
+def run(
+    environment: Environment, definitions: Definitions, *, ticks: bool = True, rebuild: bool = False, **options: Any
+) -> int:
     """Run a worker until SIGTERM or SIGINT; return its exit code.
 
-    `ticks=False`: the clock is the data's alone, as in a replay.
+    `ticks=False`: the clock is the data's alone, as in a replay.  `rebuild`: compute the next generation of the
+    state, and tell nobody.
     """
     gc.set_threshold(*GC_THRESHOLDS)
     metrics.declare_known_labels()
-    kpis = KpisRoom(definitions)
-    rooms = (
-        DealsRoom(definitions, ticks=ticks),
+    begin_quietly(environment)
+    find = generations.for_rebuild if rebuild else generations.for_worker
+    found = or_say_why_not(lambda: (find(environment, definitions),))
+    if found is None:
+        return CANNOT_START
+    generation = found[0]
+    if generation is not None:
+        environment = msgspec.structs.replace(environment, app_id=generation.name)
+        options["form"] = generation.digest.encode()
+    if rebuild and generation is not None:
+        definitions = undisturbed(definitions)
+    first_revision = generation.first_revision if generation else 0
+    kpis = KpisRoom(definitions, first_revision)
+    rooms: list[Room] = [
+        DealsRoom(definitions, ticks=ticks and not rebuild),
         kpis,
-        AlertsRoom(definitions),
+        AlertsRoom(definitions, first_revision),
         NotifyRoom(definitions, transport_for(environment, definitions)),
-    )
+    ]
+    if rebuild and generation is not None:
+        rooms = [InTheShadow(room, generation.name, generation.told) for room in rooms[:-1]]
+        options["topics"] = shadow_topics(environment.app_id)
     return run_worker(
         environment,
         definitions,
@@ -68,7 +94,7 @@ def _report(report: FlushReport, kpis: KpisRoom) -> None:
 
 def _watch(app: App, environment: Environment) -> None:
     """Serve the metrics, and look at the edge once a second."""
-    _, port = metrics.serve(environment.web_host, environment.web_port, lambda: _not_ready(app))
+    _, port = metrics.serve(environment.web_host, environment.web_port, _health(app, environment))
     log.warning("metrics on http://%s:%d/metrics", environment.web_host, port)
 
     @app.task
@@ -79,11 +105,11 @@ def _watch(app: App, environment: Environment) -> None:
             await asyncio.sleep(_LOOK_EVERY)
             status = app.edge.status()
             metrics.RECOVERING.set(status.recovering)
-            if status.generation != generation:
-                generation, restored = status.generation, 0
-                metrics.REBALANCES.inc()
-            metrics.RESTORED_RECORDS.inc(max(0, status.restored_records - restored))
-            restored = max(restored, status.restored_records)
+            metrics.REBALANCES.inc(status.generation - generation)
+            generation = status.generation
+            total = app.edge.restored_in_all()
+            metrics.RESTORED_RECORDS.inc(total - restored)
+            restored = total
             _show_lags(app, seen)
             for room, keys in app.edge.keys().items():
                 metrics.TABLE_KEYS.labels(room).set(keys)
@@ -100,8 +126,8 @@ def _show_lags(app: App, seen: dict[str, set[tuple[str, int]]]) -> None:
     seen[""] = shown
 
 
-def _not_ready(app: App) -> str | None:
-    status = app.edge.status()
-    if status.ready:
-        return None
-    return "restoring state" if status.recovering else "no partitions assigned yet"
+def _health(app: App, environment: Environment) -> dict[str, Callable[[], Answer]]:
+    return {
+        "live": lambda: liveness(app.watchdog.stuck),
+        "ready": lambda: readiness(app.edge.status(), waiting(app.edge), environment.ready_lag, app.watchdog.stuck),
+    }

@@ -107,7 +107,25 @@ def test_tls_and_sasl_reach_every_client():
     assert (found["security.protocol"], found["sasl.password"]) == ("SASL_SSL", "secret")
 
 
-def test_a_wrong_port_is_refused():
-    """A port is a number."""
-    with pytest.raises(ConfigError, match="DEALPULSE_WEB_PORT"):
-        read_environment({"DEALPULSE_WEB_PORT": "web"})
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("WEB_PORT", "web", "'web' is no port"),
+        ("WEB_PORT", "65536", "'65536' is no port"),
+        ("WATCHDOG", "29", "'29' is no limit; write seconds from 30 to 86400, or 0"),
+        ("WATCHDOG", "1m", "'1m' is no limit"),
+        ("READY_LAG", "-1", "'-1' is no number of records"),
+    ],
+)
+def test_a_wrong_number_is_refused(name, value, sentence):
+    """With what may be written."""
+    with pytest.raises(ConfigError) as refused:
+        read_environment({f"DEALPULSE_{name}": value})
+    assert f"DEALPULSE_{name}: {sentence}" in str(refused.value)
+
+
+def test_numbers_are_read():
+    """0 switches the watchdog off."""
+    found = read_environment({"DEALPULSE_WATCHDOG": "0", "DEALPULSE_READY_LAG": "5", "DEALPULSE_WEB_PORT": "80"})
+    assert (found.watchdog, found.ready_lag, found.web_port) == (0, 5, 80)
+    assert (Environment().watchdog, Environment().ready_lag) == (60, 10_000)

@@ -33,7 +33,8 @@ class AlertsRoom:
     name = "alerts"
     sources: tuple[str, ...] = (topics.MATURED,)
 
-    def __init__(self, definitions: Definitions) -> None:
+    def __init__(self, definitions: Definitions, first_revision: int = 0) -> None:
+        self._first_revision = first_revision  # every revision told is greater
         self._rules = {rule.name: rule for rule in definitions.rules}
         self._tables: dict[int, StateTable] = {}
         self._output: list[Output] = []
@@ -82,6 +83,7 @@ class AlertsRoom:
 
     def _tell(self, watch: Watch, pane: Pane, rule: Rule, mark: str) -> None:
         alert = alert_record(watch, pane, rule, mark)
+        alert["revision"] += self._first_revision
         event = {"transition": "fired" if watch.firing else "resolved", **alert}
         self._output.append((topics.ALERTS, -1, mark.encode(), msgspec.json.encode(alert), None))
         self._output.append((topics.ALERT_EVENTS, -1, mark.encode(), msgspec.json.encode(event), None))

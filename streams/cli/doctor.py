@@ -21,6 +21,9 @@ from streams.cli.settings import CheckError, Settings, with_settings
 from streams.cli.settle import Group
 from streams.config import ENV_PREFIX, Environment, Secret
 from streams.kafka.admin import AdminError, BrokerAdmin, check_topics
+from streams.kafka.flush import StartError
+from streams.kafka.generations import in_force, read, refuse_other
+from streams.topics import GENERATIONS
 
 MOVING = 2.0  # seconds in which a running worker commits something
 MASK = "***"
@@ -71,6 +74,12 @@ def examined(settings: Settings) -> Iterator[Finding]:
     if not broker.ok:
         return
     yield _transactions(admin, settings)
+    yield _attempt("state", lambda: _state(admin, settings))
+    try:
+        settings = Settings(in_force(settings.environment), settings.definitions)
+    except AdminError as error:
+        yield Finding("state", False, str(error), "look at the broker's log")
+        return
     topics = _attempt("topics", lambda: _topics(settings))
     yield topics
     if topics.ok:
@@ -124,6 +133,24 @@ def _transactions(admin: BrokerAdmin, settings: Settings) -> Finding:
         "transaction.state.log.replication.factor=1 and transaction.state.log.min.isr=1"
     )
     return Finding("transactions", False, f"the broker begins no transaction: {why}", remedy)
+
+
+def _state(admin: BrokerAdmin, settings: Settings) -> Finding:
+    if GENERATIONS not in admin.look().topics:
+        return Finding("state", True, "none yet")
+    known = read(settings.environment)
+    if known.next is not None:
+        remedy = (
+            "let dealpulse rebuild end (run it again if it was interrupted), or give it up with dealpulse rebuild --abandon"
+        )
+        return Finding("state", False, f"generation {known.next.number} is being computed; no worker can run", remedy)
+    if known.present is None:
+        return Finding("state", True, "none yet, or of an older version: the first worker will tell")
+    try:
+        refuse_other(known.present, settings.environment, settings.definitions)
+    except StartError as error:
+        return Finding("state", False, str(error))
+    return Finding("state", True, f"generation {known.present.number} ({known.present.name}) is of these definitions")
 
 
 def _topics(settings: Settings) -> Finding:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from confluent_kafka import KafkaException
 
-from streams.cli import audit, demo, dlq, doctor, kpis, replay, rules, show, topics, worker
+from streams.cli import audit, demo, dlq, doctor, kpis, rebuild, replay, rules, show, topics, worker
 from streams.cli.settings import CheckError, broker_option, config_option
 from streams.config import ConfigError
 from streams.kafka.admin import AdminError
@@ -61,7 +61,7 @@ def cli(broker: str | None, config_file: str | None) -> None:  # read by with_se
 
 for command in (
     demo.command, worker.command, topics.group, replay.command, kpis.command, show.command,
-    audit.command, rules.group, dlq.group, doctor.command,
+    audit.command, rebuild.command, rules.group, dlq.group, doctor.command,
 ):  # fmt: skip
     cli.add_command(command)
 

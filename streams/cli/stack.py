@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import orjson
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -92,20 +93,28 @@ class WorkerProcess:
     def wait_until_ready(self) -> None:
         """Wait until the worker owns its partitions.  Raises CheckError."""
         end = time.monotonic() + READY_DEADLINE
-        while not self._ready():
+        while not self._restored():
             self.check()
             if time.monotonic() > end:
                 raise CheckError(f"the worker is not ready after {READY_DEADLINE:.0f} s:\n{self.last_words()}")
             time.sleep(0.1)
 
-    def _ready(self) -> bool:
+    def _restored(self) -> bool:
+        """Tell whether it owns its partitions, all of them restored, however far behind it is."""
+        return bool(self.readiness().get("restored"))
+
+    def readiness(self) -> dict[str, Any]:
+        """Return what it says of its readiness; nothing while it does not answer."""
         try:
             with urllib.request.urlopen(  # noqa: S310  # our own
                 self.metrics_url.replace("/metrics", "/health/ready"), timeout=SCRAPE_DEADLINE
-            ):
-                return True
+            ) as answer:
+                return orjson.loads(answer.read())  # type: ignore[no-any-return]  # an object, always
+        except urllib.error.HTTPError as error:
+            with error:
+                return orjson.loads(error.read())  # type: ignore[no-any-return]  # an object, always
         except OSError:
-            return False
+            return {}
 
 
 @dataclass(frozen=True)
@@ -145,9 +154,11 @@ def embedded_stack(raw: dict[str, Any], *, app_id: str, port: int | None = None,
 
 
 @contextlib.contextmanager
-def worker_process(environment: config.Environment, folder: Path, *, ticks: bool) -> Iterator[WorkerProcess]:
+def worker_process(
+    environment: config.Environment, folder: Path, *, ticks: bool, more: tuple[str, ...] = ()
+) -> Iterator[WorkerProcess]:
     """Run one worker for the length of the block."""
-    command = [sys.executable, "-m", "streams.cli.main", "worker", "--with-parent", str(os.getpid())]
+    command = [sys.executable, "-m", "streams.cli.main", "worker", "--with-parent", str(os.getpid()), *more]
     log = folder / "worker.log"
     with log.open("wb") as said:
         process = subprocess.Popen(  # noqa: S603  # our own program

@@ -6,6 +6,7 @@ import click
 
 from streams.cli.settings import CheckError, Settings, with_settings
 from streams.kafka.admin import check_topics, create_topics
+from streams.kafka.generations import in_force
 
 
 @click.group("topics")
@@ -17,7 +18,7 @@ def group() -> None:
 @with_settings
 def create(settings: Settings) -> None:
     """Create the topics that are missing; refuse those that are there but wrong."""
-    made = create_topics(settings.environment, settings.definitions)
+    made = create_topics(in_force(settings.environment), settings.definitions)
     for name in made:
         click.echo(f"created {name}")
     refuse_wrong(settings)
@@ -34,6 +35,6 @@ def check(settings: Settings) -> None:
 
 def refuse_wrong(settings: Settings) -> None:
     """Raise CheckError with one line for each thing that is wrong."""
-    wrong = check_topics(settings.environment, settings.definitions)
+    wrong = check_topics(in_force(settings.environment), settings.definitions)
     if wrong:
         raise CheckError("\n".join(["the topics are not as they must be:", *(f"  {one}" for one in wrong)]))

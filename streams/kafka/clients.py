@@ -31,6 +31,7 @@ class Connection:
     app_id: str
     slot: str | None = None
     session_timeout: float = SESSION_TIMEOUT
+    form: bytes | None = None  # what the state must be of; nothing is asked of it where none is given
     suffix: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
     @property
@@ -46,7 +47,8 @@ def _client(connection: Connection, role: str) -> dict[str, Any]:
         "logger": librdkafka_log,
         # The embedded broker closes idle connections without a word about it being wrong.
         "log.connection.close": False,
-        "topic.metadata.refresh.interval.ms": 60_000,
+        # A partition that somebody adds must not go unnoticed for long: the worker ends.
+        "topic.metadata.refresh.interval.ms": 15_000,
         "allow.auto.create.topics": False,
     }
 

@@ -47,9 +47,12 @@ class Status:
     assigned: int  # source partitions
     ready: bool  # has an assignment, and all of it is restored
     recovering: bool
+    partitions: int  # of state
+    restored_partitions: int
     restored_records: int  # by the present or last restore
     restore_seconds: float | None  # of the last finished restore
     last_commit: float | None  # wall clock, seconds since 1970
+    committing: bool
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class Edge:
         self.generation: Generation | None = None
         self._number = 0
         self._progress = Progress()
+        self._restored_before = 0
         self._arrival = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -106,10 +110,21 @@ class Edge:
             assigned=len(generation.assigned) if generation else 0,
             ready=ready,
             recovering=generation is not None and not generation.restored,
+            partitions=generation.partitions if generation else 0,
+            restored_partitions=self._progress.restored if generation else 0,
             restored_records=self._progress.records,
             restore_seconds=self._progress.seconds,
             last_commit=self._flusher.last_commit,
+            committing=self._flusher.committing,
         )
+
+    def restored_in_all(self) -> int:
+        """Return how many changelog records were read since the start, by every restore."""
+        return self._restored_before + self._progress.records
+
+    def beats(self) -> int:
+        """Return how often the poll thread has come round; -1 before it begins and once it is told to leave."""
+        return self._poll.beats if self._poll.is_alive() and not self._stopping else -1
 
     def lags(self) -> list[Lag]:
         """Return how far each room is behind, per source partition."""
@@ -271,7 +286,10 @@ class Edge:
         self._refuse_company(parts)
         keys = self.plan.state_keys(parts)
         self._number += 1
+        self._restored_before = self.restored_in_all()
+        self._progress = Progress()
         generation = self.generation = self.intake.generation = Generation(self._number, metadata, parts, self.plan)
+        generation.partitions = len(keys)
         app = self._app
         if not app.rebalancing:
             app.on_rebalance_start()
@@ -295,7 +313,6 @@ class Edge:
         self.generation = self.intake.generation = None
 
     async def _take_over(self, generation: Generation, keys: Sequence[StateKey]) -> None:
-        self._progress = Progress()
         restorer = Restorer(
             self.connection,
             self.plan,

@@ -57,7 +57,7 @@ class Flusher:
         self._taken = asyncio.Event()
         self._lock = asyncio.Lock()
         self._in_flight: asyncio.Task[None] | None = None
-        self._committing = False
+        self.committing = False
         # One thread for all commits: a new one for each would scatter librdkafka's copies over malloc's arenas,
         # gigabytes of them after a while.
         self._thread = ThreadPoolExecutor(1, "dealpulse-commit")
@@ -116,7 +116,7 @@ class Flusher:
     def wait_for_commit(self) -> None:
         """Let a commit that is under way end, briefly; the process is about to."""
         end = time.monotonic() + SETTLE_BEFORE_EXIT
-        while self._committing and time.monotonic() < end:
+        while self.committing and time.monotonic() < end:
             time.sleep(0.01)
 
     async def _settled(self) -> None:
@@ -128,12 +128,12 @@ class Flusher:
         self._in_flight = asyncio.create_task(self._commit_in_thread(batch))
 
     async def _commit_in_thread(self, batch: Batch) -> None:
-        self._committing = True
+        self.committing = True
         try:
             report = await asyncio.get_running_loop().run_in_executor(self._thread, self._committer.commit, batch)
         except Exception as error:  # noqa: BLE001  # any: whether it is committed is unknown
             lose_place(f"the flush failed: {error}", error)
-        self._committing = False
+        self.committing = False
         self.last_commit = report.at
         self._on_report(report)
 

@@ -20,6 +20,7 @@ from streams.kafka.room import Room, StateTable
 StateKey = tuple[str, int]  # room name, partition
 
 OFFSETS_KEY = b"\x00offsets"
+FORM_KEY = b"\x00form"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ class Generation:
         self.assigned = assigned
         self.plan = plan
         self.inbox = Inbox(number)
+        self.partitions = 0  # of state, restored or not
         self.states: dict[StateKey, StatePartition] = {}
         self.reach: dict[TopicPart, Reach] = {}
         self.flowing = False  # Faust lets messages through

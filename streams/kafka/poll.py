@@ -65,6 +65,7 @@ class PollThread(threading.Thread):
         self._owner = owner
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._closing = False
+        self.beats = 0  # rounds of the loop: the watchdog looks whether they go on
         self._inbox: Inbox | None = None
         self._fetching: frozenset[TopicPart] = frozenset()
         self._next: dict[TopicPart, int] = {}  # the offset after the last record, or the end, that was read
@@ -100,6 +101,7 @@ class PollThread(threading.Thread):
         """Poll until told to leave."""
         try:
             while not self._closing:
+                self.beats += 1
                 self._obey()
                 self._regulate()
                 self._hand_over(self._poll())

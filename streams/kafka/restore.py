@@ -18,7 +18,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from streams.kafka.clients import BROKER_SCAN, TRANSACTION_TIMEOUT, Connection, librdkafka_log, restore_consumer
 from streams.kafka.exits import log
 from streams.kafka.inbox import TopicPart
-from streams.kafka.ownership import OFFSETS_KEY, Plan, StateKey, committed_places
+from streams.kafka.ownership import FORM_KEY, OFFSETS_KEY, Plan, StateKey, committed_places
 from streams.kafka.poll import describe
 from streams.kafka.room import StateTable
 from streams.topics import changelog
@@ -57,11 +57,12 @@ class Restored:
     rows: dict[bytes, bytes] = field(default_factory=dict)
     offsets: dict[str, int] = field(default_factory=dict)
     anchored: bool = False  # the changelog holds all of its offsets
+    unwritten: set[bytes] = field(default_factory=set)  # keys of rows that the changelog does not hold yet
 
     def table(self) -> StateTable:
-        """Return the rows as a table with nothing changed."""
+        """Return the rows as a table; what the changelog does not hold yet counts as changed."""
         table = StateTable()
-        table.rows = self.rows
+        table.rows, table.changed = self.rows, self.unwritten
         return table
 
 
@@ -86,6 +87,7 @@ class Restorer:
             found = self._read_changelogs(consumer, committed, deadline)
         finally:
             consumer.close()
+        self._check_form(found)
         self._begin_where_nothing_is_known(found)
         self.progress.seconds = time.monotonic() - self.progress.started
         return found
@@ -195,6 +197,23 @@ class Restorer:
                 f"{sentence}; set the group's offsets back, or start once with the option to go on from the older state"
             )
         log.warning("%s; going on from the state, as asked", sentence)
+
+    # ------------------------------------------------------------------ is it state of ours?
+
+    def _check_form(self, found: Mapping[StateKey, Restored]) -> None:
+        """Refuse rows that were computed with other definitions; mark what is new with ours."""
+        form = self.connection.form
+        if form is None:
+            return
+        for (name, partition), restored in found.items():
+            if not restored.rows:
+                restored.rows[FORM_KEY] = form
+                restored.unwritten.add(FORM_KEY)
+            elif restored.rows.get(FORM_KEY) != form:
+                raise RestoreError(
+                    f"the state of {name}[{partition}] was computed with other definitions or by another version of "
+                    "dealpulse; compute it anew with: dealpulse rebuild"
+                )
 
     # ------------------------------------------------------------------ where nothing was ever read
 

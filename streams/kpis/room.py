@@ -39,8 +39,9 @@ _CALENDAR_WINDOWS: tuple[tuple[int, Window], ...] = tuple((at, one) for at, one 
 class _Partition:
     """The entities of one owned partition."""
 
-    def __init__(self, state: StateTable) -> None:
+    def __init__(self, state: StateTable, first_revision: int) -> None:
         self.state = state
+        self.first_revision = first_revision
         self.entities: dict[tuple[str, ...], Entity] = {}
         self.progress: dict[int, delta.Progress] = {}
         self.now: Now | None = None
@@ -68,6 +69,7 @@ class _Partition:
         found = self.entities.get(name)
         if found is None:
             found = self.entities[name] = Entity(name, self.state)
+            found.head.revision = self.first_revision
         return found
 
     def index(self, entity: Entity, place: int) -> None:
@@ -85,7 +87,8 @@ class KpisRoom:
     name = "kpis"
     sources: tuple[str, ...] = (topics.DELTAS,)
 
-    def __init__(self, definitions: Definitions) -> None:
+    def __init__(self, definitions: Definitions, first_revision: int = 0) -> None:
+        self._first_revision = first_revision  # every revision told is greater
         self._partitions_in = definitions.partitions
         self._interval = round(definitions.publish_interval * 1_000_000)
         self.calendar = Calendar(definitions.zone)
@@ -97,7 +100,7 @@ class KpisRoom:
 
     def open(self, partition: int, state: StateTable) -> None:
         """Start to own a partition: find its entities among the state rows."""
-        owned = self._owned[partition] = _Partition(state)
+        owned = self._owned[partition] = _Partition(state, self._first_revision)
         kept = state.get(_PROGRESS_KEY)
         if kept is not None:
             owned.progress, at = _progress.decode(kept)

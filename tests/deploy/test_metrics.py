@@ -10,6 +10,7 @@ import pytest
 
 from streams import metrics
 from streams.events.contract import Reason
+from streams.health import Answer
 
 
 def value(name: str, **labels: str) -> float | None:
@@ -27,10 +28,11 @@ def get(url: str) -> tuple[int, str]:
 
 @pytest.fixture
 def server():
-    """Give the base URL of a server, and the list whose last element is why it is not ready."""
-    why: list[str | None] = ["restoring 3 of 12 partitions"]
-    server, port = metrics.serve(ready=lambda: why[-1])
-    yield f"http://127.0.0.1:{port}", why
+    """Give the base URL of a server, and the list whose last element is whether it is ready."""
+    ready = [False]
+    health = {"live": lambda: Answer(True, {"live": True}), "ready": lambda: Answer(ready[-1], {"ready": ready[-1]})}
+    server, port = metrics.serve("127.0.0.1", 0, health)
+    yield f"http://127.0.0.1:{port}", ready
     server.shutdown()
     server.server_close()
 
@@ -88,17 +90,18 @@ def test_scrape_shows_what_is_running(server):
 
 
 def test_a_worker_is_alive_before_it_is_ready(server):
-    url, why = server
-    assert get(f"{url}/health/live") == (200, "alive\n")
-    assert get(f"{url}/health/ready") == (503, "restoring 3 of 12 partitions\n")
-    why.append(None)
-    assert get(f"{url}/health/ready") == (200, "ready\n")
+    url, ready = server
+    assert get(f"{url}/health/live") == (200, '{"live":true}\n')
+    assert get(f"{url}/health/ready") == (503, '{"ready":false}\n')
+    ready.append(True)
+    assert get(f"{url}/health/ready") == (200, '{"ready":true}\n')
 
 
 def test_other_paths_are_not_found(server):
-    assert get(f"{server[0]}/")[0] == 404
+    for path in ("/", "/health/", "/health/fine", "/ready"):
+        assert get(server[0] + path) == (404, "see /metrics, /health/live, /health/ready\n")
 
 
 def test_port_that_is_taken_is_refused(server):
     with pytest.raises(OSError, match="in use"):
-        metrics.serve(port=int(server[0].rpartition(":")[2]))
+        metrics.serve("127.0.0.1", int(server[0].rpartition(":")[2]), {})

@@ -9,8 +9,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import orjson
 import pytest
+import yaml
 
-from streams.config import Secret
+from streams.cli.read import last_of_every_key
+from streams.cli.rebuild import rebuild
+from streams.cli.settings import Settings
+from streams.config import Secret, definitions_from
+from streams.kafka.generations import in_force
 from streams.topics import ALERT_EVENTS, ALERTS, STAGE_CHANGE
 from tests.flow.schemas import faults
 
@@ -102,3 +107,35 @@ def test_a_drop_is_told_once_and_its_end_once(broker, install, slack):
     assert url.encode() not in worker.log.read_bytes()
     for topic in (ALERTS, ALERT_EVENTS):
         assert list(faults(installation.messages(topic))) == []
+
+
+def test_a_rebuild_tells_nobody_again(embedded_broker, install, slack):
+    """An alert that fires goes on firing under the new generation, without a word; its end is told once."""
+    installation = install(
+        embedded_broker, RAW, slack_webhook=Secret(f"http://127.0.0.1:{slack.server_port}/services/T/B/x")
+    )
+    with installation.worker() as worker:
+        installation.send_events(leads(0, 6, 20))
+        installation.process_all(worker, as_of=micros(9))
+        installation.send_events(leads(9, 13, 2))
+        installation.process_all(worker, as_of=micros(16))
+    assert len(slack.heard) == 1
+    before = installation.messages(ALERT_EVENTS)
+    raw = {**RAW, "reps": {"anna": {"team": "Central"}}}
+    (installation.folder / "dealpulse.yaml").write_text(yaml.safe_dump(raw))
+    installation.settings = Settings(installation.settings.environment, definitions_from(raw))
+    summary = rebuild(installation.settings)
+    assert (summary["generation"], summary["alert_events"]) == (2, 0)
+    assert [message.value() for message in installation.messages(ALERT_EVENTS)] == [one.value() for one in before]
+    [alert] = last_of_every_key(installation.client, ALERTS).values()
+    assert orjson.loads(alert)["state"] == "firing"
+    with installation.worker() as worker:
+        worker.wait_until_ready()
+        installation.settings = Settings(in_force(installation.settings.environment), installation.settings.definitions)
+        installation.send_events(leads(16, 22, 20))
+        installation.process_all(worker, as_of=micros(25))
+    events = [orjson.loads(message.value()) for message in installation.messages(ALERT_EVENTS)]
+    assert [event["transition"] for event in events] == ["fired", "resolved"]
+    assert events[1]["revision"] > orjson.loads(alert)["revision"] > events[0]["revision"]
+    assert len(slack.heard) == 2
+    assert "Resolved" in slack.heard[1]["text"]

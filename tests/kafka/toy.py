@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import resource
 import time
 from collections import Counter
@@ -107,11 +108,12 @@ def rooms(app_id: str, slow: float = 0.0, posts: str | None = None) -> list[Room
     return found
 
 
-def _watch(app: App, path: Path) -> None:
-    """Write the status down, so that the test sees it."""
+def _watch(app: App, path: Path, hang: str | None = None) -> None:
+    """Write the status down, so that the test sees it; `hang` is what hangs once all is caught up."""
 
     @app.task
     async def tell() -> None:
+        hangs = False
         while not app.should_stop:
             status = app.edge.status()
             told = {name: getattr(status, name) for name in status.__slots__}
@@ -120,9 +122,27 @@ def _watch(app: App, path: Path) -> None:
                 lag[one.room] += one.records
             told |= {"caught_up": app.edge.caught_up(), "lag": lag, "cpu": time.process_time()}
             told["rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            begins = bool(hang and not hangs and told["caught_up"])
+            hangs = told["hangs"] = hangs or begins
             path.with_suffix(".new").write_text(json.dumps(told))
             path.with_suffix(".new").replace(path)
+            if begins:
+                _hang(app, hang)
             await app.sleep(0.2)
+
+
+def _hang(app: App, what: str) -> None:
+    edge = app.edge
+    if what == "loop":
+        time.sleep(3600)
+    elif what == "python":  # never gives the interpreter back
+        re.match(r"(a|aa)+$", "a" * 70 + "b")
+    elif what == "poll":
+        edge._poll._obey = lambda: time.sleep(3600)
+    elif what == "fetch":  # nothing that is fetched reaches the rooms
+        edge._poll._hand_over = lambda _messages: None
+    elif what == "commit":
+        edge._committer.commit = edge._flusher._committer.commit = lambda _batch: time.sleep(3600)
 
 
 def main(told: dict[str, Any]) -> int:
@@ -134,8 +154,9 @@ def main(told: dict[str, Any]) -> int:
         definitions,
         rooms(told["app"], told.get("slow", 0.0), told.get("posts")),
         topics=topics(told["app"]),
-        prepare=lambda app: _watch(app, Path(told["status"])),
+        prepare=lambda app: _watch(app, Path(told["status"]), told.get("hang")),
         session_timeout=6.0,
         transactions=told.get("transactions", True),
         faults=Faults.read(os.environ),
+        watchdog=told.get("watchdog"),
     )

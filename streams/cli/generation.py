@@ -1,0 +1,340 @@
+"""How does the next generation of the state begin, and how does it end?  Around what a worker computes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from streams import topics
+from streams.cli.read import CALL_DEADLINE, every_record
+from streams.cli.settings import CheckError, Settings
+from streams.cli.settle import Place
+from streams.cli.switch import Ledger, ledger
+from streams.config import bootstrap
+from streams.kafka.admin import BrokerAdmin, check_topics, create_topics, is_embedded
+from streams.kafka.clients import SESSION_TIMEOUT
+from streams.kafka.embedded import SecondWorkerError, claim_for_one_worker
+from streams.kafka.generations import (
+    NEXT,
+    Control,
+    Generations,
+    StateGeneration,
+    identities,
+    places,
+    present_ends,
+    read,
+    refuse_other_partitions,
+    stands_on,
+)
+from streams.kafka.ownership import FORM_KEY, OFFSETS_KEY
+from streams.rebuild.shadow import SHADOWED, shadow_topics
+from streams.state import digest, meaning
+from streams.topics import all_topics, changelog, shadow
+
+# A worker that was killed is a member of its group for as long.
+MEMBERS_DEADLINE = SESSION_TIMEOUT + 3.0
+_SOURCES = (topics.STAGE_CHANGE, topics.ACTIVITY)
+# Where the new rooms begin at the present end: what is in there is the old generation's.
+_AT_END = {"deals": topics.TICKS, "kpis": topics.DELTAS, "alerts": topics.MATURED}
+
+
+@dataclass
+class Rebuild:
+    """The next generation while it is being computed."""
+
+    settings: Settings
+    control: Control
+    present: StateGeneration | None
+    next: StateGeneration
+    old_watermark: int | None  # µs; how far readers have been told
+    history: Ledger
+    resumed: bool
+
+    def refuse_if_disturbed(self) -> None:
+        """Raise CheckError when a worker of the old generation was at work meanwhile: its deltas went into our sums."""
+        now = committed(self.settings, _name(self.present, self.settings))
+        if places(now) != self.next.old_offsets:
+            raise CheckError(
+                "a worker of the old generation was at work meanwhile; stop all workers and run dealpulse rebuild again: it "
+                "begins anew"
+            )
+
+    def clean_up(self) -> list[str]:
+        """Remove what no generation needs any more; return the topics that could not be removed."""
+        old = {_name(self.present, self.settings), self.settings.environment.app_id}
+        old |= {generation_name(self.settings, number) for number in range(1, self.next.number)}
+        old.discard(self.next.name)
+        unwanted = [changelog(name, room) for name in old for room in topics.ROOMS]
+        unwanted += [shadow(name, topic).name for name in (*old, self.next.name) for topic in SHADOWED]
+        left = _delete(self.settings, unwanted)
+        admin = AdminClient({**self.settings.client, "log_level": 0})
+        for gone in admin.delete_consumer_groups(sorted(old), request_timeout=CALL_DEADLINE).values():
+            with contextlib.suppress(KafkaException):  # it never was, or the broker forgets it by itself
+                gone.result(CALL_DEADLINE + 1)
+        return left
+
+
+@contextlib.contextmanager
+def begun(settings: Settings, *, from_what_is_left: bool) -> Iterator[Rebuild]:
+    """Begin the next generation, or go on with it; nobody else may.  Raises CheckError, StartError, AdminError."""
+    _create_control_topic(settings)
+    known = read(settings.environment)
+    if known.present is not None:
+        refuse_other_partitions(known.present, settings.definitions)
+    refuse_wrong_topics(settings, _name(known.present, settings))
+    with alone(settings, [_name(known.present, settings), *([known.next.name] if known.next else [])]):
+        control = Control(settings.environment)
+        known = read(settings.environment)
+        _refuse_lost_events(settings, going_on=from_what_is_left)
+        offsets = committed(settings, _name(known.present, settings))
+        watermark, history, revision = _look_at_told(settings)
+        following, resumed = known.next, True
+        if following is None or not _goes_on(following, settings, offsets):
+            following, resumed = _begin_anew(settings, control, known, revision + 1, offsets), False
+        yield Rebuild(settings, control, known.present, following, watermark, history, resumed)
+
+
+def _begin_anew(
+    settings: Settings, control: Control, known: Generations, revision: int, offsets: dict[Place, int]
+) -> StateGeneration:
+    read_by_any = offsets
+    if known.next is not None:
+        read_by_any = _later(offsets, committed(settings, known.next.name))
+        _throw_away(settings, control, known.next)
+    number = 1 + max((one.number for one in (known.present, known.next) if one), default=1)
+    return _begin(settings, control, number, revision, offsets, read_by_any)
+
+
+def abandon(settings: Settings) -> int | None:
+    """Throw the next generation away; return its number, None where there is none."""
+    following = read(settings.environment).next
+    if following is None:
+        return None
+    with alone(settings, [following.name]):
+        _throw_away(settings, Control(settings.environment), following)
+    return following.number
+
+
+def generation_name(settings: Settings, number: int) -> str:
+    """Return the consumer group of a generation, which its changelogs' names begin with."""
+    return settings.environment.app_id if number == 1 else f"{settings.environment.app_id}-g{number}"
+
+
+def span(settings: Settings, names: Iterable[str]) -> tuple[dict[Place, int], dict[Place, int]]:
+    """Return the first offset and the end of every partition."""
+    ends = present_ends(settings.environment, names, settings.definitions.partitions)
+    consumer = _consumer(settings, settings.environment.app_id)
+    try:
+        firsts = {place: consumer.get_watermark_offsets(TopicPartition(*place), timeout=CALL_DEADLINE)[0] for place in ends}
+    finally:
+        consumer.close()
+    return firsts, ends
+
+
+def committed(settings: Settings, name: str) -> dict[Place, int]:
+    """Return where a generation's group stands in its inputs."""
+    inputs = (*_SOURCES, topics.TICKS, topics.DELTAS, topics.MATURED, topics.ALERT_EVENTS)
+    asked = [TopicPartition(topic, one) for topic in inputs for one in range(settings.definitions.partitions)]
+    consumer = _consumer(settings, name)
+    try:
+        found = consumer.committed(asked, timeout=CALL_DEADLINE)
+    finally:
+        consumer.close()
+    return {(one.topic, one.partition): one.offset for one in found if one.offset >= 0}
+
+
+# ------------------------------------------------------------------ nobody else
+
+
+@contextlib.contextmanager
+def alone(settings: Settings, names: list[str]) -> Iterator[None]:
+    """Be sure that no worker of these groups runs.  Raises CheckError."""
+    if is_embedded(settings.environment):
+        with _locked(settings, names):
+            yield
+        return
+    admin = AdminClient({**settings.client, "log_level": 0})
+    end = time.monotonic() + MEMBERS_DEADLINE
+    while members := _members(admin, names):
+        if time.monotonic() > end:
+            raise CheckError(f"{members} worker{'s' if members > 1 else ''} of {' and '.join(names)} run; stop them first")
+        time.sleep(0.5)
+    yield
+
+
+def _members(admin: Any, names: list[str]) -> int:
+    answers = admin.describe_consumer_groups(names, request_timeout=CALL_DEADLINE)
+    return sum(len(answer.result(CALL_DEADLINE + 1).members) for answer in answers.values())
+
+
+@contextlib.contextmanager
+def _locked(settings: Settings, names: list[str]) -> Iterator[None]:
+    """Look whether the embedded broker's one worker runs; it lists no members of groups."""
+    for name in names:
+        try:
+            os.close(claim_for_one_worker(bootstrap(settings.environment), name))
+        except SecondWorkerError:
+            raise CheckError("a worker runs on the embedded broker; stop it first") from None
+    yield
+
+
+# ------------------------------------------------------------------ begin
+
+
+def _create_control_topic(settings: Settings) -> None:
+    wanted = next(one for one in all_topics("") if one.name == topics.GENERATIONS)
+    create_topics(settings.environment, settings.definitions, [wanted])
+
+
+def refuse_wrong_topics(settings: Settings, name: str) -> None:
+    """Raise CheckError when the topics are not as they must be; changelogs that are gone are no matter."""
+    wanted = [one for one in all_topics(name) if not one.name.startswith(f"{name}-")]
+    wrong = check_topics(settings.environment, settings.definitions, wanted)
+    if wrong:
+        raise CheckError("; ".join(wrong))
+
+
+def _name(present: StateGeneration | None, settings: Settings) -> str:
+    return present.name if present is not None else settings.environment.app_id
+
+
+def _goes_on(following: StateGeneration, settings: Settings, offsets: dict[Place, int]) -> bool:
+    """Can what an earlier run computed be used?  The same definitions and topics, and nobody disturbed it."""
+    return (
+        following.digest == digest(meaning(settings.definitions))
+        and following.app_id == settings.environment.app_id
+        and following.old_offsets == places(offsets)
+        and following.topics == identities(settings.environment, following.topics)
+    )
+
+
+def _later(one: dict[Place, int], other: dict[Place, int]) -> dict[Place, int]:
+    return {place: max(one.get(place, 0), other.get(place, 0)) for place in one.keys() | other.keys()}
+
+
+def _refuse_lost_events(settings: Settings, *, going_on: bool) -> None:
+    firsts, _ = span(settings, _SOURCES)
+    gone = sum(firsts.values())
+    if gone and not going_on:
+        where = ", ".join(sorted({topic for (topic, _), first in firsts.items() if first}))
+        raise CheckError(
+            f"{where}: the first {gone:,} records are gone (retention?), so their events would be in no number any more; "
+            "to compute from what is left: dealpulse rebuild --from-what-is-left"
+        )
+
+
+def _look_at_told(settings: Settings) -> tuple[int | None, Ledger, int]:
+    """Return how far readers have been told, what history holds, and the greatest revision that anybody has seen."""
+    latest, history, alerts = (ledger(settings.client, name) for name in SHADOWED)
+    return latest.watermark, history, max(latest.revision, history.revision, alerts.revision)
+
+
+def _begin(  # noqa: PLR0913  # what a generation begins with
+    settings: Settings, control: Control, number: int, revision: int, offsets: dict[Place, int], read_by_any: dict[Place, int],
+) -> StateGeneration:  # fmt: skip
+    """Create the topics of a generation, and write down that it is being computed and where its rooms begin."""
+    environment, definitions = settings.environment, settings.definitions
+    name = generation_name(settings, number)
+    _delete(settings, [one.name for one in shadow_topics(name) if one.name.startswith(name)])
+    create_topics(environment, definitions, shadow_topics(name))
+    means = meaning(definitions)
+    following = StateGeneration(
+        number=number, app_id=environment.app_id, name=name, digest=digest(means), meaning=means, first_revision=revision,
+        topics=identities(environment, stands_on(name)), old_offsets=places(offsets),
+        told=places(_later(_read_before(settings), {place: at for place, at in read_by_any.items() if place[0] in _SOURCES})),
+    )  # fmt: skip
+    ends = present_ends(environment, _AT_END.values(), definitions.partitions)
+    starts = {room: {one: ends[topic, one] for one in range(definitions.partitions)} for room, topic in _AT_END.items()}
+    stood = {
+        one: offsets[topics.ALERT_EVENTS, one]
+        for one in range(definitions.partitions)
+        if (topics.ALERT_EVENTS, one) in offsets
+    }
+    consumer = _consumer(settings, name)
+    try:
+        with control.transaction() as send:
+            send(topics.GENERATIONS, 0, NEXT, msgspec.json.encode(following))
+            for room, topic in {**_AT_END, "notify": topics.ALERT_EVENTS}.items():
+                for partition, offset in (stood if room == "notify" else starts[room]).items():
+                    log = changelog(name, room)
+                    send(log, partition, OFFSETS_KEY, msgspec.json.encode({topic: offset}))
+                    send(log, partition, FORM_KEY, following.digest.encode())
+            control.commit_offsets(
+                [TopicPartition(*place, offset) for place, offset in ends.items()], consumer.consumer_group_metadata()
+            )
+    finally:
+        consumer.close()
+    return following
+
+
+def _read_before(settings: Settings) -> dict[Place, int]:
+    """Return up to where dead letters say that their topics were read."""
+    found: dict[Place, int] = {}
+    for message in every_record(settings.client, topics.DEAD_LETTER):
+        with contextlib.suppress(msgspec.DecodeError):
+            letter = _letters.decode(message.value() or b"")
+            place = (letter.topic, letter.partition)
+            found[place] = max(found.get(place, 0), letter.offset + 1)
+    return found
+
+
+class _Letter(msgspec.Struct):
+    topic: str
+    partition: int
+    offset: int
+
+
+_letters = msgspec.json.Decoder(_Letter)
+
+
+# ------------------------------------------------------------------ throw away
+
+
+def _throw_away(settings: Settings, control: Control, following: StateGeneration) -> None:
+    with control.transaction() as send:
+        send(topics.GENERATIONS, 0, NEXT, None)
+    _delete(settings, [one.name for one in shadow_topics(following.name) if one.name.startswith(following.name)])
+
+
+def _delete(settings: Settings, names: list[str]) -> list[str]:
+    """Delete those of the topics that are there; return the ones that could not be deleted."""
+    there = BrokerAdmin(settings.environment).look().topics
+    wanted = sorted({name for name in names if name in there})
+    if not wanted:
+        return []
+    admin = AdminClient({**settings.client, "log_level": 0})
+    left = []
+    for name, gone in admin.delete_topics(wanted, request_timeout=CALL_DEADLINE).items():
+        try:
+            gone.result(CALL_DEADLINE + 1)
+        except KafkaException:
+            left.append(name)
+    _until_gone(settings, set(wanted) - set(left))
+    return left
+
+
+def _until_gone(settings: Settings, names: set[str]) -> None:
+    end = time.monotonic() + CALL_DEADLINE
+    while names & set(BrokerAdmin(settings.environment).look().topics) and time.monotonic() < end:
+        time.sleep(0.1)
+
+
+def _consumer(settings: Settings, name: str) -> Consumer:
+    """Return a consumer that asks about a group; it never joins it."""
+    return Consumer(
+        {
+            **settings.client,
+            "group.id": name,
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "log_level": 0,
+        }
+    )

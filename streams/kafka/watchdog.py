@@ -1,0 +1,187 @@
+"""Is this worker stuck?  A thread that looks from beside, and ends the process when nothing moves although something waits.
+
+librdkafka goes on sending heartbeats for a worker that is stuck, so the group never notices.  What is watched:
+
+- the main loop: it must answer; a minute without an answer is a fault, whatever waits;
+- the poll thread: it must come round; it waits for the main loop for 20 s at most;
+- commits: when records wait or a commit is under way, the last commit must not be older than the limit;
+- each room: when records wait for it, it must take some; a room that waits for the outside world may take its time;
+- a restore: it must read on; how long all of it takes is nobody's fault.
+
+While the broker does not answer (the watchdog asks it before it ends anything) nothing can move, and librdkafka comes
+back by itself: then only the main loop, the poll thread and a commit under way are watched, whose calls have
+deadlines of their own.  A process that was frozen is not stuck: only time that the watchdog was awake in counts.
+
+If Python itself stands still (a call that never gives the interpreter back), no thread can say anything: then the
+kernel's alarm clock, which the watchdog sets anew each time round, ends the process after writing down where it stands.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from streams.kafka.exits import LOST_ITS_PLACE
+
+LOOK_EVERY = 1.0
+# A longer pause between two looks means that the process was frozen, not that it was stuck.
+_AWAKE = 3.0
+ALARM_AFTER = 15.0  # seconds behind the limit
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """What the main loop says of itself when it is asked."""
+
+    lag: dict[str, int] = field(default_factory=dict)  # records that wait, by room
+    taken: dict[str, int] = field(default_factory=dict)  # sum of the positions, by room
+    committing: bool = False
+    commits: float | None = None  # when the last one was
+    generation: int = 0
+    restoring: bool = False
+    restored: tuple[int, int] = (0, 0)  # records and partitions
+
+
+class Watched(Protocol):
+    """What the watchdog looks at."""
+
+    def beats(self) -> int:
+        """Return a number that grows while the poll thread comes round; -1 when there is none to come round."""
+
+    def ask(self, answer: Callable[[Signs], None]) -> None:
+        """Let the main loop call `answer`, if it still runs."""
+
+
+class Since:
+    """For how long has a value been the same, counted in time awake?"""
+
+    def __init__(self) -> None:
+        self._value: object = None
+        self.seconds = 0.0
+
+    def see(self, value: object, awake: float, *, waits: bool = True) -> float:
+        """Take in the value now; return the seconds.  Where nothing waits, none pass."""
+        self.seconds = self.seconds + awake if waits and value == self._value else 0.0
+        self._value = value
+        return self.seconds
+
+
+class Verdict:
+    """Judges what is seen, look by look."""
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self._loop, self._poll, self._commit, self._restore = Since(), Since(), Since(), Since()
+        self._committing = Since()
+        self._rooms: dict[str, Since] = {}
+
+    def surely(self, answers: int, beats: int, signs: Signs, awake: float) -> str | None:
+        """Return what is stuck in us, whatever the broker does; None when nothing is."""
+        found = [
+            (self._loop.see(answers, awake), "the main loop does not answer"),
+            (self._poll.see(beats, awake, waits=beats >= 0), "the poll thread does not come round"),
+            (
+                self._committing.see((signs.commits, signs.generation), awake, waits=signs.committing),
+                "a commit does not end",
+            ),
+        ]
+        return self._first(found)
+
+    def unless_the_broker_is_away(self, signs: Signs, awake: float) -> str | None:
+        """Return what does not move although it could, if the broker answers."""
+        waiting = sum(signs.lag.values())
+        found = [
+            (
+                self._restore.see((signs.restored, signs.generation), awake, waits=signs.restoring),
+                f"restoring state does not go on (after {signs.restored[0]:,} records)",
+            ),
+            (
+                self._commit.see((signs.commits, signs.generation), awake, waits=waiting > 0 and not signs.restoring),
+                f"{waiting:,} records wait and nothing is committed",
+            ),
+        ]
+        for room, lag in signs.lag.items():
+            since = self._rooms.setdefault(room, Since())
+            taken = (signs.taken.get(room), signs.generation)
+            found.append((since.see(taken, awake, waits=lag > 0), f"{lag:,} records wait for {room}, which takes none"))
+        return self._first(found)
+
+    def begin_anew(self) -> None:
+        """Forget how long commits, rooms and a restore have stood still: the broker was away."""
+        self._commit, self._restore, self._rooms = Since(), Since(), {}
+
+    def _first(self, found: list[tuple[float, str]]) -> str | None:
+        for seconds, what in found:
+            if seconds >= self._limit:
+                return f"{what} for {seconds:.0f} s"
+        return None
+
+
+class Watchdog(threading.Thread):
+    """Looks once a second; ends the process when `limit` seconds have passed without a move.  0 only looks."""
+
+    def __init__(self, watched: Watched, limit: float, broker_answers: Callable[[], bool]) -> None:
+        super().__init__(name="dealpulse-watchdog", daemon=True)
+        self.stuck: str | None = None  # what liveness says
+        self._watched = watched
+        self._ends = limit > 0
+        self._limit = limit or 60.0
+        self._broker_answers = broker_answers
+        self._verdict = Verdict(self._limit)
+        self._signs, self._answers, self._asked = Signs(), 0, 0
+        self._done = threading.Event()
+
+    def run(self) -> None:
+        """Look until told to stop."""
+        if self._ends:
+            faulthandler.register(signal.SIGALRM, all_threads=True, chain=True)
+        before = time.monotonic()
+        while not self._done.wait(LOOK_EVERY):
+            if self._ends:
+                signal.setitimer(signal.ITIMER_REAL, self._limit + ALARM_AFTER)
+            now = time.monotonic()
+            awake, before = min(now - before, _AWAKE), now
+            self.stuck = self._look(awake)
+            if self.stuck and self._ends and not self._done.is_set():
+                end(self.stuck)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def stop(self) -> None:
+        """Look no more: the worker is stopping, within deadlines of its own."""
+        self._done.set()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _look(self, awake: float) -> str | None:
+        self._watched.ask(self._answer)
+        surely = self._verdict.surely(self._answers, self._watched.beats(), self._signs, awake)
+        perhaps = self._verdict.unless_the_broker_is_away(self._signs, awake)
+        if surely or not perhaps:
+            return surely
+        if self._broker_answers():
+            return perhaps
+        self._verdict.begin_anew()
+        return None
+
+    def _answer(self, signs: Signs) -> None:
+        self._signs = signs
+        self._answers += 1
+
+
+def end(sentence: str) -> None:
+    """Say what is stuck and where, and end the process with exit code 70.
+
+    Not through the log: whoever is stuck may hold its lock.
+    """
+    said = f"dealpulse: this worker is stuck: {sentence}; the process ends, restart it\n"
+    with suppress(OSError):
+        os.write(2, said.encode())
+        faulthandler.dump_traceback(file=sys.__stderr__ or 2, all_threads=True)
+    os._exit(LOST_ITS_PLACE)

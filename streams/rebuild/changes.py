@@ -1,0 +1,64 @@
+"""What has to be told when a new generation takes over?  The difference between what readers have and what is right now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from streams.kpis.catalogue import BY_ID
+
+# What of a record may differ without anybody having to be told again.
+_ASIDE = ("revision", "watermark", "mature_share", "pace")
+_ROLLING = frozenset(("1h", "24h", "7d", "28d", "90d"))
+
+Record = dict[str, Any]
+
+
+def essence(value: bytes) -> bytes:
+    """Return a short mark of all of a KPI record that matters: equal marks, nothing to tell."""
+    record = msgspec.json.decode(value)
+    for name in _ASIDE:
+        record.pop(name, None)
+    return blake2b(msgspec.json.encode(record, order="sorted"), digest_size=12).digest()
+
+
+def is_snapshot(key: bytes) -> bool:
+    """Is it in history as a snapshot of a closed day, which is never restated?"""
+    kpi, _, _, window, *_ = msgspec.json.decode(key)
+    return window in _ROLLING or (kpi in BY_ID and BY_ID[kpi].base == "level")
+
+
+# ------------------------------------------------------------------ alerts
+
+
+def alert_changes(
+    told: Mapping[bytes, bytes], judged: Mapping[bytes, bytes], revision: int, watermark: str
+) -> Iterator[tuple[bytes, bytes | None, bytes | None]]:
+    """Yield (fingerprint, alert or None for gone, alert event or None) of every alert that is not as it was told.
+
+    `told` is what readers have, `judged` what the new generation found.  An event only where the state differs: firing
+    now but not before, or no longer firing.
+    """
+    for mark in sorted(told.keys() | judged.keys()):
+        before = msgspec.json.decode(told[mark]) if mark in told else None
+        now = msgspec.json.decode(judged[mark]) if mark in judged else None
+        fired_before = before is not None and before["state"] == "firing"
+        if now is None:
+            gone = _gone(before, revision, watermark) if before is not None and fired_before else (None, None)
+            yield (mark, *gone)
+        elif (now["state"] == "firing") != fired_before:
+            event = {"transition": "resolved" if fired_before else "fired", **now}
+            yield mark, judged[mark], msgspec.json.encode(event)
+        else:
+            yield mark, judged[mark], None
+
+
+def _gone(before: Record, revision: int, watermark: str) -> tuple[bytes, bytes]:
+    """Return the end of an alert that nothing speaks for any more."""
+    who = ", ".join(f"{field} {value}" for field, value in before["entity"].items()) or "everybody"
+    text = f"Resolved: {who}: no alert by the present definitions."
+    alert = {**before, "state": "resolved", "at": watermark, "since": watermark, "text": text, "revision": revision}
+    return msgspec.json.encode(alert), msgspec.json.encode({"transition": "resolved", **alert})

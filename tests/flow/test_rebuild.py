@@ -1,0 +1,324 @@
+"""Does a rebuild give the numbers of the present definitions, and do readers never miss one meanwhile?"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import msgspec
+import orjson
+import pytest
+import yaml
+from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from streams import topics
+from streams.cli import generation
+from streams.cli.settings import CheckError, Settings
+from streams.config import definitions_from
+from streams.kafka import generations
+from streams.kafka.generations import in_force
+from streams.topics import DEAD_LETTER, KPI_HISTORY, KPI_LATEST
+from tests.faults import load
+from tests.flow.installation import Installation
+from tests.flow.schemas import faults
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+STAGES = [
+    {"name": "New", "kind": "lead"}, {"name": "Qualified"}, {"name": "Meeting"}, {"name": "Proposal"},
+    {"name": "Won", "kind": "won"}, {"name": "Lost", "kind": "lost"},
+]  # fmt: skip
+RAW = load.definitions(
+    partitions=4, windows=["24h", "28d", "month", "all"], pipelines={"default": {"stages": STAGES}}, rules=[]
+)
+# Another team for two reps, one that nobody knows any more, and a stage of another kind.
+CHANGED = {
+    **RAW,
+    "reps": {
+        **{rep: told for rep, told in RAW["reps"].items() if rep != "rep-3"},
+        "rep-1": {"team": "North", "region": "EU"},
+        "rep-2": {"team": "North", "region": "EU"},
+    },
+    "pipelines": {"default": {"stages": [STAGES[0], {"name": "Qualified", "kind": "lead"}, *STAGES[2:]]}},
+    "windows": ["24h", "28d", "week", "all"],
+}
+DEFINED = definitions_from(CHANGED)
+
+
+class Follower(threading.Thread):
+    """A subscriber of `latest` that never goes away, and remembers all that it saw."""
+
+    def __init__(self, client: dict, partitions: int) -> None:
+        super().__init__(daemon=True)
+        self.seen: list[Message] = []
+        self._end = threading.Event()
+        self._consumer = Consumer(
+            {
+                **client,
+                "group.id": "follower",
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "log_level": 0,
+            }
+        )
+        self._consumer.assign([TopicPartition(KPI_LATEST, one, 0) for one in range(partitions)])
+
+    def run(self) -> None:
+        while not self._end.is_set():
+            self.seen += [message for message in self._consumer.consume(10_000, 0.1) if message.error() is None]
+        self._consumer.close()
+
+    def rest(self) -> int:
+        """Wait until nothing comes; return how much came."""
+        count = -1
+        while count != len(self.seen):
+            count = len(self.seen)
+            time.sleep(1.0)
+        return count
+
+    def end(self) -> None:
+        self._end.set()
+        self.join()
+
+
+def view(messages: list[Message]) -> dict[bytes, dict]:
+    found: dict[bytes, dict] = {}
+    for message in messages:
+        found[message.key()] = orjson.loads(message.value() or b"null")
+    return {key: record for key, record in found.items() if record is not None}
+
+
+def redefine(installation: Installation, raw: dict) -> None:
+    (installation.folder / "dealpulse.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+    installation.settings = Settings(installation.settings.environment, definitions_from(raw))
+
+
+def feed(installation: Installation, count: int, seed: int) -> Counter[str]:
+    reasons: Counter[str] = Counter()
+    for sent in load.records(count, seed):
+        installation.send(sent.topic, sent.value, sent.key)
+        if sent.reason:
+            reasons[sent.reason] += 1
+    installation.sent()
+    return reasons
+
+
+def process_all(installation: Installation) -> None:
+    """Run a worker as an operator does, until everything is processed."""
+    given = installation.settings
+    with installation.worker() as worker:
+        worker.wait_until_ready()
+        installation.settings = Settings(in_force(given.environment), given.definitions)
+        try:
+            installation.process_all(worker)
+        finally:
+            installation.settings = given
+
+
+def run(installation: Installation, *options: str) -> subprocess.Popen[bytes]:
+    environment = installation.settings.environment
+    told = {
+        "DEALPULSE_APP_ID": environment.app_id,
+        "DEALPULSE_BROKER": environment.broker,
+        "DEALPULSE_CONFIG": environment.config,
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "streams.cli.main", "rebuild", *options],
+        env={**os.environ, **told}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+
+
+def rebuilt(installation: Installation) -> dict:
+    done = run(installation, "--json")
+    out, said = done.communicate(timeout=200)
+    assert done.returncode == 0, said.decode()
+    return orjson.loads(out)
+
+
+def assert_revisions_rise(messages: list[Message]) -> None:
+    newest: dict[bytes, int] = {}
+    for message in messages:
+        if message.value() is not None:
+            revision = orjson.loads(message.value())["revision"]
+            assert revision > newest.get(message.key(), -1), message.key()
+            newest[message.key()] = revision
+
+
+@pytest.fixture
+def follower() -> Iterator[list[Follower]]:
+    """Hold followers, which end with the test."""
+    made: list[Follower] = []
+    yield made
+    for one in made:
+        one.end()
+
+
+def test_definitions_change_and_no_reader_misses_anything(broker, install, follower):
+    """Refused, rebuilt (killed once in the middle, where the broker can take it), and everything is as from the first day.
+
+    Events that came while no worker ran are in the numbers, and their dead letters are written; no other one is.
+    """
+    installation = install(broker, RAW)
+    reasons = feed(installation, 3_000, 1)
+    process_all(installation)
+    assert installation.audit()["different"] == 0
+    redefine(installation, CHANGED)
+    with installation.worker() as worker:
+        assert worker.process.wait(30) == 1
+        assert "reps.rep-1.team was East, is North" in worker.last_words()
+        assert "dealpulse rebuild" in worker.last_words()
+
+    reasons += feed(installation, 400, 2)
+    follower.append(Follower(installation.client, DEFINED.partitions))
+    follower[0].start()
+    before = follower[0].rest()
+    old = view(follower[0].seen)
+    if not broker_is_embedded(installation):
+        interrupted = run(installation)
+        time.sleep(9)
+        assert interrupted.poll() is None, interrupted.communicate()
+        interrupted.send_signal(signal.SIGKILL)
+        interrupted.communicate()
+        with installation.worker() as worker:
+            assert worker.process.wait(30) == 1
+            assert "generation 2 of the state is being computed" in worker.last_words()
+    assert follower[0].rest() == before
+    summary = rebuilt(installation)
+    follower[0].rest()
+
+    switch = follower[0].seen[before:]
+    new = view(follower[0].seen)
+    assert (summary["generation"], summary["events"], summary["latest"]) == (2, 3_400, len(new))
+    gone = {message.key() for message in switch if message.value() is None}
+    assert gone == old.keys() - new.keys()
+    assert any(b'"month"' in key for key in gone)
+    assert Counter(message.key() for message in switch) == dict.fromkeys(old.keys() | new.keys(), 1)
+    assert {record["entity"]["team"] for record in new.values() if record["cut"] == "team"} == {
+        "Central",
+        "East",
+        "West",
+        "North",
+    }
+    found = installation.audit()
+    assert (found["different"], found["compared"] > 1_000) == (0, True), found
+    assert dead_letters(installation) == reasons
+
+    reasons += feed(installation, 400, 3)
+    process_all(installation)
+    assert installation.audit()["different"] == 0
+    assert dead_letters(installation) == reasons
+    for topic in (KPI_LATEST, KPI_HISTORY):
+        messages = installation.messages(topic)
+        assert_revisions_rise(messages)
+        assert list(faults([one for one in messages if topic == KPI_LATEST or one.value() is not None]))[:3] == []
+    name = installation.settings.environment.app_id
+    left = {topic for topic in AdminClient(installation.client).list_topics(timeout=10).topics if topic.startswith(name)}
+    assert left == {topics.changelog(f"{name}-g2", room) for room in topics.ROOMS}
+
+
+def broker_is_embedded(installation: Installation) -> bool:
+    return AdminClient(installation.client).list_topics(timeout=10).cluster_id == "dealpulse-embedded"
+
+
+def dead_letters(installation: Installation) -> Counter[str]:
+    """Count dead letters by reason; each origin must be there once."""
+    letters = [orjson.loads(message.value()) for message in installation.messages(DEAD_LETTER)]
+    origins = Counter((letter["topic"], letter["partition"], letter["offset"]) for letter in letters)
+    assert set(origins.values()) <= {1}
+    return Counter(letter["reason"] for letter in letters)
+
+
+# ------------------------------------------------------------------ who may run when
+
+
+def test_no_rebuild_while_a_worker_runs(broker, install):
+    """It says what to do."""
+    installation = install(broker, RAW)
+    with installation.worker() as worker:
+        worker.wait_until_ready()
+        done = run(installation)
+        _, said = done.communicate(timeout=60)
+        assert done.returncode == 1
+        assert b"stop" in said
+        assert generations.read(installation.settings.environment).next is None
+
+
+def test_an_interrupted_rebuild_keeps_workers_out_until_it_is_given_up(embedded_broker, install):
+    """Given up, the old generation goes on with the old definitions."""
+    installation = install(embedded_broker, RAW)
+    environment = installation.settings.environment
+    first = generations.for_worker(environment, installation.settings.definitions)
+    redefine(installation, CHANGED)
+    with generation.begun(installation.settings, from_what_is_left=False) as one:
+        assert (one.next.number, one.next.name, one.resumed) == (2, f"{first.name}-g2", False)
+    with installation.worker() as worker:
+        assert worker.process.wait(30) == 1
+        assert "give it up with: dealpulse rebuild --abandon" in worker.last_words()
+    done = run(installation, "--abandon")
+    assert (done.wait(30), done.communicate()[1]) == (0, b"generation 2 is thrown away; workers may start\n")
+    redefine(installation, RAW)
+    assert generations.for_worker(environment, installation.settings.definitions) == first
+    names = AdminClient(installation.client).list_topics(timeout=10).topics
+    assert not [name for name in names if name.startswith(f"{first.name}-g2")]
+
+
+def test_what_an_interrupted_rebuild_computed_is_used_only_if_nothing_has_changed(embedded_broker, install):
+    """The same again is gone on with; other definitions, or a worker that was at work, begin another generation."""
+    installation = install(embedded_broker, RAW)
+    settings = installation.settings
+    generations.for_worker(settings.environment, settings.definitions)
+
+    def begin() -> tuple[int, bool]:
+        with generation.begun(installation.settings, from_what_is_left=False) as one:
+            return one.next.number, one.resumed
+
+    assert [begin(), begin()] == [(2, False), (2, True)]
+    redefine(installation, CHANGED)
+    assert [begin(), begin()] == [(3, False), (3, True)]
+    asking = Consumer({**installation.client, "group.id": settings.environment.app_id, "enable.auto.commit": False})
+    control = generations.Control(settings.environment)
+    installation.send(topics.TICKS, b"{}", None, 1)
+    installation.sent()
+    with control.transaction() as send:
+        send(topics.DELTAS, 0, None, b"x")
+        control.commit_offsets([TopicPartition(topics.TICKS, 1, 1)], asking.consumer_group_metadata())
+    asking.close()
+    assert [begin(), begin()] == [(4, False), (4, True)]
+
+
+def test_a_worker_of_the_old_generation_in_between_is_noticed(embedded_broker, install):
+    """Its deltas would be in the new sums: nothing is switched."""
+    installation = install(embedded_broker, RAW)
+    settings = installation.settings
+    generations.for_worker(settings.environment, settings.definitions)
+    with generation.begun(settings, from_what_is_left=False) as one:
+        one.refuse_if_disturbed()
+        one.next = msgspec.structs.replace(one.next, old_offsets={f"{topics.TICKS}/0": 5})
+        with pytest.raises(CheckError, match="a worker of the old generation was at work meanwhile"):
+            one.refuse_if_disturbed()
+
+
+@pytest.mark.kafka
+def test_events_that_are_gone_from_the_source_are_not_silently_left_out(apache_kafka, install):
+    """Refused, unless it is said that what is left will do."""
+    installation = install(apache_kafka, RAW)
+    settings = installation.settings
+    generations.for_worker(settings.environment, settings.definitions)
+    feed(installation, 200, 1)
+    admin = AdminClient(installation.client)
+    for answer in admin.delete_records([TopicPartition(topics.ACTIVITY, 0, 3)]).values():
+        answer.result(10)
+    with (
+        pytest.raises(CheckError, match=r"crm\.activity: the first 3 records are gone .*--from-what-is-left"),
+        generation.begun(settings, from_what_is_left=False),
+    ):
+        pass
+    with generation.begun(settings, from_what_is_left=True) as one:
+        assert one.next.number == 2

@@ -1,0 +1,212 @@
+"""Does a stuck worker end itself, whatever of it is stuck, and is nobody else ended?"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+
+import pytest
+from flow import Flow
+
+from streams.kafka.embedded import embedded_broker as run_embedded_broker
+from streams.kafka.watchdog import Signs, Verdict, Watchdog
+
+LIMIT = 60
+
+
+def judged(looks: Iterable[tuple[int, int, Signs]], awake: float = 1.0, limit: float = LIMIT) -> str | None:
+    """Return the first thing found: (answers of the main loop, beats of the poll thread, signs), look by look."""
+    verdict = Verdict(limit)
+    for answers, beats, signs in looks:
+        found = verdict.surely(answers, beats, signs, awake) or verdict.unless_the_broker_is_away(signs, awake)
+        if found:
+            return found
+    return None
+
+
+def looks(signs: Callable[[int], Signs], count: int = 200) -> list[tuple[int, int, Signs]]:
+    return [(second, second, signs(second)) for second in range(count)]
+
+
+def test_nothing_waits():
+    """An idle worker may go without a commit for ever."""
+    assert judged(looks(lambda _: Signs(lag={"deals": 0}, taken={"deals": 7}, commits=1.0))) is None
+
+
+def test_no_assignment():
+    """A worker that waits for its place has nothing to do."""
+    assert judged(looks(lambda _: Signs())) is None
+
+
+def test_lag_with_commits():
+    """Busy is not stuck."""
+    assert judged(looks(lambda second: Signs(lag={"deals": 99}, taken={"deals": second}, commits=second))) is None
+
+
+def test_lag_without_a_commit():
+    """Although records are taken."""
+    found = judged(looks(lambda second: Signs(lag={"deals": 1234}, taken={"deals": second}, commits=1.0)))
+    assert found == "1,234 records wait and nothing is committed for 60 s"
+
+
+def test_one_room_is_stuck_while_others_commit():
+    """Their ticks would hide it for ever."""
+    found = judged(
+        looks(lambda second: Signs(lag={"deals": 0, "kpis": 5}, taken={"deals": second, "kpis": 3}, commits=second))
+    )
+    assert found == "5 records wait for kpis, which takes none for 60 s"
+
+
+def test_a_commit_that_does_not_end():
+    """Nothing else need wait."""
+    assert judged(looks(lambda _: Signs(committing=True, commits=1.0))) == "a commit does not end for 60 s"
+
+
+def test_many_commits_in_a_row():
+    """One is always under way when we look."""
+    assert judged(looks(lambda second: Signs(committing=True, commits=second))) is None
+
+
+def test_a_long_restore_that_goes_on():
+    """However long: it reads a record every half minute, nothing is committed, and lag is not known."""
+    assert judged(looks(lambda second: Signs(restoring=True, restored=(second // 30, 0), commits=None), 2_000)) is None
+
+
+def test_a_restore_that_does_not_go_on():
+    """It has a deadline of its own, but might be stuck before it."""
+    found = judged(looks(lambda _: Signs(restoring=True, restored=(5000, 3))))
+    assert found == "restoring state does not go on (after 5,000 records) for 60 s"
+
+
+def test_a_rebalance_is_progress():
+    """The next owner's clock begins with its generation."""
+    assert judged(looks(lambda second: Signs(lag={"deals": 9}, generation=second // 50))) is None
+
+
+def test_a_main_loop_that_does_not_answer():
+    """Nothing need wait for that."""
+    assert judged([(7, second, Signs()) for second in range(100)]) == "the main loop does not answer for 60 s"
+
+
+def test_a_poll_thread_that_does_not_come_round():
+    """Unless it has not begun, or is leaving."""
+    assert judged([(second, 7, Signs()) for second in range(100)]) == "the poll thread does not come round for 60 s"
+    assert judged([(second, -1, Signs()) for second in range(100)]) is None
+
+
+def test_only_time_awake_counts():
+    """59 looks are 59 s, whatever the clock says."""
+    stuck = [(second, second, Signs(lag={"deals": 1})) for second in range(60)]
+    assert judged(stuck) is None
+    assert judged(stuck, awake=3.0) is not None
+
+
+class Still:
+    """A worker of which nothing moves."""
+
+    def __init__(self, signs: Signs) -> None:
+        self.signs, self.rounds = signs, 0
+
+    def beats(self) -> int:
+        self.rounds += 1
+        return self.rounds
+
+    def ask(self, answer: Callable[[Signs], None]) -> None:
+        answer(self.signs)
+
+
+def looked(signs: Signs, *, answers: bool) -> tuple[str | None, int]:
+    asked = []
+    dog = Watchdog(Still(signs), 0, lambda: bool(asked.append(1)) or answers)
+    found = None
+    for _ in range(130):
+        found = found or dog._look(1.0)
+    return found, len(asked)
+
+
+def test_the_broker_is_away():
+    """Then what waits cannot move: the broker is asked once a limit, and nobody is ended."""
+    waiting = Signs(lag={"deals": 3})
+    assert looked(waiting, answers=False) == (None, 2)
+    assert looked(waiting, answers=True)[0] == "3 records wait and nothing is committed for 60 s"
+
+
+def test_the_broker_is_away_and_a_commit_hangs():
+    """Its calls have deadlines of their own: it is us."""
+    assert looked(Signs(committing=True), answers=False)[0] == "a commit does not end for 60 s"
+
+
+# ------------------------------------------------------------------ real workers
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize(
+    ("what", "sentence"),
+    [
+        ("loop", "the main loop does not answer for"),
+        ("poll", "the poll thread does not come round for"),
+        ("commit", "a commit does not end for"),
+        ("fetch", "records wait and nothing is committed for"),
+    ],
+)
+def test_a_hang_ends_the_worker(embedded_broker, new_flow, what, sentence):
+    """Exit 70, one sentence that says what hangs, and where every thread stood."""
+    flow = new_flow(embedded_broker)
+    worker = flow.worker(watchdog=4.0, hang=what)
+    worker.wait_until(lambda status: status["hangs"])
+    flow.send(100)
+    assert worker.wait(30) == 70, worker.log()
+    [said] = [line for line in worker.log().splitlines() if line.startswith("dealpulse:")]
+    assert said.startswith("dealpulse: this worker is stuck: ")
+    assert sentence in said
+    assert said.endswith("the process ends, restart it")
+    assert "most recent call first" in worker.log()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(90)
+def test_python_itself_hangs(embedded_broker, new_flow):
+    """No thread gets to say anything: the kernel's alarm ends the process, and all stacks are written down."""
+    flow = new_flow(embedded_broker)
+    worker = flow.worker(watchdog=2.0, hang="python")
+    worker.wait_until(lambda status: status["hangs"])
+    assert worker.wait(40) == -signal.SIGALRM
+    assert "most recent call first" in worker.log()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(90)
+def test_idle_and_without_a_broker_it_lives(tmp_path):
+    """Three limits without a record, then three without an answer of the broker; afterwards every sum is right."""
+    with run_embedded_broker() as broker:
+        flow = Flow(broker.url, tmp_path).create()
+        try:
+            flow.send(500)
+            worker = flow.worker(watchdog=2.0)
+            worker.caught_up()
+            time.sleep(6)
+            os.kill(broker.pid, signal.SIGSTOP)
+            time.sleep(6)
+            os.kill(broker.pid, signal.SIGCONT)
+            assert worker.code is None, worker.log()
+            flow.send(500)
+            flow.assert_exact()
+            assert worker.code is None, worker.log()
+        finally:
+            flow.end()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(90)
+def test_a_frozen_worker_is_not_stuck(embedded_broker, new_flow):
+    """Stopped for longer than the limit, it goes on where the group lets it."""
+    flow = new_flow(embedded_broker)
+    worker = flow.worker(watchdog=3.0)
+    worker.caught_up()
+    worker.freeze(5)
+    flow.send(300)
+    flow.assert_exact()
+    assert worker.code is None, worker.log()
