@@ -12,7 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.ground import say
+from bench import j2
+from bench.ground import EventFile, say
 
 HERE = Path(__file__).parent
 STREAMS = HERE / "kafka-streams"
@@ -63,6 +64,19 @@ def kafka_streams() -> str:
         (folder / "complete").touch()
     target = folder / "target"
     return f"{target / 'kafka-streams-peer-1.jar'}:{target / 'jars'}/*"
+
+
+class KeptEvents(EventFile):
+    """The events of J2, generated once per machine."""
+
+    def __init__(self, count: int) -> None:
+        folder = cached("events", Path(j2.__file__))
+        done = folder / f"complete-{count}"
+        self.count, self._path = count, folder / f"events-{count}"
+        if not done.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            super().__init__(folder, count)
+            done.touch()
 
 
 def _run(command: list[str]) -> None:

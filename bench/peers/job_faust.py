@@ -65,14 +65,16 @@ def pane(whose: str, at: float) -> str:
 
 out = app.topic(OPTIONS["out"], key_type=str, value_type=dict)
 reps = windowed("reps", Event)
+# Named, because group_by cannot name a topic after a stream of two.
+regrouped = app.topic(f"{OPTIONS['app']}-by-rep", key_type=str, value_type=Event, partitions=PARTITIONS, internal=True)
 
 
 async def count(events: faust.StreamT[Event], name: str) -> None:
     """Count per rep and pane; tell each change."""
-    async for event in events.group_by(Event.rep_id):
+    async for event in events.group_by(Event.rep_id, topic=regrouped):
         event.at = seconds(event.occurred_at)
         reps[event.rep_id] += 1
-        await out.send(key=pane(event.rep_id, event.at), value={name: reps[event.rep_id].value(event)})
+        await out.send(key=pane(event.rep_id, event.at), value={name: reps[event.rep_id].value()})
 
 
 if OPTIONS["job"] == "j1":
@@ -116,7 +118,7 @@ else:
             found = {}
             for name, table in (("entered", entered), ("left", left), ("stay_ms", stay_ms)):
                 table[entry.stage] += getattr(entry, name)
-                found[name] = table[entry.stage].value(entry)
+                found[name] = table[entry.stage].value()
             await out.send(key=pane(entry.stage, entry.at), value=found)
 
 

@@ -53,5 +53,10 @@ def table(results: Iterable[Result]) -> str:
     return "\n".join(lines)
 
 
+def line(result: Result) -> str:
+    """Return one run's figures."""
+    return "  ".join(f"{key}={value:.6g}" if isinstance(value, float) else f"{key}={value}" for key, value in result.items())
+
+
 def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
