@@ -186,7 +186,7 @@ def _wait_for_the_first(feed: Feed, ledger: Ledger, check: Callable[[], None]) -
     def until() -> bool:
         check()
         if late():
-            raise SystemExit("no result came")
+            raise tree.FailedError("no result came")
         return bool(ledger.results)
 
     feed.send(FIRST_RATE, until)

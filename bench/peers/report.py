@@ -25,8 +25,9 @@ def three(runs: Sequence[Result], key: str, form: str) -> str:
 def row(runs: Sequence[Result], kind: str) -> list[str]:
     """Return one system's cells."""
     first = runs[0]
-    if "missing_peer" in first:
-        return [first["system"], f"not installed: {first['missing_peer']}"]
+    for one in runs:
+        if "failed" in one:
+            return [first["system"], first["promise"], f"failed: {one['failed']}"]
     if kind == "latency":
         figures = [("wait_p50", ",.0f"), ("wait_p99", ",.0f"), ("age_p50", ",.0f"), ("age_p99", ",.0f")]
         figures += [("share", ".0f"), ("memory", ",.0f"), ("missing", ",.0f")]
@@ -38,12 +39,10 @@ def row(runs: Sequence[Result], kind: str) -> list[str]:
 
 def table(results: Iterable[Result]) -> str:
     """Return all of it in Markdown."""
-    jobs: dict[str, dict[tuple[str, ...], list[Result]]] = {}
+    jobs: dict[str, dict[tuple[str, str], list[Result]]] = {}
     for one in results:
         rows = jobs.setdefault(one["job"], {})
-        rows.setdefault(
-            (one["system"], one["promise"], str(one.get("events") if one["job"] != "latency" else "")), []
-        ).append(one)
+        rows.setdefault((one["system"], one["promise"]), []).append(one)
     lines: list[str] = []
     for job, rows in jobs.items():
         kind = "latency" if job == "latency" else "throughput"

@@ -9,14 +9,15 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from bench import counts, j2, raw, worker
 from bench.ground import Ground, fresh, load, say
-from bench.peers import cache, latency, panes, report, throughput
+from bench.peers import cache, latency, panes, report, throughput, tree
 from bench.peers.systems import DEALPULSE, SYSTEMS, System, Task
 
 Result = dict[str, Any]
@@ -86,21 +87,15 @@ class Peers:
 
     def _peer(self, ground: Ground, job: str, slug: str, count: int) -> Result:
         wanted = task(ground, slug, job, live=False)
-        try:
-            return throughput.measure(ground, SYSTEMS[slug], wanted, self._panes(count, job), count)
-        except cache.MissingError as error:
-            return {"missing_peer": str(error)}
+        right = self._panes(count, job)
+        return _or_why_not(lambda: throughput.measure(ground, SYSTEMS[slug], wanted, right, count))
 
     def _latencies(self, slugs: list[str]) -> Iterator[Result]:
         """Measure how soon results are there, each system on a broker of its own."""
         for slug in slugs:
             with fresh("apache", definitions("latency")) as ground:
                 wanted = task(ground, slug, "j2", live=True)
-                try:
-                    found = latency.measure(ground, SYSTEMS[slug], wanted)
-                except cache.MissingError as error:
-                    found = {"missing_peer": str(error)}
-                yield self._told(SYSTEMS[slug], found)
+                yield self._told(SYSTEMS[slug], _or_why_not(partial(latency.measure, ground, SYSTEMS[slug], wanted)))
 
     @staticmethod
     def _told(system: System, found: Result) -> Result:
@@ -121,6 +116,15 @@ class Peers:
         if (count, name) not in self._right:
             self._right[count, name] = work(self._events(count))
         return self._right[count, name]
+
+
+def _or_why_not(measured: Callable[[], Result]) -> Result:
+    """Return the result; or why there is none, so that the others are measured all the same."""
+    try:
+        return measured()
+    except (cache.MissingError, tree.FailedError) as error:
+        say(f"  {error}")
+        return {"failed": str(error).strip().splitlines()[-1]}
 
 
 def arguments() -> argparse.Namespace:

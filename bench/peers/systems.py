@@ -93,12 +93,10 @@ def _loop_topics(task: Task) -> list[str]:
 
 MILLION = 1_000_000
 DEALPULSE = System("dealpulse", EOS, MILLION, 0.0, None)
+# Those that get the same events stand together: they share a broker and the loading of it.
 SYSTEMS: dict[str, System] = {
     "dealpulse": DEALPULSE,
     "loop": System("bare Python loop", "nothing", MILLION, 3.0, _python("job_loop.py"), made=_loop_topics),
-    "faust": System("stock Faust 0.15.3, memory", ALO, 20_000, 8.0, _faust, compression="none"),
-    "quix": System("Quix Streams 3.28.1, RocksDB", ALO, 100_000, 7.0, _python("job_quix.py", "quix")),
-    "bytewax": System("Bytewax 0.21.1, SQLite recovery", ALO, 100_000, 4.0, _python("job_bytewax.py", "bytewax")),
     "streams-rocksdb-1": System("Kafka Streams 4.1.1, RocksDB, 1 thread", ALO, MILLION, 4.0, _streams("rocksdb", 1)),
     "streams-rocksdb-2": System("Kafka Streams 4.1.1, RocksDB, 2 threads", ALO, MILLION, 4.0, _streams("rocksdb", 2)),
     "streams-memory-1": System("Kafka Streams 4.1.1, in memory, 1 thread", ALO, MILLION, 4.0, _streams("memory", 1)),
@@ -106,4 +104,7 @@ SYSTEMS: dict[str, System] = {
     "streams-exactly-once": System(
         "Kafka Streams 4.1.1, in memory, 1 thread", EOS, MILLION, 4.0, _streams("memory", 1, "exactly_once_v2")
     ),
+    "quix": System("Quix Streams 3.28.1, RocksDB", ALO, 100_000, 7.0, _python("job_quix.py", "quix")),
+    "bytewax": System("Bytewax 0.21.1, SQLite recovery", ALO, 100_000, 4.0, _python("job_bytewax.py", "bytewax")),
+    "faust": System("stock Faust 0.15.3, memory", ALO, 20_000, 8.0, _faust, compression="none"),
 }

@@ -48,7 +48,7 @@ class Offsets:
         self._listed = 0.0
 
     def topics(self) -> list[str]:
-        """Return the names of its topics."""
+        """Return the names of those of its topics that are there."""
         found = self._admin.list_topics(timeout=10).topics
         return [name for name in found if name == self._task.out or self._task.app in name]
 
@@ -71,10 +71,16 @@ class Offsets:
         wanted = [NewTopic(name, self._task.partitions, 1, config={"cleanup.policy": "compact"}) for name in names]
         for answer in self._admin.create_topics(wanted).values():
             answer.result(30)
+        end = time.monotonic() + 30
+        while not set(names) <= set(self.topics()):  # made, but not yet told to everybody
+            if time.monotonic() > end:
+                raise tree.FailedError(f"the broker does not know {names}")
+            time.sleep(0.05)
 
     def delete(self) -> None:
         """Take all its topics away."""
-        for answer in self._admin.delete_topics(self.topics()).values():
+        names = self.topics()
+        for answer in self._admin.delete_topics(names).values() if names else ():
             with contextlib.suppress(KafkaException):
                 answer.result(30)
 
@@ -147,7 +153,7 @@ def _watch(
             moved, asked = now, False
         elif not seen.results:
             if now - moved > START_DEADLINE:
-                raise SystemExit(f"it does nothing:\n{log.read_text(errors='replace')[-3000:]}")
+                raise tree.FailedError(f"it does nothing:\n{log.read_text(errors='replace')[-3000:]}")
         elif (now - moved > system.quiet and not asked) or now - moved > SECOND_CHANCE * system.quiet:
             asked = True
             found = panes.differences(right, panes.told(last_of_every_key(ground.client, task.out)))
@@ -156,4 +162,4 @@ def _watch(
                     say(f"  wrong: {line}")
                 return found
         time.sleep(EVERY)
-    raise SystemExit(f"it is not done after {PATIENCE:.0f} s")
+    raise tree.FailedError(f"it is not done after {PATIENCE:.0f} s")

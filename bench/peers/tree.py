@@ -14,6 +14,10 @@ from bench.process import TICK, Sample, machine, peak_memory
 from streams.kafka.embedded import end_process
 
 
+class FailedError(Exception):
+    """A peer ended, or did nothing; the text holds its last words."""
+
+
 def members(pid: int) -> list[int]:
     """Return the process and all that it has started, and those in turn."""
     found, waiting = [], [pid]
@@ -76,6 +80,6 @@ def running(command: list[str], variables: dict[str, str], log: Path) -> Iterato
 
 
 def check(process: subprocess.Popen[bytes], log: Path) -> None:
-    """Raise SystemExit with its last words if it has ended."""
+    """Raise FailedError with its last words if it has ended."""
     if process.poll() is not None:
-        raise SystemExit(f"it ended with {process.returncode}:\n{log.read_text(errors='replace')[-3000:]}")
+        raise FailedError(f"it ended with {process.returncode}:\n{log.read_text(errors='replace')[-3000:]}")
