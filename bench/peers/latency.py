@@ -31,7 +31,7 @@ FIRST_RATE = 20  # until the first result is there
 WARM = 10.0
 SECONDS = 30.0
 GRACE = 10.0  # for the last results
-START_DEADLINE = 120.0
+START_DEADLINE = 60.0
 STEP = 0.005
 Reading = Callable[[Message], tuple[str, int] | None]
 

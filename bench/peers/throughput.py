@@ -26,7 +26,7 @@ from streams.cli.read import last_of_every_key
 
 EVERY = 0.1
 TOPICS_EVERY = 1.0
-START_DEADLINE = 120.0
+START_DEADLINE = 60.0
 PATIENCE = 600.0
 SECOND_CHANCE = 3.0  # times `quiet`, before a result that is not right is called wrong
 
@@ -66,15 +66,17 @@ class Offsets:
                 results += offset if part.topic == self._task.out else 0
         return Seen(results, total)
 
-    def create(self, names: list[str]) -> None:
-        """Make topics of upserts.  Compacted: Kafka would delete what happened in 2024 after a week, that is at once."""
-        wanted = [NewTopic(name, self._task.partitions, 1, config={"cleanup.policy": "compact"}) for name in names]
+    def create(self, others: list[str]) -> None:
+        """Make the topic of results and what else it needs; Kafka would delete what happened in 2024 after a week, at once."""
+        settings = {self._task.out: {"cleanup.policy": "compact"}, **{name: {"retention.ms": "-1"} for name in others}}
+        names = set(settings)
+        wanted = [NewTopic(name, self._task.partitions, 1, config=said) for name, said in settings.items()]
         for answer in self._admin.create_topics(wanted).values():
             answer.result(30)
         end = time.monotonic() + 30
-        while not set(names) <= set(self.topics()):  # made, but not yet told to everybody
+        while not names <= set(self.topics()):  # made, but not yet told to everybody
             if time.monotonic() > end:
-                raise tree.FailedError(f"the broker does not know {names}")
+                raise tree.FailedError(f"the broker does not know {sorted(names)}")
             time.sleep(0.05)
 
     def delete(self) -> None:
@@ -92,7 +94,7 @@ def started(ground: Ground, system: System, task: Task) -> Iterator[tuple[subpro
         raise ValueError(system.name)
     begin = system.start(task)
     offsets, log = Offsets(ground.client, task), ground.folder / f"{task.app}.log"
-    offsets.create([task.out, *system.made(task)])
+    offsets.create(system.made(task))
     try:
         with tree.running(begin.command, begin.variables, log) as process:
             yield process, log, offsets
