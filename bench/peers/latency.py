@@ -28,8 +28,8 @@ from streams.topics import ACTIVITY, KPI_LATEST
 
 RATE = 1000
 FIRST_RATE = 20  # until the first result is there
-WARM = 10.0
-SECONDS = 30.0
+WARM = 8.0
+SECONDS = 20.0
 GRACE = 10.0  # for the last results
 START_DEADLINE = 60.0
 STEP = 0.005
