@@ -8,7 +8,7 @@ from typing import Any
 
 Result = dict[str, Any]
 HEAD = {
-    "throughput": ("system", "promise", "events", "events/s", "CPU-s per million", "MB", "load", "wrong numbers"),
+    "throughput": ("system", "promise", "events", "events/s", "CPU-s per million", "times raw", "MB", "load", "wrong numbers"),
     "latency": ("system", "promise", "event in a result, p50", "p99, ms", "newest event of a result, p50", "p99, ms", "core, %", "MB", "load", "lost"),
 }  # fmt: skip
 
@@ -32,7 +32,8 @@ def row(runs: Sequence[Result], kind: str) -> list[str]:
         figures = [("wait_p50", ",.0f"), ("wait_p99", ",.0f"), ("age_p50", ",.0f"), ("age_p99", ",.0f")]
         figures += [("share", ".0f"), ("memory", ",.0f"), ("load", ".1f"), ("missing", ",.0f")]
         return [first["system"], first["promise"], *(three(runs, *figure) for figure in figures)]
-    figures = [("rate", ",.0f"), ("cpu_per_million", ",.1f"), ("memory", ",.0f"), ("load", ".1f")]
+    figures = [("rate", ",.0f"), ("cpu_per_million", ",.1f"), ("of_raw", ".1f")]
+    figures += [("memory", ",.0f"), ("load", ".1f")]
     wrong = f"{max(run['differences'] for run in runs):,} of {first['numbers']:,}" if "numbers" in first else ""
     return [first["system"], first["promise"], f"{first['events']:,}", *(three(runs, *figure) for figure in figures), wrong]
 

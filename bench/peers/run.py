@@ -70,6 +70,8 @@ class Peers:
                     yield {"system": "raw: consumer and decoding alone", "promise": "nothing", **limit}
                 for slug in group:
                     found = self._ours(ground, job, count) if ours else self._peer(ground, job, slug, count)
+                    if "cpu_per_million" in found:
+                        found["of_raw"] = found["cpu_per_million"] / limit["cpu_per_million"]
                     yield self._told(SYSTEMS[slug], found)
 
     def _ground_of(self, slug: str) -> tuple[int, str, bool]:

@@ -151,8 +151,8 @@ def test_children_count_too():
 def test_the_table_has_the_smallest_the_middle_and_the_largest():
     """In one row for a system; a peer that could not be measured says why."""
     run = {"job": "j1", "system": "A", "promise": "nothing", "events": 10, "memory": 5.0, "numbers": 3, "differences": 0}
-    runs = [{**run, "rate": rate, "cpu_per_million": 1.0, "load": 2.5} for rate in (30.0, 10.0, 20.0)]
+    runs = [{**run, "rate": rate, "cpu_per_million": 1.0, "of_raw": 2.0, "load": 2.5} for rate in (30.0, 10.0, 20.0)]
     missing = {"job": "j1", "system": "B", "promise": "nothing", "failed": "no such version"}
     lines = table([*runs, missing]).splitlines()
-    assert "| A | nothing | 10 | 10 / 20 / 30 | 1.0 | 5 | 2.5 | 0 of 3 |" in lines
+    assert "| A | nothing | 10 | 10 / 20 / 30 | 1.0 | 2.0 | 5 | 2.5 | 0 of 3 |" in lines
     assert "| B | nothing | failed: no such version |" in lines
