@@ -41,7 +41,7 @@ test-faults: install ## only the tests that kill, freeze and cut off workers
 bench: install ## what this machine does: every measurement in bench/
 	for one in $$(grep -l '^if __name__' bench/*.py); do $(BIN)/python -m bench.$$(basename $$one .py) || exit 1; done
 
-bench-peers: install ## the same events in other systems, beside ours (half an hour; needs Java and Maven)
+bench-peers: install ## the same events in other systems, beside ours (over an hour; needs Java and Maven)
 	$(BIN)/python -m bench.peers.run
 
 lock: ## write the locks anew from pyproject.toml (needs uv)
