@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check-fast test-faults bench lock clean
+.PHONY: help install demo test check-fast test-faults bench bench-peers lock clean
 .SILENT: help install $(INSTALLED)
 
 help: ## this list
@@ -40,6 +40,9 @@ test-faults: install ## only the tests that kill, freeze and cut off workers
 
 bench: install ## what this machine does: every measurement in bench/
 	for one in $$(grep -l '^if __name__' bench/*.py); do $(BIN)/python -m bench.$$(basename $$one .py) || exit 1; done
+
+bench-peers: install ## the same events in other systems, beside ours (over an hour; needs Java and Maven)
+	$(BIN)/python -m bench.peers.run
 
 lock: ## write the locks anew from pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
