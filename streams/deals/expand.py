@@ -46,15 +46,21 @@ class Sums:
         """Add facts times their counts."""
         of, terms = self._of, self._terms
         for fact, count in changes:
-            kind = fact[0]
-            cell = _cell(of[kind], fact[2:9], fact[1])
+            kind, when, whose = fact[0], fact[1], fact[2:9]
+            by_whose = of[kind]
+            by_when = by_whose.get(whose)
+            if by_when is None:
+                by_when = by_whose[whose] = {}
+            cell = by_when.get(when)
+            if cell is None:
+                cell = by_when[when] = {}
             amounts = _ACTIVITIES[fact[9], fact[10]] if kind is _ACTIVITY else _MEASURES[kind](fact[9], fact[10], terms)
             for key, amount in amounts:
                 cell[key] = cell.get(key, 0) + amount * count
             if kind is _WAIT:
                 since = fact[9]
-                cell = _cell(self._waiting, fact[2:9], since // FINE_US)
-                cell[since] = cell.get(since, 0) + count
+                waiting = self._waiting.setdefault(whose, {}).setdefault(since // FINE_US, {})
+                waiting[since] = waiting.get(since, 0) + count
 
     def take(self, finest: int) -> Cells:
         """Return the cells of every entity, and begin anew.
@@ -84,16 +90,6 @@ class Sums:
             elif cell:
                 panes[pane(grain, when)] = cell
         return panes
-
-
-def _cell(by_whose: dict[Whose, dict[int, Cell]], whose: Whose, when: int) -> Cell:
-    by_when = by_whose.get(whose)
-    if by_when is None:
-        by_when = by_whose[whose] = {}
-    cell = by_when.get(when)
-    if cell is None:
-        cell = by_when[when] = {}
-    return cell
 
 
 def _add(total: dict[int, Cell], panes: dict[int, Cell]) -> None:

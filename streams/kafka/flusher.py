@@ -18,8 +18,8 @@ from streams.kafka.flush import Batch, FlushReport, Handled, collect_rows
 from streams.kafka.ownership import Generation, StateKey
 from streams.kafka.room import Moment, Output, Room
 
-FULL_RECORDS = 50_000
-FULL_BYTES = 32 << 20
+FULL_RECORDS = 100_000
+FULL_BYTES = 64 << 20
 # At the end of a generation more than this is dropped and read again: others wait for us.
 FINISH_RECORDS = 10_000
 SETTLE_BEFORE_EXIT = 2.0
