@@ -161,7 +161,7 @@ class Edge:
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
             self._poll.start()
-            self._spawn(self._flusher.run(lambda: self.generation))
+            self._spawn(self._flusher.run(lambda: self.generation, self.intake.patience))
         self._poll.subscribe(topics)
 
     def assignment(self) -> set[TP]:

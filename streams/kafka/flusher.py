@@ -18,8 +18,14 @@ from streams.kafka.flush import Batch, FlushReport, Handled, collect_rows
 from streams.kafka.ownership import Generation, StateKey
 from streams.kafka.room import Moment, Output, Room
 
-FULL_RECORDS = 100_000
+# What was touched several times since the last flush is written once, so flushes grow while a worker catches up, as long
+# as they are quick; one that is slow makes the next ones smaller, far from the transaction's time-out.
+FULL_RECORDS = 50_000  # at the beginning
+MOST_RECORDS = 200_000
+LEAST_RECORDS = 10_000
 FULL_BYTES = 64 << 20
+QUICK = 0.75  # seconds, to compute it as well as to commit it
+SLOW = 1.5
 # At the end of a generation more than this is dropped and read again: others wait for us.
 FINISH_RECORDS = 10_000
 SETTLE_BEFORE_EXIT = 2.0
@@ -52,7 +58,9 @@ class Flusher:
         self._interval = interval
         self._on_report = on_report
         self._handled = Handled()
+        self._bytes = 0  # handled since the last batch
         self._pending_bytes: dict[str, int] = {}
+        self._full_at = FULL_RECORDS
         self._full = asyncio.Event()
         self._taken = asyncio.Event()
         self._lock = asyncio.Lock()
@@ -65,11 +73,12 @@ class Flusher:
 
     # ------------------------------------------------------------------ what the rooms have done
 
-    def handled(self, room: str, topic: str, records: int, pending_bytes: int) -> None:
-        """Count records that a room has taken in, and how much work it holds now."""
+    def handled(self, room: str, topic: str, records: int, size: int, pending_bytes: int) -> None:
+        """Count records that a room has taken in, their bytes, and how much work it holds now."""
         self._handled.add(room, topic, records)
+        self._bytes += size
         self._pending_bytes[room] = pending_bytes
-        if self._handled.records >= FULL_RECORDS or sum(self._pending_bytes.values()) >= FULL_BYTES:
+        if self._handled.records >= self._full_at or max(self._bytes, sum(self._pending_bytes.values())) >= FULL_BYTES:
             self._full.set()
 
     async def space(self) -> None:
@@ -85,11 +94,10 @@ class Flusher:
 
     # ------------------------------------------------------------------ the loop
 
-    async def run(self, generation: Callable[[], Generation | None]) -> None:
-        """Flush until cancelled."""
+    async def run(self, generation: Callable[[], Generation | None], patience: Callable[[], float] = lambda: 0.0) -> None:
+        """Flush until cancelled; `patience` says how many seconds the present batch may wait for more to come into it."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._full.wait(), self._interval)
+            await self._until_due(patience)
             async with self._lock:
                 if not self._full.is_set():
                     await self._settled()
@@ -102,6 +110,14 @@ class Flusher:
                     await self._settled()
                     self._commit(batch)
 
+    async def _until_due(self, patience: Callable[[], float]) -> None:
+        begun = time.monotonic()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._full.wait(), self._interval)
+            if self._full.is_set() or time.monotonic() - begun >= patience():
+                return
+
     async def finish(self, generation: Generation) -> None:
         """Commit what is pending of a closing generation if that is quickly done; else drop it."""
         async with self._lock:
@@ -111,7 +127,7 @@ class Flusher:
                 if batch is not None:
                     self._commit(batch)
                     await self._settled()
-            self._handled, self._pending_bytes = Handled(), {}
+            self._handled, self._bytes, self._pending_bytes = Handled(), 0, {}
 
     def wait_for_commit(self) -> None:
         """Let a commit that is under way end, briefly; the process is about to."""
@@ -135,13 +151,22 @@ class Flusher:
             lose_place(f"the flush failed: {error}", error)
         self.committing = False
         self.last_commit = report.at
+        self._pace(report)
         self._on_report(report)
+
+    def _pace(self, report: FlushReport) -> None:
+        """Let the next flushes be as large as is quickly done."""
+        took = max(report.compute_seconds, report.produce_seconds + report.commit_seconds)
+        if took > SLOW:
+            self._full_at = max(LEAST_RECORDS, self._full_at // 2)
+        elif took < QUICK and sum(report.handled.values()) >= self._full_at:
+            self._full_at = min(MOST_RECORDS, self._full_at * 2)
 
     # ------------------------------------------------------------------ what goes into it
 
     def _compute(self, generation: Generation) -> Batch | None:
         started = time.perf_counter()
-        handled, self._handled = self._handled, Handled()
+        handled, self._handled, self._bytes = self._handled, Handled(), 0
         outputs, touched = self._drain(generation, {room for room, _ in handled.by_source})
         self.release()
         changed = {key for key, state in generation.states.items() if state.handled or state.table.changed}

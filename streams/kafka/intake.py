@@ -23,6 +23,10 @@ from streams.kafka.lanes import LOOK, PIECE, Lane, new_records
 from streams.kafka.ownership import Generation, StateKey, StatePartition
 from streams.kafka.room import DeliveringRoom, Room
 
+# While more waits, a flush may take this part of the time by which its records are late already: what is touched again
+# meanwhile is written once.
+LATER = 0.2
+LATEST = 3.0
 # A delivery that is cut short repeats at most this much.
 DELIVERY = 100
 
@@ -104,6 +108,11 @@ class Intake:
         if self._handover.busy:
             self._handover.news.set()
 
+    def patience(self) -> float:
+        """Return how many seconds a flush may wait for what is still to be handled; 0 when nothing waits."""
+        reached = [max(lane.state.newest.values()) for lane in self._handover.busy.values() if lane.state.newest]
+        return min(LATEST, LATER * (time.time() - min(reached) / 1000)) if reached else 0.0
+
     # ------------------------------------------------------------------ rooms that handle at once
 
     def _put(self, generation: Generation, state: StatePartition, run: Run) -> None:
@@ -150,16 +159,16 @@ class Intake:
         if piece.records:
             state = lane.state
             pending = state.room.handle(state.partition, piece.topic, piece.records)
-            self._advance(state, piece.topic, piece.records, pending)
+            self._advance(state, piece.topic, piece.records, piece.bytes, pending)
         for run in piece.finished:
             generation.inbox.done(run)
         return len(piece.records)
 
-    def _advance(self, state: StatePartition, topic: str, piece: list[Message], pending: int) -> None:
+    def _advance(self, state: StatePartition, topic: str, piece: list[Message], size: int, pending: int) -> None:
         state.offsets[topic] = piece[-1].offset() + 1
         state.newest[topic] = piece[-1].timestamp()[1]
         state.handled += len(piece)
-        self._flusher.handled(state.room.name, topic, len(piece), pending)
+        self._flusher.handled(state.room.name, topic, len(piece), size, pending)
 
     # ------------------------------------------------------------------ rooms that wait for the outside world
 
@@ -182,7 +191,7 @@ class Intake:
                     return
                 piece = records[at : at + DELIVERY]
                 pending = await deliver(run.partition, run.topic, piece)
-                self._advance(state, run.topic, piece, pending)
+                self._advance(state, run.topic, piece, run.bytes * len(piece) // len(run.records), pending)
             generation.inbox.done(run)
 
     def _on_end(self, what: str, task: asyncio.Task[None]) -> None:

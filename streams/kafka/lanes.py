@@ -44,6 +44,7 @@ class Piece(NamedTuple):
 
     topic: str
     records: list[Message]
+    bytes: int  # of the records, nearly
     finished: list[Run]  # runs that end with it
 
 
@@ -100,8 +101,10 @@ class Lane:
         if heads and not self._waits(now):
             free = self._free(heads)
             source = min(free, key=lambda one: (_timestamp(one.records[one.at]), one.rank))
-            return Piece(source.topic, self._cut(source, free, finished), finished)
-        return Piece("", [], finished) if finished else None
+            run = source.runs[0]
+            records = self._cut(source, free, finished)
+            return Piece(source.topic, records, run.bytes * len(records) // len(run.records), finished)
+        return Piece("", [], 0, finished) if finished else None
 
     def empty(self) -> bool:
         """Tell whether nothing waits here."""

@@ -125,26 +125,12 @@ class PollThread(threading.Thread):
         inbox = self._inbox
         if not messages:
             return
-        groups: dict[TopicPart, list[Message]] = {}
-        ends: dict[TopicPart, int] = {}
-        for message in messages:
-            part = (message.topic(), message.partition())
-            if message.error() is not None:
-                if _is_end(message):
-                    ends[part] = message.offset()
-            elif part in groups:
-                groups[part].append(message)
-            else:
-                groups[part] = [message]
-                ends.pop(part, None)
+        groups, ends = _by_partition(messages)
         if inbox is None:
             return
         runs = [run for part, records in groups.items() for run in _runs(part, records, self._end_of(part))]
         for run in runs:
             inbox.announce(run)
-        for part, records in groups.items():
-            if part in ends and records[-1].offset() >= ends[part]:
-                del ends[part]
         self._next |= {(run.topic, run.partition): run.next for run in runs} | ends
         self._owner.arrived(inbox, runs, ends)
 
@@ -235,6 +221,27 @@ class PollThread(threading.Thread):
 
 def _places(parts: Iterable[TopicPart]) -> list[TopicPartition]:
     return [TopicPartition(topic, partition) for topic, partition in parts]
+
+
+def _by_partition(messages: list[Message]) -> tuple[dict[TopicPart, list[Message]], dict[TopicPart, int]]:
+    """Return the records of each partition, and which partitions were read to their end, with its offset."""
+    groups: dict[TopicPart, list[Message]] = {}
+    ends: dict[TopicPart, int] = {}
+    records: list[Message] = []
+    topic, partition = None, None
+    for message in messages:
+        # Records of one partition come in long stretches; these three are all that is asked of each.
+        if message.partition() != partition or message.topic() != topic or message.error() is not None:
+            topic, partition = part = message.topic(), message.partition()
+            if message.error() is not None:
+                topic = None
+                if _is_end(message):
+                    ends[part] = message.offset()
+                continue
+            ends.pop(part, None)
+            records = groups.setdefault(part, [])
+        records.append(message)
+    return groups, {part: at for part, at in ends.items() if part not in groups or groups[part][-1].offset() < at}
 
 
 def _runs(part: TopicPart, records: list[Message], high: int) -> Iterator[Run]:

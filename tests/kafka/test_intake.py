@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +16,7 @@ from streams.kafka import lanes
 from streams.kafka.flush import Batch, FlushReport
 from streams.kafka.flusher import Flusher
 from streams.kafka.inbox import MAX_RECORDS, Bundle, Inbox, Run
-from streams.kafka.intake import Deliveries, Intake, new_records
+from streams.kafka.intake import LATEST, Deliveries, Intake, new_records
 from streams.kafka.ownership import OFFSETS_KEY, Generation, Plan, Reach, StatePartition
 from streams.kafka.room import StateTable
 
@@ -178,6 +179,69 @@ async def test_a_full_batch_stops_the_intake_until_it_is_taken(monkeypatch):
     await bench.flusher.finish(bench.generation)
     await bench.turns()
     assert bench.state.offsets == {SOURCE: 14}
+
+
+async def test_bytes_fill_a_batch_as_records_do(monkeypatch):
+    """Whatever a room says of its own work."""
+    monkeypatch.setattr("streams.kafka.flusher.FULL_BYTES", 3)
+    bench = Bench()
+    bench.room.handle = lambda *_: 0
+    await bench.take(run([10, 11, 12]))
+    await bench.take(run([13]))
+    assert bench.state.offsets == {SOURCE: 13}
+
+
+@pytest.mark.parametrize(
+    ("handled", "compute", "commit", "full_at"),
+    [
+        (50_000, 0.1, 0.1, 100_000),  # quick: larger
+        (49_999, 0.1, 0.1, 50_000),  # was not full, says nothing
+        (50_000, 1.0, 0.1, 50_000),
+        (50_000, 2.0, 0.1, 25_000),  # the main loop was held too long
+        (10, 0.1, 2.0, 25_000),  # the broker is slow
+    ],
+)
+async def test_flushes_grow_while_they_are_quick(handled, compute, commit, full_at):
+    """And shrink long before a transaction times out."""
+    bench = Bench()
+    bench.committer.commit = lambda _batch: FlushReport({("counts", SOURCE): handled}, {}, 1, 1, compute, 0, commit, 1.0)
+    await bench.take(run([10]))
+    await bench.flusher.finish(bench.generation)
+    assert bench.flusher._full_at == full_at
+
+
+async def test_a_flush_waits_for_more_only_while_more_is_there_and_all_of_it_is_late(monkeypatch):
+    """A fifth of the time by which it is late already, and never beyond a bound; live it does not wait."""
+    monkeypatch.setattr("streams.kafka.flusher.FULL_RECORDS", 1)
+    bench = Bench()
+    await bench.take(run([10]))
+    assert bench.intake.patience() == 0
+    await bench.take(run([11]))  # has to wait for a batch
+    bench.state.newest[SOURCE] = time.time() * 1000 - 5_000
+    assert bench.intake.patience() == pytest.approx(1.0, abs=0.1)
+    bench.state.newest["other"] = time.time() * 1000
+    assert bench.intake.patience() < 0.1
+    bench.state.newest = {SOURCE: 0}
+    assert bench.intake.patience() == LATEST
+
+
+async def test_a_flush_that_may_wait_goes_out_when_it_is_full_or_nothing_more_waits(monkeypatch):
+    """What the records are late by only delays it."""
+    monkeypatch.setattr("streams.kafka.flusher.FULL_RECORDS", 3)
+    bench = Bench()
+    patience = [60.0]
+    running = asyncio.create_task(bench.flusher.run(lambda: bench.generation, lambda: patience[0]))
+    await bench.take(run([10]))
+    await asyncio.sleep(0.05)
+    assert bench.committer.batches == []
+    await bench.take(run([11, 12]))
+    await asyncio.sleep(0.05)
+    assert len(bench.committer.batches) == 1
+    await bench.take(run([13]))
+    patience[0] = 0.0
+    await asyncio.sleep(0.05)
+    assert len(bench.committer.batches) == 2
+    running.cancel()
 
 
 async def test_a_closing_generation_drops_what_waits(monkeypatch):
