@@ -30,7 +30,7 @@ from streams.kafka.exits import LOST_ITS_PLACE, log
 from streams.kafka.faults import Faults
 from streams.kafka.flush import FlushReport, StartError
 from streams.kafka.room import Room
-from streams.kafka.signs import EdgeSigns, broker_answers
+from streams.kafka.signs import EdgeSigns, broker_ends
 from streams.kafka.watchdog import Watchdog
 from streams.topics import Topic
 
@@ -149,7 +149,7 @@ def run_worker(
         return CANNOT_START
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    app.watchdog = Watchdog(EdgeSigns(app.edge, loop), app.watchdog_limit, partial(broker_answers, app.edge.connection))
+    app.watchdog = Watchdog(EdgeSigns(app.edge, loop), app.watchdog_limit, partial(broker_ends, app.edge.connection))
     if prepare is not None:
         prepare(app)
     app.watchdog.start()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from streams import topics
@@ -171,8 +171,18 @@ def alone(settings: Settings, names: list[str]) -> Iterator[None]:
 
 
 def _members(admin: Any, names: list[str]) -> int:
-    answers = admin.describe_consumer_groups(names, request_timeout=CALL_DEADLINE)
-    return sum(len(answer.result(CALL_DEADLINE + 1).members) for answer in answers.values())
+    return sum(
+        _members_of(answer) for answer in admin.describe_consumer_groups(names, request_timeout=CALL_DEADLINE).values()
+    )
+
+
+def _members_of(answer: Any) -> int:
+    try:
+        return len(answer.result(CALL_DEADLINE + 1).members)
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+            return 0
+        raise
 
 
 @contextlib.contextmanager

@@ -126,6 +126,10 @@ class Edge:
         """Return how often the poll thread has come round; -1 before it begins and once it is told to leave."""
         return self._poll.beats if self._poll.is_alive() and not self._stopping else -1
 
+    def reached(self) -> dict[TopicPart, int]:
+        """Return the offset up to which each source partition was fetched."""
+        return self._poll.reached()
+
     def lags(self) -> list[Lag]:
         """Return how far each room is behind, per source partition."""
         generation = self.generation

@@ -7,6 +7,7 @@ it.  Whoever writes there holds one transactional id: the last one to register s
 from __future__ import annotations
 
 import contextlib
+import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -17,7 +18,7 @@ from confluent_kafka.admin import AdminClient
 
 from streams import topics
 from streams.config import Definitions, Environment, client_settings
-from streams.kafka.admin import AdminError, BrokerAdmin
+from streams.kafka.admin import AdminError, BrokerAdmin, check_topics
 from streams.kafka.flush import StartError
 from streams.kafka.inbox import TopicPart
 from streams.kafka.poll import describe
@@ -26,6 +27,7 @@ from streams.state import differences, digest, in_words, meaning
 
 DEADLINE = 8.0
 BEGIN_DEADLINE = 12.0
+ATTEMPTS = 8
 # A rebuild that dies in its last transaction holds readers back for as long, unless it is run again.
 TRANSACTION_TIMEOUT = 600.0
 PRESENT, NEXT = b"present", b"next"
@@ -92,7 +94,7 @@ def in_force(environment: Environment) -> Environment:
 def for_worker(environment: Environment, definitions: Definitions) -> StateGeneration | None:
     """Return the generation that a worker goes on with, a new one where nothing is there yet.
 
-    None when the topic is missing: the check of the topics says so.  Raises StartError, AdminError.
+    None when topics are missing or wrong: their check says so.  Raises StartError, AdminError.
     """
     if topics.GENERATIONS not in BrokerAdmin(environment).look().topics:
         return None
@@ -149,12 +151,28 @@ def refuse_other_partitions(present: StateGeneration, definitions: Definitions) 
         )
 
 
-def _found(environment: Environment, definitions: Definitions) -> StateGeneration:
-    """Write down the first generation, unless there is state without any."""
-    control = Control(environment)
+def _found(environment: Environment, definitions: Definitions) -> StateGeneration | None:
+    """Write down the first generation, unless there is state without any; None while the topics are not right.
+
+    Of several first workers the last one to register writes; the others find what it wrote.
+    """
+    if check_topics(environment, definitions):
+        return None
+    for attempt in range(ATTEMPTS):
+        with contextlib.suppress(KafkaException):
+            _write_first(Control(environment), environment, definitions)
+            break
+        time.sleep(random.uniform(0.1, 0.3) * (attempt + 1))  # noqa: S311  # so that two do not keep each other out
+    known = read(environment)
+    if known.present is None and known.next is None:
+        raise StartError(f"{topics.GENERATIONS} cannot be written; is more than one worker started again and again?")
+    return for_worker(environment, definitions)
+
+
+def _write_first(control: Control, environment: Environment, definitions: Definitions) -> None:
     known = read(environment)  # somebody may have been faster
     if known.present is not None or known.next is not None:
-        return for_worker(environment, definitions)  # type: ignore[return-value]  # the topic is there
+        return
     older = _first_with_records(environment, definitions.partitions)
     if older is not None:
         raise StartError(
@@ -168,7 +186,6 @@ def _found(environment: Environment, definitions: Definitions) -> StateGeneratio
     )  # fmt: skip
     with control.transaction() as send:
         send(topics.GENERATIONS, 0, PRESENT, msgspec.json.encode(first))
-    return first
 
 
 def _first_with_records(environment: Environment, partitions: int) -> str | None:

@@ -91,6 +91,10 @@ class PollThread(threading.Thread):
         """Commit outside any transaction: the negative control of the fault tests."""
         self._consumer.commit(offsets=offsets, asynchronous=False)
 
+    def reached(self) -> dict[TopicPart, int]:
+        """Return the offset up to which each partition was fetched."""
+        return self._next.copy()
+
     def leave(self) -> None:
         """Leave the group and end the thread; join it to wait."""
         self._closing = True

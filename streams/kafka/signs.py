@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from streams.kafka.clients import Connection
 from streams.kafka.edge import Edge
+from streams.kafka.inbox import TopicPart
 from streams.kafka.watchdog import Signs
 
 ANSWER_DEADLINE = 5.0
@@ -56,13 +57,26 @@ def signs(edge: Edge) -> Signs:
         generation=status.generation,
         restoring=status.recovering,
         restored=(status.restored_records, status.restored_partitions),
+        ends=_ends(edge),
     )
 
 
-def broker_answers(connection: Connection) -> bool:
-    """Ask the broker for anything."""
+def _ends(edge: Edge) -> dict[TopicPart, int]:
+    """Return up to where the partitions were read that we take for read to their ends."""
+    reached = edge.reached()
+    at_end = {(one.topic, one.partition) for one in edge.lags() if one.records == 0}
+    return {part: reached[part] for part in at_end & reached.keys()}
+
+
+def broker_ends(connection: Connection, parts: Iterable[TopicPart]) -> dict[TopicPart, int] | None:
+    """Ask the broker where these partitions end for a reader of committed records; None when it does not answer."""
+    admin = AdminClient({**connection.client, "log_level": 0})
+    asked = {TopicPartition(*part): OffsetSpec.latest() for part in parts}
     try:
-        AdminClient({**connection.client, "log_level": 0}).list_topics(timeout=ANSWER_DEADLINE)
-    except KafkaException:
-        return False
-    return True
+        admin.list_topics(timeout=ANSWER_DEADLINE)
+        if not asked:
+            return {}
+        answers = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=ANSWER_DEADLINE)
+        return {(part.topic, part.partition): answer.result(ANSWER_DEADLINE + 1).offset for part, answer in answers.items()}
+    except (KafkaException, TimeoutError):
+        return None

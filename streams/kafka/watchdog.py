@@ -6,6 +6,8 @@ librdkafka goes on sending heartbeats for a worker that is stuck, so the group n
 - the poll thread: it must come round; it waits for the main loop for 20 s at most;
 - commits: when records wait or a commit is under way, the last commit must not be older than the limit;
 - each room: when records wait for it, it must take some; a room that waits for the outside world may take its time;
+- fetching: what we take for the end of a partition must be its end; the broker is asked now and then, since a fetch
+  that no longer brings anything looks like a partition with nothing new;
 - a restore: it must read on; how long all of it takes is nobody's fault.
 
 While the broker does not answer (the watchdog asks it before it ends anything) nothing can move, and librdkafka comes
@@ -24,12 +26,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from streams.kafka.exits import LOST_ITS_PLACE
+from streams.kafka.inbox import TopicPart
 
 LOOK_EVERY = 1.0
 # A longer pause between two looks means that the process was frozen, not that it was stuck.
@@ -48,6 +51,11 @@ class Signs:
     generation: int = 0
     restoring: bool = False
     restored: tuple[int, int] = (0, 0)  # records and partitions
+    ends: dict[TopicPart, int] = field(default_factory=dict)  # where we think that partitions end which are read to it
+
+
+# Asks the broker where partitions end; None when it does not answer.
+Ends = Callable[[Iterable[TopicPart]], dict[TopicPart, int] | None]
 
 
 class Watched(Protocol):
@@ -82,6 +90,7 @@ class Verdict:
         self._loop, self._poll, self._commit, self._restore = Since(), Since(), Since(), Since()
         self._committing = Since()
         self._rooms: dict[str, Since] = {}
+        self._ends: dict[TopicPart, Since] = {}
 
     def surely(self, answers: int, beats: int, signs: Signs, awake: float) -> str | None:
         """Return what is stuck in us, whatever the broker does; None when nothing is."""
@@ -114,9 +123,19 @@ class Verdict:
             found.append((since.see(taken, awake, waits=lag > 0), f"{lag:,} records wait for {room}, which takes none"))
         return self._first(found)
 
+    def fetching(self, signs: Signs, ends: dict[TopicPart, int], awake: float) -> str | None:
+        """Return which partition goes on although we take it for read to its end; `ends` is what the broker says."""
+        found = []
+        for part, thought in signs.ends.items():
+            since = self._ends.setdefault(part, Since())
+            beyond = ends.get(part, 0) > thought
+            what = f"{part[0]}[{part[1]}] ends at {ends.get(part)}, but nothing is fetched beyond {thought}"
+            found.append((since.see((thought, signs.generation), awake, waits=beyond), what))
+        return self._first(found)
+
     def begin_anew(self) -> None:
-        """Forget how long commits, rooms and a restore have stood still: the broker was away."""
-        self._commit, self._restore, self._rooms = Since(), Since(), {}
+        """Forget how long commits, rooms, fetches and a restore have stood still: the broker was away."""
+        self._commit, self._restore, self._rooms, self._ends = Since(), Since(), {}, {}
 
     def _first(self, found: list[tuple[float, str]]) -> str | None:
         for seconds, what in found:
@@ -128,29 +147,30 @@ class Verdict:
 class Watchdog(threading.Thread):
     """Looks once a second; ends the process when `limit` seconds have passed without a move.  0 only looks."""
 
-    def __init__(self, watched: Watched, limit: float, broker_answers: Callable[[], bool]) -> None:
+    def __init__(self, watched: Watched, limit: float, ends: Ends) -> None:
         super().__init__(name="dealpulse-watchdog", daemon=True)
         self.stuck: str | None = None  # what liveness says
         self._watched = watched
-        self._ends = limit > 0
+        self._acts = limit > 0
         self._limit = limit or 60.0
-        self._broker_answers = broker_answers
+        self._ends = ends
+        self._unasked = 0.0  # seconds awake since the broker was asked
         self._verdict = Verdict(self._limit)
         self._signs, self._answers, self._asked = Signs(), 0, 0
         self._done = threading.Event()
 
     def run(self) -> None:
         """Look until told to stop."""
-        if self._ends:
+        if self._acts:
             faulthandler.register(signal.SIGALRM, all_threads=True, chain=True)
         before = time.monotonic()
         while not self._done.wait(LOOK_EVERY):
-            if self._ends:
+            if self._acts:
                 signal.setitimer(signal.ITIMER_REAL, self._limit + ALARM_AFTER)
             now = time.monotonic()
             awake, before = min(now - before, _AWAKE), now
             self.stuck = self._look(awake)
-            if self.stuck and self._ends and not self._done.is_set():
+            if self.stuck and self._acts and not self._done.is_set():
                 end(self.stuck)
         signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -163,12 +183,15 @@ class Watchdog(threading.Thread):
         self._watched.ask(self._answer)
         surely = self._verdict.surely(self._answers, self._watched.beats(), self._signs, awake)
         perhaps = self._verdict.unless_the_broker_is_away(self._signs, awake)
-        if surely or not perhaps:
+        self._unasked += awake
+        if surely or (not perhaps and self._unasked < self._limit / 4):
             return surely
-        if self._broker_answers():
-            return perhaps
-        self._verdict.begin_anew()
-        return None
+        unasked, self._unasked = self._unasked, 0.0
+        ends = self._ends(self._signs.ends)
+        if ends is None:
+            self._verdict.begin_anew()
+            return None
+        return perhaps or self._verdict.fetching(self._signs, ends, unasked)
 
     def _answer(self, signs: Signs) -> None:
         self._signs = signs

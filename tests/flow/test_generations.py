@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import pytest
@@ -130,6 +131,23 @@ def test_only_one_can_write_about_generations(broker, install):
     with pytest.raises(KafkaException), slow.transaction() as send:
         send(topics.GENERATIONS, 0, generations.PRESENT, b"{}")
     assert generations.read(environment).present is None
+
+
+def test_several_first_workers_agree(broker, install):
+    """Started at the same moment, all go on with one generation."""
+    installation = install(broker, RAW)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: go_on(installation), range(4)))
+    assert found == [generations.read(installation.settings.environment).present] * 4
+
+
+def test_nothing_is_founded_on_wrong_topics(embedded_broker, install):
+    """Else the count that was wrong would be the one to keep to."""
+    installation = install(embedded_broker, RAW)
+    redefine(installation, partitions=3)
+    assert go_on(installation) is None
+    redefine(installation)
+    assert go_on(installation).number == 1
 
 
 @pytest.mark.kafka
