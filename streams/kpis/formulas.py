@@ -11,7 +11,7 @@ from streams.config import Definitions
 from streams.events.contract import ACTIVITY_TYPES
 from streams.events.currencies import MINOR_DIGITS
 from streams.kpis.catalogue import CATALOGUE, Kpi
-from streams.panes.cell import Cell, Measure, currency_name
+from streams.panes.cell import Cell, Measure, activity_type, currency_name
 from streams.panes.histogram import quantile
 
 # kind of measure → {sub: integer}
@@ -147,7 +147,7 @@ def _activity(name: str) -> Formula:
         count = cell.get(Measure.ACTIVITIES, {}).get
         return {"": _by_direction(count(first, 0), count(first | 1, 0), count(first | 2, 0), count(first | 3, 0))}
 
-    return Formula(1 << Measure.ACTIVITIES, work_out, NOTHING_COUNTED)
+    return Formula(activity_type(first), work_out, NOTHING_COUNTED)
 
 
 def _by_direction(unknown: int, inbound: int, outbound: int, internal: int) -> Value:

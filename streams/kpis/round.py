@@ -23,7 +23,7 @@ from streams.kpis.entity import ALL, ROLLING, Entity
 from streams.kpis.formulas import OLDEST_WAITING, Compiled, Split, Value, compile_cut, oldest, one, split
 from streams.kpis.publish import Fragment, Page, key, record, window_fragment
 from streams.panes.calendar import Calendar
-from streams.panes.cell import Cell, Measure, currency_code, currency_name
+from streams.panes.cell import Cell, Measure, activity_type, currency_code, currency_name
 from streams.panes.pane import DAY, FINE
 from streams.panes.text import iso
 from streams.panes.windows import WINDOWS, Now, Window, bounds, now_at, number_at
@@ -411,4 +411,6 @@ def _kinds(cell: Split) -> int:
     mask = 0
     for kind in cell:
         mask |= 1 << kind
+    for sub in cell.get(Measure.ACTIVITIES, ()):
+        mask |= activity_type(sub)
     return mask

@@ -510,3 +510,13 @@ def test_no_count_is_ever_below_nothing(events):
         told = [*flow.latest.values(), *flow.history.values()]
         assert all(one["n"] >= 0 for one in told)
         assert all(one["value"] is None or one["value"] >= 0 for one in told if one["unit"] != "money")
+
+
+def test_a_call_tells_nothing_anew_of_other_types():
+    """What is told again is activities, calls and what is made of calls; the e-mails stand as they were told."""
+    flow = InMemory(settings(partitions=1))
+    flow.feed([act("a", "2024-03-01 10:00", "email", rep_id="anna"), act("b", "2024-03-01 10:01", "call", rep_id="anna")])
+    told = {one["kpi"]: one["revision"] for one in flow.latest.values() if one["window"]["name"] == "all"}
+    flow.feed([act("c", "2024-03-01 10:02", "call", rep_id="anna")])
+    again = {one["kpi"] for one in flow.latest.values() if one["window"]["name"] == "all" and one["revision"] > told[one["kpi"]]}
+    assert again == {"activities", "calls", "connect_rate"}
