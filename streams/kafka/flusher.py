@@ -18,14 +18,9 @@ from streams.kafka.flush import Batch, FlushReport, Handled, collect_rows
 from streams.kafka.ownership import Generation, StateKey
 from streams.kafka.room import Moment, Output, Room
 
-# What was touched several times since the last flush is written once, so flushes grow while a worker catches up, as long
-# as they are quick; one that is slow makes the next ones smaller, far from the transaction's time-out.
-FULL_RECORDS = 50_000  # at the beginning
-MOST_RECORDS = 200_000
-LEAST_RECORDS = 10_000
+# What was touched several times since the last flush is written once; a flush stays far from the transaction's time-out.
+FULL_RECORDS = 100_000
 FULL_BYTES = 64 << 20
-QUICK = 0.75  # seconds, to compute it as well as to commit it
-SLOW = 1.5
 # At the end of a generation more than this is dropped and read again: others wait for us.
 FINISH_RECORDS = 10_000
 SETTLE_BEFORE_EXIT = 2.0
@@ -60,7 +55,6 @@ class Flusher:
         self._handled = Handled()
         self._bytes = 0  # handled since the last batch
         self._pending_bytes: dict[str, int] = {}
-        self._full_at = FULL_RECORDS
         self._full = asyncio.Event()
         self._taken = asyncio.Event()
         self._lock = asyncio.Lock()
@@ -78,7 +72,7 @@ class Flusher:
         self._handled.add(room, topic, records)
         self._bytes += size
         self._pending_bytes[room] = pending_bytes
-        if self._handled.records >= self._full_at or max(self._bytes, sum(self._pending_bytes.values())) >= FULL_BYTES:
+        if self._handled.records >= FULL_RECORDS or max(self._bytes, sum(self._pending_bytes.values())) >= FULL_BYTES:
             self._full.set()
 
     async def space(self) -> None:
@@ -151,16 +145,7 @@ class Flusher:
             lose_place(f"the flush failed: {error}", error)
         self.committing = False
         self.last_commit = report.at
-        self._pace(report)
         self._on_report(report)
-
-    def _pace(self, report: FlushReport) -> None:
-        """Let the next flushes be as large as is quickly done."""
-        took = max(report.compute_seconds, report.produce_seconds + report.commit_seconds)
-        if took > SLOW:
-            self._full_at = max(LEAST_RECORDS, self._full_at // 2)
-        elif took < QUICK and sum(report.handled.values()) >= self._full_at:
-            self._full_at = min(MOST_RECORDS, self._full_at * 2)
 
     # ------------------------------------------------------------------ what goes into it
 

@@ -191,25 +191,6 @@ async def test_bytes_fill_a_batch_as_records_do(monkeypatch):
     assert bench.state.offsets == {SOURCE: 13}
 
 
-@pytest.mark.parametrize(
-    ("handled", "compute", "commit", "full_at"),
-    [
-        (50_000, 0.1, 0.1, 100_000),  # quick: larger
-        (49_999, 0.1, 0.1, 50_000),  # was not full, says nothing
-        (50_000, 1.0, 0.1, 50_000),
-        (50_000, 2.0, 0.1, 25_000),  # the main loop was held too long
-        (10, 0.1, 2.0, 25_000),  # the broker is slow
-    ],
-)
-async def test_flushes_grow_while_they_are_quick(handled, compute, commit, full_at):
-    """And shrink long before a transaction times out."""
-    bench = Bench()
-    bench.committer.commit = lambda _batch: FlushReport({("counts", SOURCE): handled}, {}, 1, 1, compute, 0, commit, 1.0)
-    await bench.take(run([10]))
-    await bench.flusher.finish(bench.generation)
-    assert bench.flusher._full_at == full_at
-
-
 async def test_a_flush_waits_for_more_only_while_more_is_there_and_all_of_it_is_late(monkeypatch):
     """A fifth of the time by which it is late already, and never beyond a bound; live it does not wait."""
     monkeypatch.setattr("streams.kafka.flusher.FULL_RECORDS", 1)

@@ -518,5 +518,7 @@ def test_a_call_tells_nothing_anew_of_other_types():
     flow.feed([act("a", "2024-03-01 10:00", "email", rep_id="anna"), act("b", "2024-03-01 10:01", "call", rep_id="anna")])
     told = {one["kpi"]: one["revision"] for one in flow.latest.values() if one["window"]["name"] == "all"}
     flow.feed([act("c", "2024-03-01 10:02", "call", rep_id="anna")])
-    again = {one["kpi"] for one in flow.latest.values() if one["window"]["name"] == "all" and one["revision"] > told[one["kpi"]]}
+    again = {
+        one["kpi"] for one in flow.latest.values() if one["window"]["name"] == "all" and one["revision"] > told[one["kpi"]]
+    }
     assert again == {"activities", "calls", "connect_rate"}
