@@ -19,7 +19,7 @@ from streams.kpis.round import Round, Teller
 from streams.panes import cell as cells
 from streams.panes import delta
 from streams.panes.calendar import FINE_US, Calendar
-from streams.panes.cell import Cell
+from streams.panes.cell import Cell, Measure
 from streams.panes.pane import DAY, DAYS_KEPT, FINE, FINE_KEPT, FINE_SENT, LEVEL, LIFE, MONTH, WAIT, pane
 from streams.panes.text import iso
 from streams.panes.windows import WINDOWS, Now, Window, now_at, number_at, number_of_day
@@ -31,6 +31,7 @@ _CATCH_UP_SHARE = 10
 _RECORD_US = 12  # to work out, write down and send one record
 # One flush is one transaction: this bounds its memory and how long readers wait for it.
 _RECORDS_PER_FLUSH = 20_000
+_WAITING = 1 << Measure.WAITING
 _progress = msgspec.msgpack.Decoder(tuple[dict[int, delta.Progress], int])
 _encoder = msgspec.msgpack.Encoder()
 _CALENDAR_WINDOWS: tuple[tuple[int, Window], ...] = tuple((at, one) for at, one in enumerate(WINDOWS) if not one.rolling)
@@ -167,6 +168,7 @@ class KpisRoom:
                 entity.level_mask |= cells.kinds(cell)
             elif grain == WAIT:
                 entity.change(place, cell)
+                entity.level_mask |= _WAITING  # another may be the oldest, though as many wait
         self._add_days(owned, entity, days)
 
     def _add_days(self, owned: _Partition, entity: Entity, days: dict[int, Cell]) -> None:
