@@ -35,8 +35,8 @@ check-fast: install ## lint, types, import rules and the quick tests, in under a
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q -n 2 -m "not slow and not kafka and not faults"
 
-test-faults: install ## only the tests that kill, freeze and cut off workers
-	$(BIN)/python -m pytest -m faults
+test-faults: install ## workers and brokers killed and frozen for an hour or two, reports in bench/reports
+	DEALPULSE_FAULTS=heavy $(BIN)/python -m pytest -s -m faults
 
 bench: install ## what this machine does: every measurement in bench/
 	for one in $$(grep -l '^if __name__' bench/*.py); do $(BIN)/python -m bench.$$(basename $$one .py) || exit 1; done

@@ -74,6 +74,12 @@ class Installation:
             assert time.monotonic() < end, "the broker does not remove the topics"
             time.sleep(0.1)
 
+    def rename(self, name: str) -> None:
+        """Become another installation on the same input: no state, no group; create what is missing."""
+        environment = msgspec.structs.replace(self.settings.environment, app_id=f"{self.settings.environment.app_id}-{name}")
+        self.settings = Settings(environment, self.settings.definitions)
+        create_topics(environment, self.settings.definitions)
+
     # ------------------------------------------------------------------ in
 
     def send(self, topic: str, value: bytes | None, key: bytes | None, partition: int = -1) -> None:

@@ -1,0 +1,44 @@
+"""Crews, and three brokers where one is not enough to lose.
+
+An hour or two: only under DEALPULSE_FAULTS=heavy (`make test-faults`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+from cluster import Cluster, three_brokers
+
+from tests.faults.wide.crew import Crew
+
+if os.environ.get("DEALPULSE_FAULTS") != "heavy":
+    collect_ignore_glob = ["test_*.py"]
+
+
+@pytest.fixture
+def crew_on(tmp_path) -> Iterator[Callable[..., Crew]]:
+    """Make crews on a broker; their workers end with the test."""
+    crews: list[Crew] = []
+
+    def make(url: str, **options) -> Crew:
+        crews.append(Crew(url, tmp_path, **options))
+        return crews[-1]
+
+    yield make
+    for one in crews:
+        one.end()
+
+
+@pytest.fixture
+def crew(apache_kafka, crew_on) -> Callable[..., Crew]:
+    """Make crews on the one broker."""
+    return lambda **options: crew_on(apache_kafka, **options)
+
+
+@pytest.fixture(scope="module")
+def cluster(apache_kafka, tmp_path_factory) -> Iterator[Cluster]:
+    """Return three brokers for the tests of a module."""
+    with three_brokers(tmp_path_factory.mktemp("three-brokers")) as brokers:
+        yield brokers

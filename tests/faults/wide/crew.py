@@ -1,0 +1,265 @@
+"""How does a fault test go?  Workers of one installation to which harm is done, a feed meanwhile, and what must hold afterwards."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from confluent_kafka import IsolationLevel, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from streams.cli.read import every_record
+from streams.topics import ACTIVITY, DEAD_LETTER, KPI_HISTORY, KPI_LATEST, STAGE_CHANGE, all_topics
+from tests.faults.wide import load, report, workers
+from tests.faults.wide.dose import dose
+from tests.faults.wide.progress import Progress, quantile
+from tests.flow.installation import Installation
+from tests.flow.schemas import faults
+
+CAUGHT_UP = 180.0  # seconds after the last fault
+# Event time between two events, in seconds: 60 makes an outage of some seconds a backlog of days.
+STEP = float(dose("STEP", 10, 60))
+SCHEMA_SAMPLE = 50_000  # records of the latest topic
+
+
+class Crew:
+    """Workers of one installation, of which some die, and a feed that goes on meanwhile."""
+
+    def __init__(self, url: str, folder: Path, *, definitions: dict[str, Any] | None = None, **options) -> None:
+        self.installation = Installation(url, folder, definitions or load.definitions())
+        self.admin = AdminClient({**self.installation.client, "log_level": 0})
+        self.folder = folder
+        self.options = options
+        self.reasons: Counter[str] = Counter()
+        self.fed = 0
+        self.workers: list[workers.Worker] = []
+        self.done: Counter[str] = Counter()  # harm by kind
+        self.done_at: list[float] = []
+        self.exits: Counter[str] = Counter()  # workers that ended by themselves, as `tend` found them
+        self.last_words: list[str] = []
+        self._buried: list[workers.Worker] = []
+        self.found: dict[str, Any] = {}
+        self.progress = Progress(self.installation.settings)
+        self._began = time.monotonic()
+        self._enough = threading.Event()
+        self._feed = threading.Thread(daemon=True)
+        self._fed_at = self._began
+        self._at_least = 0
+        self._rate = 0.0
+        self._feeds = 0
+
+    # ------------------------------------------------------------------ workers
+
+    def join(self, **options) -> workers.Worker:
+        worker = workers.start(self.installation.settings, self.folder, **{**self.options, **options})
+        self.workers.append(worker)
+        return worker
+
+    def join_ready(self, count: int = 1) -> list[workers.Worker]:
+        """Start workers and wait until all are ready."""
+        new = [self.join() for _ in range(count)]
+        for worker in new:
+            worker.wait_until_ready()
+        return new
+
+    @property
+    def living(self) -> list[workers.Worker]:
+        return [worker for worker in self.workers if worker.code is None]
+
+    def harm(self, kind: str) -> None:
+        """Take down that harm is done now."""
+        self.done[kind] += 1
+        self.done_at.append(time.monotonic())
+
+    def kill(self, worker: workers.Worker) -> None:
+        """Kill it; it must have been alive."""
+        self.harm("kill -9")
+        worker.kill()
+        assert worker.code == workers.KILLED, worker.last_words()
+
+    def tend(self, count: int) -> None:
+        """Start a worker for each that has ended by itself, as a supervisor does; any code but 70 and 1 is a fault."""
+        for worker in [worker for worker in self.workers if worker.code is not None and worker not in self._buried]:
+            self._buried.append(worker)
+            if worker.code != workers.KILLED:
+                assert worker.code in (70, 1), worker.last_words()
+                self.exits[f"exit {worker.code}"] += 1
+                self.last_words.append(worker.last_words().splitlines()[-1][:300])
+        while len(self.living) < count:
+            self.join()
+
+    # ------------------------------------------------------------------ the feed
+
+    def feed(self, at_least: int, seed: int, rate: float, step: float = STEP) -> None:
+        """Send `rate` records a second from now on, in a thread, until `fed_up` is called and it is enough."""
+        self._at_least, self._rate, self._feeds = self.fed + at_least, rate, self._feeds + 1
+        self._enough.clear()
+        self._feed = threading.Thread(target=self._send, args=(seed, rate, step, f"{self._feeds}."), daemon=True)
+        self._feed.start()
+        if not self.progress.ident:
+            self.progress.start()
+
+    def fed_up(self) -> None:
+        """Let the feed end."""
+        self._enough.set()
+        self._feed.join()
+        self._fed_at = time.monotonic()
+
+    @property
+    def feeding(self) -> bool:
+        """Has the feed less than enough?"""
+        return self._feed.is_alive() and self.fed < self._at_least
+
+    def _send(self, seed: int, rate: float, step: float, name: str) -> None:
+        began, before = time.monotonic(), self.fed
+        for sent in load.records(10**9, seed, step, name):
+            if self.fed >= self._at_least and self._enough.is_set():
+                break
+            self.installation.send(sent.topic, sent.value, sent.key)
+            self.reasons[sent.reason or "good"] += 1
+            self.fed += 1
+            if self.fed % 10 == 0:
+                time.sleep(max(0.0, began + (self.fed - before) / rate - time.monotonic()))
+        self.installation.sent()
+
+    def settle(self) -> None:
+        """Wait until all is processed, and nothing waits in any topic."""
+        self.installation.process_all(*self.living)
+
+    def end(self) -> None:
+        self._at_least = 0
+        self._enough.set()
+        if self.progress.ident:
+            self.progress.end()
+        for worker in self.workers:
+            worker.end()
+
+    # ------------------------------------------------------------------ what must hold afterwards
+
+    def assert_exact(self) -> None:
+        """Catch up within the deadline; every cell as recomputed, every dead letter once, nothing open, nothing waiting."""
+        last = max([*self.done_at, self._fed_at])
+        self.settle()
+        self.found["caught_up_s"] = time.monotonic() - last
+        assert self.found["caught_up_s"] < CAUGHT_UP
+        assert open_transactions(self.installation) == {}
+        began = time.monotonic()
+        audit = self.installation.audit()
+        self.found |= {"cells": audit["compared"], "different": audit["different"], "audit_s": time.monotonic() - began}
+        assert audit["different"] == 0, audit
+        assert audit["compared"] > 1000
+        assert self.dead_letters() == {reason: count for reason, count in self.reasons.items() if reason != "good"}
+        self._assert_each_event_counts_once()
+        for topic in (KPI_LATEST, KPI_HISTORY):
+            self.assert_each_key_told_once(topic)
+        self.found["checks_s"] = time.monotonic() - began
+        self.settle()  # nothing waits behind what is committed
+
+    def dead_letters(self) -> Counter[str]:
+        """Count dead letters by reason; each origin must be there once."""
+        letters = [orjson.loads(message.value()) for message in every_record(self.installation.client, DEAD_LETTER)]
+        origins = Counter((letter["topic"], letter["partition"], letter["offset"]) for letter in letters)
+        assert set(origins.values()) <= {1}, origins.most_common(3)
+        self.found["dead_letters"] = len(letters)
+        return Counter(letter["reason"] for letter in letters)
+
+    def _assert_each_event_counts_once(self) -> None:
+        """Accepted, refused and repeated make all that was sent; how many were accepted is told by nobody of ours."""
+        stand, ids = 0, set()
+        for topic in (STAGE_CHANGE, ACTIVITY):
+            for message in every_record(self.installation.client, topic):
+                stand += 1
+                event = _event(message.value())
+                if event is not None:
+                    ids.add((topic, message.key(), event.get("event_id"), event.get("planned")))
+        assert stand == self.fed
+        self.found |= {"records": stand, "repeats_absorbed": self.reasons["good"] - len(ids)}
+
+    def assert_each_key_told_once(self, topic: str) -> None:
+        """Each key is in one partition, and no revision of it is there twice, as one of an aborted transaction would be."""
+        places = defaultdict(set)
+        newest: dict[bytes, tuple[int, str]] = {}
+        sample = []
+        told = 0
+        for message in every_record(self.installation.client, topic):
+            key, value = message.key(), message.value()
+            told += 1
+            places[key].add(message.partition())
+            if topic == KPI_LATEST and len(sample) < SCHEMA_SAMPLE:
+                sample.append(message)
+            if value is None:
+                continue
+            revision = orjson.loads(value)["revision"]
+            where = f"{message.partition()}@{message.offset()} of {message.timestamp()[1]}: {value[:300]!r}"
+            if key in newest and revision <= newest[key][0]:
+                pytest.fail(f"{topic}: {newest[key][1]}\nand later\n{where}")
+            newest[key] = (revision, where)
+        assert {len(found) for found in places.values()} == {1}
+        assert list(faults(sample) if sample else ())[:3] == []
+        self.found[f"records_of_{topic.split('.')[2]}"] = told
+
+    # ------------------------------------------------------------------ what is told of it
+
+    def report(self, name: str, question: str, test: str, **more: Any) -> None:
+        """Write down what was done and found."""
+        self.progress.end()
+        waits = self.progress.recoveries(self.done_at)
+        report.write(
+            name,
+            question,
+            {
+                "test": test,
+                "harm": dict(self.done),
+                "events_sent": self.fed,
+                "rate": self._rate,
+                "workers": len(self.workers),
+                "partitions": self.installation.settings.definitions.partitions,
+                "session_timeout_s": workers.SESSION,
+                **self.found,
+                "recovery_s": {
+                    "p50": quantile(waits, 0.5),
+                    "p95": quantile(waits, 0.95),
+                    "max": max(waits, default=None),
+                    "of": len(waits),
+                },
+                "seconds": time.monotonic() - self._began,
+                **more,
+            },
+        )
+
+
+def _event(value: bytes | None) -> dict[str, Any] | None:
+    """Return the event, None of what is no object with an id and a plausible time; a plain look, not the product's."""
+    try:
+        event = orjson.loads(value or b"")
+    except orjson.JSONDecodeError:
+        return None
+    good = isinstance(event, dict) and event.get("event_id") not in (None, "p") and len(value or b"") < 10_000
+    return event if good else None
+
+
+def open_transactions(installation: Installation) -> dict[str, int]:
+    """Return by partition how many records are undecided."""
+    topics = [topic.name for topic in all_topics(installation.settings.environment.app_id)]
+    decided, written = (
+        _ends(installation, topics, level) for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED)
+    )
+    return {name: end - decided[name] for name, end in written.items() if end != decided[name]}
+
+
+def visible(installation: Installation, topics: Iterable[str]) -> dict[str, int]:
+    """Return how many records of each topic a reader of committed records sees."""
+    return {topic: sum(1 for _ in every_record(installation.client, topic)) for topic in topics}
+
+
+def _ends(installation: Installation, topics: Iterable[str], level: IsolationLevel) -> dict[str, int]:
+    parts = [TopicPartition(topic, one) for topic in topics for one in range(installation.settings.definitions.partitions)]
+    admin = AdminClient({**installation.client, "log_level": 0})
+    answers = admin.list_offsets(dict.fromkeys(parts, OffsetSpec.latest()), isolation_level=level, request_timeout=20)
+    return {f"{part.topic}[{part.partition}]": answer.result(20).offset for part, answer in answers.items()}

@@ -1,0 +1,44 @@
+"""What did a run do and find?  One JSON file and one table for people in bench/reports, of heavy runs only."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.faults.wide.dose import HEAVY, SEED
+
+FOLDER = Path(__file__).parents[3] / "bench" / "reports"
+
+
+def write(name: str, question: str, found: dict[str, Any]) -> None:
+    """Print what was found, and keep it if this was a heavy run."""
+    chosen = {key: value for key, value in os.environ.items() if key.startswith("DEALPULSE_FAULTS_")}
+    found = {"question": question, "ended": time.strftime("%Y-%m-%d %H:%M"), "seed": SEED, "chosen": chosen, **found}
+    found["load_average"] = [round(one, 1) for one in os.getloadavg()]
+    print(json.dumps(found))
+    if HEAVY:
+        FOLDER.mkdir(exist_ok=True)
+        (FOLDER / f"faults-{name}.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        (FOLDER / f"faults-{name}.md").write_text(_page(name, found), encoding="utf-8")
+
+
+def _page(name: str, found: dict[str, Any]) -> str:
+    rows = "\n".join(
+        f"| {key.replace('_', ' ')} | {_said(value)} |" for key, value in found.items() if key not in ("question", "chosen")
+    )
+    chosen = "".join(f"{key}={value} " for key, value in found["chosen"].items())
+    command = f"{chosen}DEALPULSE_FAULTS=heavy python -m pytest {found.get('test', 'tests/faults/wide')}"
+    return f"# {name}: {found['question']}\n\n    {command}\n\n| | |\n|---|---|\n{rows}\n"
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_said(one)}" for key, one in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(_said, value)) or "none"
+    if isinstance(value, float):
+        return f"{value:.1f}" if abs(value) >= 1 else f"{value:.3f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -1,0 +1,90 @@
+"""Does every published number survive workers that are killed?  The whole product on Apache Kafka (laws 3 to 5)."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+
+from tests.faults.wide import workers
+from tests.faults.wide.dose import SEED, dose, only_heavy, patience
+
+pytestmark = patience(240, 1500)
+
+EVENTS, RATE = dose("EVENTS", 10_000, 200_000), dose("RATE", 600, 500)
+KILLS, BURSTS = dose("KILLS", 3, 40), dose("BURSTS", 1, 5)
+PAUSE = dose("PAUSE", 6, 15)  # at most, in seconds; at least a third
+HERE = "tests/faults/wide/test_worker_deaths.py"
+
+
+def test_kill_9_at_any_moment_changes_no_number(crew):
+    """One of the workers is killed again and again while events come in: every cell is as if nothing had happened."""
+    dice = random.Random(SEED)
+    three = crew()
+    size = dose("WORKERS", 2, 3)
+    three.join_ready(size)
+    three.feed(EVENTS, SEED, RATE)
+    while three.done["kill -9"] < KILLS or three.feeding:
+        time.sleep(dice.uniform(PAUSE / 3, PAUSE))
+        three.kill(dice.choice(three.living))
+        time.sleep(dice.uniform(0, PAUSE / 3))
+        three.join()
+    three.fed_up()
+    assert len(three.living) == size
+    three.assert_exact()
+    three.report(
+        "kill-9",
+        f"one of the workers is killed every {PAUSE // 3} to {PAUSE} seconds",
+        f"{HERE}::test_kill_9_at_any_moment_changes_no_number",
+    )
+
+
+@only_heavy
+def test_all_workers_killed_at_once(crew):
+    """Bursts in which nobody survives, also while others still restore: every cell is as if nothing had happened."""
+    dice = random.Random(SEED + 3)
+    two = crew()
+    two.join_ready(2)
+    kills = dose("BURST_KILLS", 4, 20)
+    two.feed(dose("BURST_EVENTS", 4_000, 30_000), SEED + 3, RATE)
+    for _ in range(BURSTS):
+        for _ in range(kills // 2):
+            for worker in two.living:
+                two.kill(worker)
+            two.join()
+            two.join()
+            time.sleep(dice.uniform(0.2, 2))
+        for worker in two.living:
+            worker.wait_until_ready()
+        time.sleep(dice.uniform(1, 3))
+    two.fed_up()
+    two.assert_exact()
+    two.report("kill-bursts", "all workers are killed at once, again and again", f"{HERE}::test_all_workers_killed_at_once")
+
+
+@pytest.mark.parametrize("transactions", [True, False], ids=["transactions", "plain-producing"])
+def test_what_these_tests_can_see(crew, transactions):
+    """Deaths in the middle of a flush: exact with transactions; without them, as most workers do it, the audit finds it."""
+    dice = random.Random(SEED)
+    one = crew(transactions=transactions)
+    one.feed(3_000, SEED + 2, 300)  # in every flush there is an event
+    for point in ("C2", "C3", "C2"):  # streams/kafka/faults.py
+        worker = one.join(failpoint=f"{point}:{dice.randrange(5, 15)}")
+        assert worker.wait(60) == workers.KILLED, worker.last_words()
+        one.harm(point)
+    one.join()
+    one.fed_up()
+    one.settle()
+    if transactions:
+        one.assert_exact()
+    else:
+        found = one.installation.audit()
+        assert found["different"] > 0
+        one.report(
+            "plain-producing",
+            "the negative control: the same without transactions",
+            f"{HERE}::test_what_these_tests_can_see",
+            cells=found["compared"],
+            different=found["different"],
+        )
