@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -19,9 +21,12 @@ from apache import format_disk, start_broker
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from streams.kafka.embedded import end_process, free_port
+from streams.kafka.embedded import end_process
 
 COUNT = 3
+# Below the ports that the kernel gives to clients: one that connects to a dead broker again and again could
+# otherwise be given its port, and keep it.
+PORTS = range(20_000, 32_000)
 HEAP = "400m"
 UP_DEADLINE = 90.0
 COORDINATORS = {"group": "__consumer_offsets", "transactions": "__transaction_state"}
@@ -151,10 +156,23 @@ class Cluster:
         return True
 
 
+def _free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on, which stay ours while their brokers are dead."""
+    found: list[int] = []
+    for port in random.sample(PORTS, len(PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise RuntimeError("no free ports")
+
+
 @contextlib.contextmanager
 def three_brokers(directory: Path) -> Iterator[Cluster]:
     """Run three brokers for the length of the block."""
-    ports = [(free_port(), free_port()) for _ in range(COUNT)]
+    free = _free_ports(2 * COUNT)
+    ports = list(zip(free[:COUNT], free[COUNT:], strict=True))
     voters = ",".join(f"{number}@127.0.0.1:{controller}" for number, (_, controller) in enumerate(ports, 1))
     cluster = Cluster()
     for number, (port, controller) in enumerate(ports, 1):

@@ -88,7 +88,7 @@ class Crew:
         for worker in [worker for worker in self.workers if worker.code is not None and worker not in self._buried]:
             self._buried.append(worker)
             if worker.code != workers.KILLED:
-                assert worker.code in (70, 1), worker.last_words()
+                assert worker.code in (70, 1), f"exit code {worker.code}: {worker.last_words()}"
                 self.exits[f"exit {worker.code}"] += 1
                 self.last_words.append(worker.last_words().splitlines()[-1][:300])
         while len(self.living) < count:
@@ -218,7 +218,7 @@ class Crew:
                 "harm": dict(self.done),
                 "events_sent": self.fed,
                 "rate": self._rate,
-                "workers": len(self.workers),
+                "workers_started": len(self.workers),
                 "partitions": self.installation.settings.definitions.partitions,
                 "session_timeout_s": workers.SESSION,
                 **self.found,

@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parents[3] / "bench" / "reports"
 def write(name: str, question: str, found: dict[str, Any]) -> None:
     """Print what was found, and keep it if this was a heavy run."""
     chosen = {key: value for key, value in os.environ.items() if key.startswith("DEALPULSE_FAULTS_")}
-    found = {"question": question, "ended": time.strftime("%Y-%m-%d %H:%M"), "seed": SEED, "chosen": chosen, **found}
+    found = {"question": question, "ended": time.strftime("%Y-%m-%d %H:%M"), "seed": str(SEED), "chosen": chosen, **found}
     found["load_average"] = [round(one, 1) for one in os.getloadavg()]
     print(json.dumps(found))
     if HEAVY:
@@ -27,7 +27,9 @@ def write(name: str, question: str, found: dict[str, Any]) -> None:
 
 def _page(name: str, found: dict[str, Any]) -> str:
     rows = "\n".join(
-        f"| {key.replace('_', ' ')} | {_said(value)} |" for key, value in found.items() if key not in ("question", "chosen")
+        f"| {key.replace('_', ' ')} | {_said(value)} |"
+        for key, value in found.items()
+        if key not in ("question", "chosen", "test")
     )
     chosen = "".join(f"{key}={value} " for key, value in found["chosen"].items())
     command = f"{chosen}DEALPULSE_FAULTS=heavy python -m pytest {found.get('test', 'tests/faults/wide')}"

@@ -1,0 +1,123 @@
+"""Do the numbers survive brokers that die, freeze and come back?  Three brokers, every topic three times, two workers.
+
+Workers may end with 70 (or 1, when nobody answers at their start) and are started again, as a supervisor does.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+
+from tests.faults.wide import load, workers
+from tests.faults.wide.dose import SEED, dose, only_heavy, patience
+
+pytestmark = [*patience(300, 900), only_heavy]
+
+HERE = "tests/faults/wide/test_brokers.py"
+ROUNDS = dose("BROKER_ROUNDS", 1, 1)
+LED = ("group", "transactions", "dealpulse.kpi.latest.v1")
+
+
+@pytest.fixture
+def two(cluster, crew_on):
+    """Return two workers on three brokers, with a feed that goes on."""
+    cluster.wait_until_whole()
+    crew = crew_on(cluster.url, definitions=load.definitions(partitions=6, replication=3))
+    crew.join_ready(2)
+    yield crew
+    for broker in cluster.brokers:
+        broker.thaw() if broker.runs else broker.start()
+    crew.end()
+
+
+def _led_by(cluster, what):
+    return cluster.coordinator(what) if what in ("group", "transactions") else cluster.leader(what)
+
+
+def _in_a_transaction(crew) -> None:
+    """Return when a worker stands for a second in the middle of a flush."""
+    worker = crew.join(failpoint="C4:10:pause=1")
+    worker.wait_until_it_says("failpoint C4")
+
+
+def _rest(crew, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        crew.tend(2)
+        time.sleep(0.5)
+
+
+def _finish(crew, cluster, name: str, question: str, test: str) -> None:
+    cluster.wait_until_whole()
+    _rest(crew, 12)
+    crew.fed_up()
+    crew.tend(2)
+    crew.assert_exact()
+    crew.report(
+        name,
+        question,
+        f"{HERE}::{test}",
+        exits=dict(crew.exits),
+        last_words=sorted(set(crew.last_words))[:8],
+        longest_wait_of_a_partition_s=crew.progress.longest_wait(),
+    )
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_a_broker_that_goes_in_the_middle_of_a_transaction(two, cluster, how):
+    """Whoever leads the group, the transactions or an output is killed, or stopped in order, and comes back."""
+    two.feed(2_000, SEED + 50, 300)
+    for _ in range(ROUNDS):
+        for what in LED:
+            _in_a_transaction(two)
+            broker = _led_by(cluster, what)
+            two.harm(f"{how} the broker that leads {what}")
+            getattr(broker, how)()
+            _rest(two, 10)
+            broker.start()
+            _rest(two, 2)
+            cluster.wait_until_whole()
+    _finish(
+        two,
+        cluster,
+        f"broker-{how}",
+        f"{how} of a broker in the middle of a transaction",
+        "test_a_broker_that_goes_in_the_middle_of_a_transaction",
+    )
+
+
+def test_two_of_three_brokers_down(two, cluster):
+    """Nothing can be decided for a minute; afterwards every number is right."""
+    two.feed(2_000, SEED + 51, 300)
+    _in_a_transaction(two)
+    down = cluster.brokers[:2]
+    for broker in down:
+        two.harm("kill a broker")
+        broker.kill()
+    _rest(two, dose("BROKERS_DOWN", 20, 60))
+    for broker in down:
+        broker.start()
+    _finish(two, cluster, "brokers-two-down", "two of three brokers are down for a while", "test_two_of_three_brokers_down")
+
+
+def test_a_broker_that_freezes(two, cluster):
+    """Thirty seconds without an answer, its connections open; workers are killed meanwhile."""
+    dice = random.Random(SEED + 52)
+    two.feed(2_000, SEED + 52, 300)
+    for what in LED[: dose("BROKER_FREEZES", 1, 2)]:
+        broker = _led_by(cluster, what)
+        two.harm(f"freeze the broker that leads {what}")
+        broker.freeze()
+        _rest(two, 10)
+        victim = dice.choice(two.living)
+        two.harm("kill -9")
+        victim.kill()
+        assert victim.code == workers.KILLED
+        _rest(two, 20)
+        broker.thaw()
+        _rest(two, 10)
+    _finish(
+        two, cluster, "broker-frozen", "a broker freezes, and workers are killed meanwhile", "test_a_broker_that_freezes"
+    )

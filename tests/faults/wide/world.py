@@ -1,0 +1,147 @@
+"""What would the deals and the kpis do if every flush were a commit and every death clean?  Both rooms, 12 partitions, no broker.
+
+Faults that need a backlog and partitions far apart show here in seconds.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import Any
+from zlib import crc32
+
+import orjson
+
+from streams.audit.compare import Comparison, compare, latest_watermark
+from streams.audit.recompute import recompute
+from streams.config import Definitions
+from streams.deals.room import DealsRoom
+from streams.events.contract import Limits, Rejection
+from streams.events.decode import decode_activity, decode_stage_change
+from streams.kafka.room import Moment, Room, StateTable
+from streams.kpis.room import KpisRoom
+from streams.topics import ACTIVITY, DELTAS, KPI_HISTORY, KPI_LATEST, STAGE_CHANGE, TICKS
+from tests.faults.wide.load import Sent
+
+SOURCES = (STAGE_CHANGE, ACTIVITY, TICKS)
+NOW = 1_800_000_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as the rooms see it."""
+
+    of: tuple[str, int]
+    at: int
+    its_key: bytes | None
+    its_value: bytes | None
+    stamp: int
+
+    def topic(self) -> str:
+        return self.of[0]
+
+    def partition(self) -> int:
+        return self.of[1]
+
+    def offset(self) -> int:
+        return self.at
+
+    def key(self) -> bytes | None:
+        return self.its_key
+
+    def value(self) -> bytes | None:
+        return self.its_value
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, self.stamp
+
+    def __len__(self) -> int:
+        return len(self.its_value or b"")
+
+
+class World:
+    """One worker that owns everything, its topics, and what it has committed."""
+
+    def __init__(self, definitions: Definitions, dice: random.Random) -> None:
+        self.definitions, self.dice = definitions, dice
+        self.partitions = range(definitions.partitions)
+        self.topics: dict[tuple[str, int], list[Record]] = defaultdict(list)
+        self.position: Counter[tuple[str, int]] = Counter()
+        self.states = {(room, one): StateTable() for room in ("deals", "kpis") for one in self.partitions}
+        self.told: dict[str, dict[bytes, dict[str, Any]]] = {KPI_LATEST: {}, KPI_HISTORY: {}}
+        self.clock = NOW
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget everything but what is committed."""
+        self.deals = DealsRoom(self.definitions, ticks=False)
+        self.kpis = KpisRoom(self.definitions)
+        for (name, partition), table in self.states.items():
+            again = self.states[name, partition] = StateTable()
+            again.rows = dict(table.rows)
+            room: Room = self.deals if name == "deals" else self.kpis
+            room.open(partition, again)
+
+    def send(self, sent: Sent) -> None:
+        self._append(sent.topic, crc32(sent.key or b"") % len(self.partitions), sent.key, sent.value)
+
+    def settle(self) -> None:
+        """Say that nothing more comes, and let everything be told."""
+        for partition in self.partitions:
+            self._append(TICKS, partition, None, b'{"settle": true}')
+        for _ in range(40):
+            self.flush(pause=2_000_000)
+
+    def flush(self, *, share: float = 1.0, most: int = 10**9, only: int | None = None, pause: int = 100_000) -> None:
+        """Read some of what waits, at most so much of a topic's partition, and commit what follows from it."""
+        places = [(topic, one) for topic in SOURCES for one in self.partitions if only in (None, one)]
+        self.dice.shuffle(places)
+        for place in places:
+            if self.dice.random() < share:
+                self._read(self.deals, place, most)
+        for one in self.partitions:
+            self._read(self.kpis, (DELTAS, one), 10**9)
+        self.clock += pause
+        for room in (self.deals, self.kpis):
+            for topic, partition, key, value, _ in room.drain(self._moment(room)):
+                if topic in self.told and value is None:
+                    self.told[topic].pop(key or b"", None)
+                elif topic in self.told:
+                    self.told[topic][key or b""] = orjson.loads(value or b"")
+                elif topic == DELTAS:
+                    self._append(topic, partition, key, value)
+
+    def audit(self) -> Comparison:
+        """Recompute everything, as `dealpulse audit` does."""
+        limits = Limits(300_000_000, self.definitions.zone)
+        events = []
+        for topic, decode in ((STAGE_CHANGE, decode_stage_change), (ACTIVITY, decode_activity)):
+            for one in self.partitions:
+                for record in self.topics[topic, one]:
+                    event = decode(record.key(), record.value(), record.stamp * 1000, limits)
+                    if not isinstance(event, Rejection):
+                        events.append(event)
+        latest, history = self.told[KPI_LATEST].values(), self.told[KPI_HISTORY].values()
+        watermark = latest_watermark(latest)
+        return compare(recompute(events, self.definitions, watermark or 0), [*history, *latest], list(latest))
+
+    def _append(self, topic: str, partition: int, key: bytes | None, value: bytes | None) -> None:
+        records = self.topics[topic, partition]
+        records.append(Record((topic, partition), len(records), key, value, time.time_ns() // 10**6))
+
+    def _read(self, room: Room, place: tuple[str, int], most: int) -> None:
+        begin, end = self.position[place], len(self.topics[place])
+        end = min(end, begin + self.dice.randrange(1, most + 1)) if most < end - begin else end
+        if begin < end:
+            room.handle(place[1], place[0], self.topics[place][begin:end])
+            self.position[place] = end
+
+    def _moment(self, room: Room) -> Moment:
+        ended = frozenset((topic, one) for topic in room.sources for one in self.partitions if self._is_at_end((topic, one)))
+        caught_up = frozenset(one for one in self.partitions if all((topic, one) in ended for topic in room.sources))
+        return Moment(self.clock, caught_up, ended)
+
+    def _is_at_end(self, place: tuple[str, int]) -> bool:
+        return self.position[place] >= len(self.topics[place])
