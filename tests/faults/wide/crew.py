@@ -90,7 +90,7 @@ class Crew:
             if worker.code != workers.KILLED:
                 assert worker.code in (70, 1), f"exit code {worker.code}: {worker.last_words()}"
                 self.exits[f"exit {worker.code}"] += 1
-                self.last_words.append(worker.last_words().splitlines()[-1][:300])
+                self.last_words.append(worker.last_words().splitlines()[-1].partition("dealpulse.kafka: ")[2][:200])
         while len(self.living) < count:
             self.join()
 
