@@ -61,6 +61,7 @@ def test_a_group_whose_offsets_are_gone_counts_nothing_twice(stopped):
     for answer in stopped.admin.delete_consumer_groups([stopped.installation.settings.environment.app_id]).values():
         answer.result(20)
     stopped.harm("group deleted")
+    stopped.group_is_whole = False
     stopped.join()
     stopped.assert_exact()
 
