@@ -88,7 +88,7 @@ class InMemory:
 
     def _apply(self, event: Event) -> Changes | Refusal:
         if event.deal_id is None:
-            mark = (event.rep_id, fingerprint(event.event_id, planned=event.planned))
+            mark = (event.rep_id, fingerprint(event.event_id, event.planned))
             if mark in self._alone:
                 return Refusal.DUPLICATE
             self._alone.add(mark)

@@ -245,7 +245,7 @@ def _settle(deal: Deal, terms: Terms) -> None:
 
 def apply_activity(deal: Deal, event: Activity, terms: Terms, noticed: Noticed) -> Changes | Refusal:
     """Fold an activity of a deal into its record, in place; return the changed facts."""
-    mark = fingerprint(event.event_id, planned=event.planned)
+    mark = fingerprint(event.event_id, event.planned)
     if has_activity(deal.rows, mark):
         return Refusal.DUPLICATE
     if len(deal.rows) >= MAX_ACTIVITIES * ROW_BYTES or deal.settled_activities:

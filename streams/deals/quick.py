@@ -1,7 +1,7 @@
 """Which events are taken in without unpacking their deal's record?  The usual next ones: they are appended.
 
-Each function returns the record with the event and the changed facts, or None: then fold.py takes the event in the long
-way.  A property test holds both to the same record and the same facts.
+Each function returns the record with the event, and adds the changed facts to `changes`; or None: then fold.py takes the
+event in the long way.  A property test holds both to the same record and the same facts.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ from itertools import accumulate
 
 from streams.deals.contributions import facts_of_row
 from streams.deals.fold import Changes, Noticed, Refusal
+from streams.deals.history import DEFAULT_PIPELINE
 from streams.deals.record import (
     DELETED,
     HEAD,
     HEAD_BYTES,
+    LOOK,
     MAX_ACTIVITIES,
     MAX_RECORD_BYTES,
     MAX_STAGE_EVENTS,
     NEWEST_AND_TOUCH,
+    NO_WORDS,
     OPEN,
     ROW,
     ROW_BYTES,
@@ -39,21 +42,22 @@ _NOT_USUAL = DELETED | SETTLED
 _FULL = (MAX_ACTIVITIES - 1) * ROW_BYTES
 
 
-def append_activity(data: bytes, event: Activity, terms: Terms, noticed: Noticed) -> tuple[bytes, Changes] | Refusal | None:
+def append_activity(
+    data: bytes, event: Activity, terms: Terms, changes: Changes, noticed: Noticed
+) -> bytes | Refusal | None:
     """Take in an activity that is newer than those held, by nobody or by the first of the reps that the record knows."""
-    newest, touch, _, created, _, flags, _, stage_at, rep_at, named_at, words_at, _, _, rows_at = HEAD.unpack_from(data)
+    newest, touch, created, flags, stage_at, rep_at, named_at, words_at, rows_at = LOOK.unpack_from(data)
     size, at = len(data), event.at
     if flags & _NOT_USUAL or size > rows_at + _FULL or size > MAX_RECORD_BYTES - ROW_BYTES:
         return None
     rep = event.rep_id
     if at < newest and (rep is None or terms.stages_of_activities or (size > rows_at and at < _last_row(data))):
         return None
-    mark = fingerprint(event.event_id, planned=event.planned)
+    mark = fingerprint(event.event_id, event.planned)
     if data.find(mark, rows_at) >= 0 and has_activity(data, mark, rows_at):
         return Refusal.DUPLICATE
     if rep is not None and data[named_at:words_at] != rep.encode():
         return None
-    changes: Changes = []
     if not (event.automated or event.planned):
         if touch < 0 <= created <= at and is_touch_going_out(event.type, event.direction):
             if terms.responses:
@@ -67,9 +71,9 @@ def append_activity(data: bytes, event: Activity, terms: Terms, noticed: Noticed
             changes.append((fact, 1))  # a comprehension takes twice as long for one or two
     if at < newest:
         noticed.late += 1
-    times = NEWEST_AND_TOUCH.pack(max(at, newest), touch)
-    row = pack_row(event, 0 if rep is None else 1, mark)
-    return b"".join((times, data[NEWEST_AND_TOUCH.size :], row)), changes
+        at = newest
+    times = NEWEST_AND_TOUCH.pack(at, touch)
+    return b"".join((times, data[NEWEST_AND_TOUCH.size :], pack_row(event, 0 if rep is None else 1, mark)))
 
 
 def _last_row(data: bytes) -> int:
@@ -77,7 +81,28 @@ def _last_row(data: bytes) -> int:
     return at
 
 
-def append_move(data: bytes, event: StageChange, terms: Terms, noticed: Noticed) -> tuple[bytes, Changes] | None:
+def begin(event: StageChange, terms: Terms, changes: Changes, noticed: Noticed) -> bytes | None:
+    """Make the record of a deal of which nothing is held, where entries and exits are all that is counted of stage events."""
+    stage, said = event.to_stage, event.said
+    if stage is None or event.deleted is not None or event.clear or not terms.only_moves:
+        return None
+    pipeline, rep, at = event.pipeline or DEFAULT_PIPELINE, said.get("rep_id"), event.at
+    meaning = terms.stage(pipeline, stage)
+    if not meaning.configured:
+        return None
+    noticed.stage_mismatches += event.from_stage is not None
+    words, kept = append_event(NO_WORDS, stage_event(event))
+    named = rep.encode() if rep else b""
+    texts = (pipeline.encode(), stage.encode(), named, named, words, kept)
+    flags = spoken(said) << SPOKEN_AT | (OPEN if meaning.begins else 0)
+    places = [*accumulate(map(len, texts), initial=HEAD_BYTES)]
+    head = HEAD.pack(at, -1, at, at, at, flags, 1, *places[1:], places[-1])
+    if Kind.ENTER in terms.enabled:
+        changes.append(((Kind.ENTER, at // FINE_US, pipeline, stage, rep, None, None, None, None, None, None), 1))
+    return b"".join((head, *texts))
+
+
+def append_move(data: bytes, event: StageChange, terms: Terms, changes: Changes, noticed: Noticed) -> bytes | None:
     """Take in the next move of an open deal where entries and exits are all that is counted of stage events.
 
     As in fold.py the event must be newer than the stage events held, and say for the first time nothing that facts
@@ -85,10 +110,8 @@ def append_move(data: bytes, event: StageChange, terms: Terms, noticed: Noticed)
     """
     if event.to_stage is None or event.deleted is not None or event.clear or not terms.only_moves:
         return None
-    head = HEAD.unpack_from(data)
-    newest, touch, told, created, entered, flags, count, stage_at, rep_at, named_at, words_at, held_at, rest_at, rows_at = (
-        head
-    )
+    newest, touch, told, created, entered, flags, count, *places = HEAD.unpack_from(data)
+    stage_at, rep_at, named_at, words_at, held_at, rest_at, rows_at = places
     said, at = event.said, event.at
     if (
         at <= told
@@ -116,23 +139,10 @@ def append_move(data: bytes, event: StageChange, terms: Terms, noticed: Noticed)
         noticed.late += 1
     flags = flags if meaning.begins else flags & ~OPEN
     packed = HEAD.pack(max(at, newest), touch, at, created, at, flags, count + 1, *places[1:])
-    changes = _moved(at, came, rep_before, entered, went, rep, terms)
-    return b"".join((packed, *texts, data[held_at:rest_at], kept, data[rest_at:])), changes
-
-
-def _moved(  # noqa: PLR0913  # an exit and an entry
-    at: int,
-    came: tuple[str, str],
-    rep_before: str | None,
-    entered: int,
-    went: tuple[str, str],
-    rep: str | None,
-    terms: Terms,
-) -> Changes:
-    found: Changes = []
+    when = at // FINE_US
     if Kind.ENTER in terms.enabled:
-        found.append(((Kind.ENTER, at // FINE_US, *went, rep, None, None, None, None, None, None), 1))
+        changes.append(((Kind.ENTER, when, *went, rep, None, None, None, None, None, None), 1))
     if Kind.LEAVE in terms.enabled:
         stay = (at - entered) // 1000
-        found.append(((Kind.LEAVE, at // FINE_US, *came, rep_before, None, None, None, None, stay, None), 1))
-    return found
+        changes.append(((Kind.LEAVE, when, *came, rep_before, None, None, None, None, stay, None), 1))
+    return b"".join((packed, *texts, data[held_at:rest_at], kept, data[rest_at:]))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Mapping
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from struct import Struct as Layout
 from typing import Any, NamedTuple
@@ -40,6 +41,7 @@ OWNERS = {"rep_id": 1, "product": 2, "region": 4, "lead_source": 8, "customer_id
 # newest, touch, told, created, entered; flags, number of stage events; where stage, rep, the first named rep, the words,
 # the stage events, the rest and the rows begin (the pipeline begins behind the head).
 HEAD = Layout("<qqqqqHHHHHHIII")
+LOOK = Layout("<qq8xq8xH2xHHHH8xI")  # what the next activity asks of it: newest, touch, created, flags; stage, rep, ..., rows
 NEWEST_AND_TOUCH = Layout("<qq")  # what the next activity changes in it
 HEAD_BYTES = HEAD.size
 OPEN, DELETED, MOVED, SETTLED = 1, 2, 4, 8
@@ -49,6 +51,7 @@ SPOKEN_AT = 8  # the bits of OWNERS begin here
 # fingerprint of the id
 ROW = Layout("<qBBHI8s")
 ROW_BYTES = ROW.size
+_pack_row = ROW.pack
 ID_BYTES = 8
 ID_AT = ROW_BYTES - ID_BYTES
 _LONGEST = 0xFFFFFFFE
@@ -123,7 +126,8 @@ class PackedEvents(NamedTuple):
     events: bytes
 
 
-_NO_EVENTS = PackedEvents(0, _encode([]), b"")
+NO_WORDS = _encode([])
+_NO_EVENTS = PackedEvents(0, NO_WORDS, b"")
 
 
 class Deal(msgspec.Struct, gc=False):
@@ -249,7 +253,12 @@ def append_event(words: bytes, event: StageEvent) -> tuple[bytes, bytes]:
 
 def spoken(said: Mapping[str, Any]) -> int:
     """Return the bits of what an event says that facts can belong to."""
-    return sum(bit for name, bit in OWNERS.items() if name in said)
+    return _spoken(tuple(said))
+
+
+@lru_cache(maxsize=4096)
+def _spoken(names: tuple[str, ...]) -> int:
+    return sum(bit for name, bit in OWNERS.items() if name in names)
 
 
 def stage_mark(pipeline: str, stage: str) -> bytes:
@@ -273,9 +282,9 @@ def insert_stage_event(deal: Deal, event: StageEvent) -> None:
 # ------------------------------------------------------------------ activities
 
 
-def fingerprint(event_id: str, *, planned: bool) -> bytes:
+def fingerprint(event_id: str, planned: bool) -> bytes:  # noqa: FBT001  # by its name it takes longer
     """Return 8 bytes for an activity's id; a planned activity and its completion may share the id."""
-    return xxh3_64_digest(event_id.encode(), seed=planned)
+    return xxh3_64_digest(event_id.encode(), planned)
 
 
 def holds(ids: bytes, mark: bytes) -> bool:
@@ -291,7 +300,8 @@ def holds(ids: bytes, mark: bytes) -> bool:
 def pack_row(event: Activity, rep: int, mark: bytes) -> bytes:
     """Return an activity as a row; `rep` is the place of the rep that it names in the deal's list + 1, 0 without one."""
     flags = event.type | event.direction << 4 | (_AUTOMATED if event.automated else 0) | (_PLANNED if event.planned else 0)
-    return ROW.pack(event.at, flags, event.outcome, rep, min(event.duration_ms, _LONGEST) + 1, mark)
+    duration = event.duration_ms
+    return _pack_row(event.at, flags, event.outcome, rep, duration + 1 if duration < _LONGEST else _LONGEST + 1, mark)
 
 
 def insert_activity(deal: Deal, event: Activity, mark: bytes) -> None:

@@ -18,7 +18,7 @@ from streams import metrics, topics
 from streams.config import BadInput, Definitions
 from streams.deals.expand import Cells, Sums
 from streams.deals.fold import Changes, Noticed, Refusal, apply_activity, apply_stage_change, facts_without_deal, fit
-from streams.deals.quick import append_activity, append_move
+from streams.deals.quick import append_activity, append_move, begin
 from streams.deals.record import ID_BYTES, Deal, fingerprint, holds
 from streams.deals.record import decode as unpack
 from streams.deals.terms import Terms
@@ -48,7 +48,7 @@ class Tick(msgspec.Struct):
 
 
 _ticks = msgspec.json.Decoder(Tick)
-_Result = Changes | Refusal | Rejection
+_Refused = dict[int, Refusal | Rejection]
 _TIMED = (topics.STAGE_CHANGE, topics.ACTIVITY)
 _TOO_LATE = Rejection(Reason.TOO_LATE, "older than all that the full record of this deal still holds")
 
@@ -123,90 +123,95 @@ class DealsRoom:
         records = [(message.key(), message.value(), message.timestamp()[1] * 1000) for message in run]
         decode, fold = self._read[topic]
         events, noticed = decode(records, self.limits), Noticed()
-        results = fold(owned, records, events, noticed)
         changes: Changes = []
-        accepted, newest = 0, owned.newest[topic]
-        for place, result in enumerate(results):
-            if isinstance(result, list):
-                accepted += 1
-                changes += result
-                at = events[place].at
-                if at > newest:  # noqa: PLR1730  # once for each event
-                    newest = at
-            elif result is not Refusal.DUPLICATE:
-                self._refuse(_TOO_LATE if result is Refusal.TOO_LATE else result, run[place])
-                self._watch_share(owned, partition, topic, owned.seen + place)
+        refused = fold(owned, records, events, changes, noticed)
         self._sums.add(changes)
-        owned.newest[topic] = newest
+        for place, why in refused.items():
+            if why is not Refusal.DUPLICATE:
+                self._refuse(_TOO_LATE if why is Refusal.TOO_LATE else why, run[place])
+                self._watch_share(owned, partition, topic, owned.seen + place)
+        times = [event.at for place, event in enumerate(events) if place not in refused]
+        owned.newest[topic] = max(owned.newest[topic], max(times, default=-1))
         owned.seen += len(run)
-        if accepted:
+        if times:
             owned.changed, owned.settled = True, False
         self._born = min(self._born or records[0][2], records[0][2])
         metrics.EVENTS_CONSUMED.labels(topic).inc(len(run))
-        metrics.EVENTS_ACCEPTED.inc(accepted)
-        metrics.EVENTS_DUPLICATE.inc(results.count(Refusal.DUPLICATE))
+        metrics.EVENTS_ACCEPTED.inc(len(times))
+        metrics.EVENTS_DUPLICATE.inc(sum(why is Refusal.DUPLICATE for why in refused.values()))
         metrics.LAST_EVENT.set(records[-1][2] / 1_000_000)
         _count(noticed)
         return sum(map(len, run))
 
     def _stage_changes(
-        self, owned: _Partition, records: list[Record], events: list[StageChange | Rejection], noticed: Noticed
-    ) -> list[_Result]:
-        """Fold stage events into their deals' records; return what each changes, or why it is refused."""
+        self,
+        owned: _Partition,
+        records: list[Record],
+        events: list[StageChange | Rejection],
+        changes: Changes,
+        noticed: Noticed,
+    ) -> _Refused:
+        """Fold stage events into their deals' records; return the places of those that are refused, and why."""
         terms, deals, rows, put = self.terms, owned.deals, owned.state.rows, owned.state.put
-        results: list[_Result] = []
-        for record, event in zip(records, events, strict=True):
+        refused: _Refused = {}
+        for place, event in enumerate(events):
             if isinstance(event, Rejection):
-                results.append(event)
+                refused[place] = event
                 continue
-            key = b"d" + (record[0] or b"")
+            key = b"d" + (records[place][0] or b"")
             deal = deals.get(key)
             if deal is None:
                 kept = rows.get(key)
-                appended = append_move(kept, event, terms, noticed) if kept else None
-                if appended:
-                    put(key, appended[0])
-                    results.append(appended[1])
+                quick = append_move(kept, event, terms, changes, noticed) if kept else begin(event, terms, changes, noticed)
+                if quick:
+                    put(key, quick)
                     continue
                 deal = deals[key] = unpack(kept) if kept else Deal()
-            results.append(apply_stage_change(deal, event, terms, noticed))
-        return results
+            result = apply_stage_change(deal, event, terms, noticed)
+            if isinstance(result, Refusal):
+                refused[place] = result
+            else:
+                changes += result
+        return refused
 
     def _activities(
-        self, owned: _Partition, records: list[Record], events: list[Activity | Rejection], noticed: Noticed
-    ) -> list[_Result]:
-        """Fold activities into their deals' records; return what each changes, or why it is refused."""
+        self, owned: _Partition, records: list[Record], events: list[Activity | Rejection], changes: Changes, noticed: Noticed
+    ) -> _Refused:
+        """Fold activities into their deals' records; return the places of those that are refused, and why."""
         terms, deals, rows, put = self.terms, owned.deals, owned.state.rows, owned.state.put
-        results: list[_Result] = []
-        for record, event in zip(records, events, strict=True):
+        refused: _Refused = {}
+        for place, event in enumerate(events):
             if isinstance(event, Rejection):
-                results.append(event)
+                refused[place] = event
                 continue
             if event.deal_id is None:
-                results.append(self._without_deal(owned, event))
-                continue
-            key = b"d" + (record[0] or b"")
-            deal = deals.get(key)
-            if deal is None:
-                kept = rows.get(key)
-                appended = append_activity(kept, event, terms, noticed) if kept else None
-                if isinstance(appended, Refusal):
-                    results.append(appended)
-                    continue
-                if appended:
-                    put(key, appended[0])
-                    results.append(appended[1])
-                    continue
-                deal = deals[key] = unpack(kept) if kept else Deal()
-            results.append(apply_activity(deal, event, terms, noticed))
-        return results
+                result = self._without_deal(owned, event)
+            else:
+                key = b"d" + (records[place][0] or b"")
+                deal = deals.get(key)
+                if deal is None:
+                    kept = rows.get(key)
+                    quick = append_activity(kept, event, terms, changes, noticed) if kept else None
+                    if isinstance(quick, bytes):
+                        put(key, quick)
+                        continue
+                    if quick:
+                        refused[place] = quick
+                        continue
+                    deal = deals[key] = unpack(kept) if kept else Deal()
+                result = apply_activity(deal, event, terms, noticed)
+            if isinstance(result, Refusal):
+                refused[place] = result
+            else:
+                changes += result
+        return refused
 
     def _without_deal(self, owned: _Partition, event: Activity) -> Changes | Refusal:
         rep = event.rep_id or ""
         ids = owned.reps.get(rep)
         if ids is None:
             ids = owned.state.get(b"r" + rep.encode()) or b""
-        mark = fingerprint(event.event_id, planned=event.planned)
+        mark = fingerprint(event.event_id, event.planned)
         if holds(ids, mark):
             return Refusal.DUPLICATE
         owned.reps[rep] = (ids + mark)[-REP_MEMORY * ID_BYTES :]

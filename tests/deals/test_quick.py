@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streams.deals.fold import Noticed, Refusal, apply_activity, apply_stage_change
-from streams.deals.quick import append_activity, append_move
+from streams.deals.quick import append_activity, append_move, begin
 from streams.deals.record import MAX_ACTIVITIES, decode, encode
 from streams.deals.terms import Terms
 from streams.events.contract import StageChange
@@ -17,23 +17,26 @@ from tests.deals.told import TERMS, deal_of, timeless
 
 _OF_MOVES = {"activities", "talk_time", "stage_entered", "stage_left", "time_in_stage"}
 ONLY_MOVES = Terms(told(cuts=["rep", "stage"], kpis={kpi: kpi in _OF_MOVES for kpi in BY_ID}))
+NOTHING = encode(deal_of())
 NO_STAGES = Terms(told(cuts=["all", "rep", "team", "stage"]))
 
 
 def both(kept, event, terms):
     """Return what each way makes of an event, each as (record, changes or refusal, what was noticed); None: not taken."""
-    short, long = Noticed(), Noticed()
-    append, apply = (
-        (append_move, apply_stage_change) if isinstance(event, StageChange) else (append_activity, apply_activity)
-    )
-    quick = append(kept, event, terms, short)
+    short, long, changes = Noticed(), Noticed(), []
+    if isinstance(event, StageChange):
+        quick = begin(event, terms, changes, short) if kept == NOTHING else append_move(kept, event, terms, changes, short)
+        apply = apply_stage_change
+    else:
+        quick, apply = append_activity(kept, event, terms, changes, short), apply_activity
     deal = decode(kept)
     slow = apply(deal, event, terms, long)
     if quick is None:
+        assert (changes, short) == ([], Noticed())
         return None, (encode(deal), slow, long)
     if isinstance(quick, Refusal):
         return (kept, quick, short), (encode(deal), slow, long)
-    return (quick[0], timeless(quick[1]), short), (encode(deal), timeless(slow), long)
+    return (quick, timeless(changes), short), (encode(deal), timeless(slow), long)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +63,9 @@ QUALIFIED = change("2", "2024-03-02 10:00", "Qualified")
 @pytest.mark.parametrize(
     ("before", "event"),
     [
+        ([], NEW),
+        ([], change("1", "2024-03-01 10:00", "Won")),
+        ([], change("1", "2024-03-01 10:00", "New", pipeline="default", rep_id="anna", customer_id="c", product="GTX")),
         ([NEW, CALLED], act("b", "2024-03-01 12:00", rep_id="anna")),
         ([NEW, CALLED], act("b", "2024-03-01 12:00")),
         ([NEW, CALLED], act("b", "2024-03-01 12:00", rep_id="anna", planned=True)),

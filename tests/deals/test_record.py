@@ -44,7 +44,7 @@ def test_a_record_is_read_back_as_it_was_written(events):
 def test_an_activity_is_unpacked_as_it_came(activity):
     """Packed into a row of fixed size and back."""
     deal = Deal()
-    insert_activity(deal, activity, fingerprint("a", planned=activity.planned))
+    insert_activity(deal, activity, fingerprint("a", activity.planned))
     assert unpack_rows(deal) == [row_of(activity)]
 
 
@@ -64,7 +64,7 @@ def test_rows_stand_in_the_order_of_time_whatever_order_they_came_in():
         (us(f"2024-03-{day:02} 10:00"), f"r{day % 3}") for day in range(1, 29)
     ]
     assert [deal.rows[at + ID_AT : at + ROW_BYTES] for at in range(0, len(deal.rows), ROW_BYTES)] == [
-        fingerprint(str(day), planned=False) for day in range(1, 29)
+        fingerprint(str(day), False) for day in range(1, 29)
     ]
 
 
@@ -92,7 +92,7 @@ def test_a_fingerprint_elsewhere_in_a_row_is_not_held():
 
 def test_a_planned_activity_and_its_completion_have_different_fingerprints():
     """They may share an id."""
-    assert fingerprint("a", planned=True) != fingerprint("a", planned=False)
+    assert fingerprint("a", True) != fingerprint("a", False)
 
 
 def test_a_rep_is_written_once_however_many_activities_name_it():
