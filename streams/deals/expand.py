@@ -47,15 +47,15 @@ class Sums:
         of, terms = self._of, self._terms
         for fact, count in changes:
             kind, when, whose = fact[0], fact[1], fact[2:9]
-            by_whose = of[kind]
-            by_when = by_whose.get(whose)
-            if by_when is None:
-                by_when = by_whose[whose] = {}
-            cell = by_when.get(when)
-            if cell is None:
-                cell = by_when[when] = {}
-            amounts = _ACTIVITIES[fact[9], fact[10]] if kind is _ACTIVITY else _MEASURES[kind](fact[9], fact[10], terms)
-            for key, amount in amounts:
+            try:
+                cell = of[kind][whose][when]
+            except KeyError:
+                cell = of[kind].setdefault(whose, {}).setdefault(when, {})
+            if kind is _ACTIVITY:
+                for key in _ACTIVITIES[fact[9], fact[10]]:
+                    cell[key] = cell.get(key, 0) + count
+                continue
+            for key, amount in _MEASURES[kind](fact[9], fact[10], terms):
                 cell[key] = cell.get(key, 0) + amount * count
             if kind is _WAIT:
                 since = fact[9]
@@ -176,14 +176,14 @@ def _money(total: Measure, deals: Measure, currency: int, minor: int) -> Amounts
     return [(_KEYS[total] | currency, minor), (_KEYS[deals] | currency, 1)]
 
 
-def _activity(sub: int, *, connected: bool) -> Amounts:
-    found = [(_KEYS[Measure.ACTIVITIES] | sub, 1)]
+def _activity(sub: int, *, connected: bool) -> list[int]:
+    found = [_KEYS[Measure.ACTIVITIES] | sub]
     if sub >> 2 == CALL and sub & 3 in (UNSAID, OUTBOUND):
-        found += _one(Measure.OUTBOUND_CALLS) + (_one(Measure.CONNECTED_CALLS) if connected else [])
+        found += [_KEYS[Measure.OUTBOUND_CALLS]] + ([_KEYS[Measure.CONNECTED_CALLS]] if connected else [])
     return found
 
 
-# By type << 2 | direction, and connected: asked for each activity.
+# What an activity is counted in, by type << 2 | direction, and connected: asked for each.
 _ACTIVITIES = {
     (sub, connected): _activity(sub, connected=connected)
     for sub in range(len(ACTIVITY_TYPES) << 2)
@@ -205,7 +205,7 @@ _MEASURES: dict[Kind, Callable[..., Amounts]] = {
     Kind.OUTCOME: lambda won, *_: _one(Measure.WON if won else Measure.LOST),
     Kind.CYCLE: _cycle,
     Kind.MONEY: lambda currency, minor, _: _money(Measure.REVENUE, Measure.REVENUE_DEALS, currency, minor),
-    Kind.ACTIVITY: lambda sub, connected, _: _ACTIVITIES[sub, connected],
+    Kind.ACTIVITY: lambda sub, connected, _: [(key, 1) for key in _ACTIVITIES[sub, connected]],
     Kind.TALK: lambda talk, *_: [(_KEYS[Measure.TALK_MS], talk), *_one(Measure.TALKS)],
     Kind.LEVEL: _level,
     Kind.VALUE: lambda currency, minor, _: _money(Measure.VALUE, Measure.VALUE_DEALS, currency, minor),

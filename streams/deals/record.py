@@ -41,7 +41,9 @@ OWNERS = {"rep_id": 1, "product": 2, "region": 4, "lead_source": 8, "customer_id
 # newest, touch, told, created, entered; flags, number of stage events; where stage, rep, the first named rep, the words,
 # the stage events, the rest and the rows begin (the pipeline begins behind the head).
 HEAD = Layout("<qqqqqHHHHHHIII")
-LOOK = Layout("<qq8xq8xH2xHHHH8xI")  # what the next activity asks of it: newest, touch, created, flags; stage, rep, ..., rows
+LOOK = Layout(
+    "<qq8xq8xH2xHHHH8xI"
+)  # what the next activity asks of it: newest, touch, created, flags; stage, rep, ..., rows
 NEWEST_AND_TOUCH = Layout("<qq")  # what the next activity changes in it
 HEAD_BYTES = HEAD.size
 OPEN, DELETED, MOVED, SETTLED = 1, 2, 4, 8

@@ -152,7 +152,7 @@ class DealsRoom:
         noticed: Noticed,
     ) -> _Refused:
         """Fold stage events into their deals' records; return the places of those that are refused, and why."""
-        terms, deals, rows, put = self.terms, owned.deals, owned.state.rows, owned.state.put
+        terms, deals, rows, changed = self.terms, owned.deals, owned.state.rows, owned.state.changed
         refused: _Refused = {}
         for place, event in enumerate(events):
             if isinstance(event, Rejection):
@@ -164,7 +164,8 @@ class DealsRoom:
                 kept = rows.get(key)
                 quick = append_move(kept, event, terms, changes, noticed) if kept else begin(event, terms, changes, noticed)
                 if quick:
-                    put(key, quick)
+                    rows[key] = quick
+                    changed.add(key)
                     continue
                 deal = deals[key] = unpack(kept) if kept else Deal()
             result = apply_stage_change(deal, event, terms, noticed)
@@ -175,10 +176,15 @@ class DealsRoom:
         return refused
 
     def _activities(
-        self, owned: _Partition, records: list[Record], events: list[Activity | Rejection], changes: Changes, noticed: Noticed
+        self,
+        owned: _Partition,
+        records: list[Record],
+        events: list[Activity | Rejection],
+        changes: Changes,
+        noticed: Noticed,
     ) -> _Refused:
         """Fold activities into their deals' records; return the places of those that are refused, and why."""
-        terms, deals, rows, put = self.terms, owned.deals, owned.state.rows, owned.state.put
+        terms, deals, rows, changed = self.terms, owned.deals, owned.state.rows, owned.state.changed
         refused: _Refused = {}
         for place, event in enumerate(events):
             if isinstance(event, Rejection):
@@ -193,7 +199,8 @@ class DealsRoom:
                     kept = rows.get(key)
                     quick = append_activity(kept, event, terms, changes, noticed) if kept else None
                     if isinstance(quick, bytes):
-                        put(key, quick)
+                        rows[key] = quick
+                        changed.add(key)
                         continue
                     if quick:
                         refused[place] = quick
