@@ -26,7 +26,7 @@ from streams.deals.record import (
     MAX_RECORD_BYTES,
     MAX_STAGE_EVENTS,
     OWNERS,
-    ROW_BYTES,
+    SETTLED_AT_ONCE,
     Deal,
     Row,
     StageEvent,
@@ -38,7 +38,7 @@ from streams.deals.record import (
     insert_stage_event,
     is_touch_going_out,
     oldest_activity,
-    settle_activity,
+    settle_activities,
     settle_stage_event,
     spoken,
     stage_event,
@@ -248,7 +248,7 @@ def apply_activity(deal: Deal, event: Activity, terms: Terms, noticed: Noticed) 
     mark = fingerprint(event.event_id, event.planned)
     if has_activity(deal.rows, mark):
         return Refusal.DUPLICATE
-    if len(deal.rows) >= MAX_ACTIVITIES * ROW_BYTES or deal.settled_activities:
+    if deal.activities >= MAX_ACTIVITIES or deal.settled_activities:
         oldest = oldest_activity(deal)
         if event.at < oldest or (event.at == oldest and deal.settled_activities):
             return Refusal.TOO_LATE
@@ -265,9 +265,9 @@ def apply_activity(deal: Deal, event: Activity, terms: Terms, noticed: Noticed) 
             changes = [(fact, 1) for fact in facts_of_row(event, rep, deal.pipeline, deal.stage, terms)]
             if deal.touch < 0 <= deal.created and is_touch_going_out(event.type, event.direction):
                 changes += _touched(deal, event.at, terms)
-    if len(deal.rows) > MAX_ACTIVITIES * ROW_BYTES:
-        settle_activity(deal)
-        noticed.settled += 1
+    if deal.activities >= MAX_ACTIVITIES + SETTLED_AT_ONCE:
+        settle_activities(deal, SETTLED_AT_ONCE)
+        noticed.settled += SETTLED_AT_ONCE
     return changes
 
 
@@ -327,7 +327,7 @@ def fit(deal: Deal, terms: Terms, noticed: Noticed) -> bytes:
         if len(deal.stages) > _FEWEST and (stages_weigh_more or not deal.rows):
             _settle(deal, terms)
         else:
-            settle_activity(deal)
+            settle_activities(deal, 1)
         noticed.settled += 1
         data = encode(deal)
     return data

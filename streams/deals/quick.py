@@ -25,6 +25,7 @@ from streams.deals.record import (
     ROW,
     ROW_BYTES,
     SETTLED,
+    SETTLED_AT_ONCE,
     SPOKEN_AT,
     append_event,
     fingerprint,
@@ -39,7 +40,7 @@ from streams.events.contract import Activity, StageChange
 from streams.panes.calendar import FINE_US
 
 _NOT_USUAL = DELETED | SETTLED
-_FULL = (MAX_ACTIVITIES - 1) * ROW_BYTES
+_FULL = (MAX_ACTIVITIES + SETTLED_AT_ONCE - 2) * ROW_BYTES
 
 
 def append_activity(
@@ -48,7 +49,7 @@ def append_activity(
     """Take in an activity that is newer than those held, by nobody or by the first of the reps that the record knows."""
     newest, touch, created, flags, stage_at, rep_at, named_at, words_at, rows_at = LOOK.unpack_from(data)
     size, at = len(data), event.at
-    if flags & _NOT_USUAL or size > rows_at + _FULL or size > MAX_RECORD_BYTES - ROW_BYTES:
+    if flags & DELETED or (flags & SETTLED and at <= newest) or size > min(rows_at + _FULL, MAX_RECORD_BYTES - ROW_BYTES):
         return None
     rep = event.rep_id
     if at < newest and (rep is None or terms.stages_of_activities or (size > rows_at and at < _last_row(data))):

@@ -25,6 +25,7 @@ from streams.events.contract import SAYABLE, Activity, StageChange
 
 MAX_STAGE_EVENTS = 64
 MAX_ACTIVITIES = 512
+SETTLED_AT_ONCE = 64  # more than MAX_ACTIVITIES by so many, a record lets go of as many: seldom, since it takes the long way
 MAX_RECORD_BYTES = 32 * 1024
 MAX_SETTLED_STAGES = 64
 
@@ -284,7 +285,7 @@ def insert_stage_event(deal: Deal, event: StageEvent) -> None:
 # ------------------------------------------------------------------ activities
 
 
-def fingerprint(event_id: str, planned: bool) -> bytes:  # noqa: FBT001  # by its name it takes longer
+def fingerprint(event_id: str, planned: bool) -> bytes:  # by its name it takes longer
     """Return 8 bytes for an activity's id; a planned activity and its completion may share the id."""
     return xxh3_64_digest(event_id.encode(), planned)
 
@@ -380,13 +381,13 @@ def oldest_activity(deal: Deal) -> int:
     return at
 
 
-def settle_activity(deal: Deal) -> None:
-    """Let go of the oldest activity; when it was the first touch, its instant is kept."""
-    oldest = unpack_rows(Deal(reps=deal.reps, rows=deal.rows[:ROW_BYTES]))[0]
-    if oldest.outbound_touch and deal.settled_touch < 0 <= deal.created <= oldest.at:
-        deal.settled_touch = oldest.at
-    deal.rows = deal.rows[ROW_BYTES:]
-    deal.settled_activities += 1
+def settle_activities(deal: Deal, count: int) -> None:
+    """Let go of the oldest activities; when the first touch is among them, its instant is kept."""
+    gone = unpack_rows(Deal(reps=deal.reps, rows=deal.rows[: count * ROW_BYTES]))
+    if deal.settled_touch < 0 <= deal.created:
+        deal.settled_touch = next((row.at for row in gone if row.outbound_touch and row.at >= deal.created), -1)
+    deal.rows = deal.rows[count * ROW_BYTES :]
+    deal.settled_activities += count
     _let_go_of_reps(deal)
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from streams.deals.fold import Noticed, Refusal, apply_activity, apply_stage_change
 from streams.deals.quick import append_activity, append_move, begin
-from streams.deals.record import MAX_ACTIVITIES, decode, encode
+from streams.deals.record import MAX_ACTIVITIES, SETTLED_AT_ONCE, decode, encode
 from streams.deals.terms import Terms
 from streams.events.contract import StageChange
 from streams.kpis.catalogue import BY_ID
@@ -113,8 +113,25 @@ def test_what_is_not_usual_is_left_to_the_long_way_or_comes_to_the_same(before, 
     assert quick in (None, slow)
 
 
-def test_a_full_record_takes_the_long_way():
-    """There the oldest activity is settled."""
-    calls = [act(f"a{n}", f"2024-03-01 {n // 60:02}:{n % 60:02}", rep_id="anna") for n in range(MAX_ACTIVITIES)]
-    assert both(encode(deal_of(*calls[:-1])), calls[-1], TERMS)[0] is not None
-    assert both(encode(deal_of(*calls)), act("b", "2024-03-01 23:00", rep_id="anna"), TERMS)[0] is None
+FULL = MAX_ACTIVITIES + SETTLED_AT_ONCE - 1
+
+
+def _call(number, **more):
+    return act(f"a{number}", f"2024-03-01 {number // 60:02}:{number % 60:02}", rep_id="anna", **more)
+
+
+@pytest.mark.parametrize("terms", [ONLY_MOVES, TERMS], ids=["only moves", "everything"])
+@pytest.mark.parametrize("held", [FULL - 1, FULL + 1, FULL + 10])
+def test_a_record_with_settled_activities_goes_on_in_the_short_way(held, terms):
+    """Else each further activity of a busy deal would take the long one."""
+    kept = encode(deal_of(*map(_call, range(held)), terms=terms))
+    quick, slow = both(kept, _call(held), terms)
+    assert quick == slow
+
+
+@pytest.mark.parametrize(
+    ("held", "event"), [(FULL, _call(FULL)), (FULL + 1, _call(30)), (FULL + 1, _call(FULL, planned=True))], ids=str
+)
+def test_what_a_full_record_may_refuse_or_settle_takes_the_long_way(held, event):
+    """The 576th settles a block; what is not newer than all that is held may be too late."""
+    assert both(encode(deal_of(*map(_call, range(held)))), event, TERMS)[0] is None
