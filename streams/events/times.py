@@ -154,8 +154,10 @@ def _floor(value: float, scale: int) -> int:
     """
     if isinstance(value, int):
         return value * scale
-    nearest = round(value * scale)
-    return nearest if nearest / scale <= value else nearest - 1
+    largest = round(value * scale) + 1  # the product is rounded too, by half a unit where value is large
+    while largest / scale > value:
+        largest -= 1
+    return largest
 
 
 @lru_cache(maxsize=16384)
