@@ -21,7 +21,9 @@ from streams.config import Definitions, Environment
 from streams.deals.room import DealsRoom
 from streams.health import Answer, liveness, readiness
 from streams.kafka import generations
-from streams.kafka.flush import FlushReport
+from streams.kafka.admin import check_broker
+from streams.kafka.flush import FlushReport, StartError
+from streams.kafka.generations import StateGeneration
 from streams.kafka.room import Room
 from streams.kafka.signs import waiting
 from streams.kpis.room import KpisRoom
@@ -48,25 +50,21 @@ def run(
     gc.set_threshold(*GC_THRESHOLDS)
     metrics.declare_known_labels()
     begin_quietly(environment)
-    find = generations.for_rebuild if rebuild else generations.for_worker
-    found = or_say_why_not(lambda: (find(environment, definitions),))
-    if found is None:
+    generation = or_say_why_not(lambda: _generation(environment, definitions, rebuild=rebuild))
+    if generation is None:
         return CANNOT_START
-    generation = found[0]
-    if generation is not None:
-        environment = msgspec.structs.replace(environment, app_id=generation.name)
-        options["form"] = generation.digest.encode()
-    if rebuild and generation is not None:
+    environment = msgspec.structs.replace(environment, app_id=generation.name)
+    options["form"] = generation.digest.encode()
+    if rebuild:
         definitions = undisturbed(definitions)
-    first_revision = generation.first_revision if generation else 0
-    kpis = KpisRoom(definitions, first_revision)
+    kpis = KpisRoom(definitions, generation.first_revision)
     rooms: list[Room] = [
         DealsRoom(definitions, ticks=ticks and not rebuild),
         kpis,
-        AlertsRoom(definitions, first_revision),
+        AlertsRoom(definitions, generation.first_revision),
         NotifyRoom(definitions, transport_for(environment, definitions)),
     ]
-    if rebuild and generation is not None:
+    if rebuild:
         rooms = [InTheShadow(room, generation.name, generation.told) for room in rooms[:-1]]
         options["topics"] = shadow_topics(environment.app_id)
     return run_worker(
@@ -77,6 +75,17 @@ def run(
         on_report=lambda report: _report(report, kpis),
         **options,
     )
+
+
+def _generation(environment: Environment, definitions: Definitions, *, rebuild: bool) -> StateGeneration:
+    """Return the generation of the state to work on; without one nothing may be computed.  Raises StartError, AdminError."""
+    if rebuild:
+        return generations.for_rebuild(environment, definitions)
+    found = generations.for_worker(environment, definitions)
+    if found is None:
+        problems = check_broker(environment, definitions, transactions=False)
+        raise StartError("; ".join(problems) or "the topics have only just become right; start the worker again")
+    return found
 
 
 def _report(report: FlushReport, kpis: KpisRoom) -> None:

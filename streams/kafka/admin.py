@@ -5,6 +5,7 @@ Every answer comes within a deadline, and every problem is one sentence that say
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import wait
 from typing import Any
@@ -68,7 +69,17 @@ class BrokerAdmin:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # somebody was faster
                     why = _ANSWERED.get(error.args[0].code(), "the broker refuses it")
                     raise AdminError(f"topic {name} cannot be created: {why} ({describe(error)})") from None
+        self._wait_until_known({topic.name for topic in topics})
         return [topic.name for topic in topics]
+
+    def _wait_until_known(self, names: set[str]) -> None:
+        """Wait for a while until the broker knows the topics: it says that they are created before it does."""
+        end = time.monotonic() + DEADLINE
+        while time.monotonic() < end:
+            there = self.look().topics
+            if all(name in there and there[name].error is None for name in names):
+                return
+            time.sleep(0.05)
 
     def policies(self, names: Sequence[str]) -> dict[str, str]:
         """Return each topic's cleanup policy, as far as the broker tells."""

@@ -205,14 +205,18 @@ def stands_on(name: str) -> list[str]:
 
 
 def identities(environment: Environment, names: Iterable[str]) -> dict[str, str]:
-    """Return the identity of each topic, as far as the broker tells."""
+    """Return the identity of each topic that there is, as far as the broker tells.  Raises AdminError."""
     admin = AdminClient({**client_settings(environment), "log_level": 0})
     found = {}
     for name, answer in admin.describe_topics(TopicCollection(list(names)), request_timeout=DEADLINE).items():
-        with contextlib.suppress(KafkaException):
+        try:
             identity = answer.result(DEADLINE + 1).topic_id
-            if identity is not None:
-                found[name] = str(identity)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:  # the check of topics says so
+                continue
+            raise AdminError(f"the broker does not tell which topic {name} is: {describe(error)}") from None
+        if identity is not None:
+            found[name] = str(identity)
     return found
 
 

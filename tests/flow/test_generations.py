@@ -98,7 +98,7 @@ def test_another_number_of_partitions_is_refused(embedded_broker, install):
 def test_a_topic_that_was_created_anew_is_refused(broker, install, name):
     """Of the same name and partitions, but not the one that the state was computed with."""
     installation = install(broker, RAW)
-    go_on(installation)
+    assert go_on(installation) is not None
     recreate(installation, name)
     assert f"{name} is another topic than the one that the state was computed with" in refusal(lambda: go_on(installation))
 
