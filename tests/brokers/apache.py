@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -15,7 +16,8 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from streams.kafka.embedded import end_process, free_port
+from streams.kafka.embedded import end_process
+from tests.brokers.ports import reserved_port
 
 HERE = Path(__file__).parent
 JARS = HERE / "target" / "jars"
@@ -62,28 +64,40 @@ class MissingToolsError(Exception):
 
 
 def jars() -> Path:
-    """Return the folder of the broker's jars, fetched once.  Raises MissingToolsError."""
+    """Return the folder of the broker's jars, fetched once, whoever else wants them too.  Raises MissingToolsError."""
     if shutil.which("java") is None:
         raise MissingToolsError("no java on the PATH")
-    done = JARS / "complete"
-    if done.exists() and done.stat().st_mtime >= (HERE / "pom.xml").stat().st_mtime:
+    if _are_there():
         return JARS
     if shutil.which("mvn") is None:
         raise MissingToolsError("no mvn on the PATH to fetch Apache Kafka's jars with")
+    JARS.mkdir(parents=True, exist_ok=True)
+    with (JARS / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _are_there():
+            _fetch()
+    return JARS
+
+
+def _are_there() -> bool:
+    done = JARS / "complete"
+    return done.exists() and done.stat().st_mtime >= (HERE / "pom.xml").stat().st_mtime
+
+
+def _fetch() -> None:
     fetch = ["mvn", "-q", "-B", "-f", str(HERE / "pom.xml"), "dependency:copy-dependencies"]
     fetch += ["-DincludeScope=runtime", f"-DoutputDirectory={JARS}"]
     try:
         subprocess.run(fetch, check=True, timeout=600, capture_output=True)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         raise MissingToolsError(f"mvn cannot fetch Apache Kafka's jars: {error}") from None
-    done.touch()
-    return JARS
+    (JARS / "complete").touch()
 
 
 @contextlib.contextmanager
 def apache_kafka(directory: Path) -> Iterator[str]:
     """Run a broker in `directory` for the length of the block; yields its kafka:// URL."""
-    port, controller = free_port(), free_port()
+    port, controller = reserved_port(), reserved_port()
     settings = PROPERTIES.format(port=port, controller=controller, directory=directory)
     (directory / "server.properties").write_text(settings)
     format_disk(directory)

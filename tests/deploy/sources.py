@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from typing import IO
 
-from streams.kafka.embedded import free_port
+from tests.brokers.ports import reserved_port
 
 READY_DEADLINE = 90.0
 
@@ -19,7 +19,7 @@ READY_DEADLINE = 90.0
 @contextlib.contextmanager
 def metrics_source() -> Iterator[int]:
     """Run `dealpulse demo`; give the port of its worker's metrics once that is ready."""
-    port = free_port()
+    port = reserved_port()
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
             [sys.executable, "-m", "streams.cli.main", "demo", "--port", str(port)],

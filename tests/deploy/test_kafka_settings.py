@@ -10,8 +10,8 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
-from streams.kafka.embedded import free_port
 from tests.brokers import apache
+from tests.brokers.ports import reserved_port
 
 SETTINGS = Path(__file__).parents[2] / "deploy" / "kafka" / "server.properties"
 
@@ -25,7 +25,7 @@ HERE = {
 
 
 def moved_here() -> str:
-    text, inside = SETTINGS.read_text(encoding="utf-8"), free_port()
+    text, inside = SETTINGS.read_text(encoding="utf-8"), reserved_port()
     for name, value in HERE.items():
         text, found = re.subn(
             rf"^{re.escape(name)}=.*$", f"{name}={value.replace('%d', str(inside))}", text, flags=re.MULTILINE

@@ -16,8 +16,8 @@ import msgspec
 from streams.cli.settings import Settings
 from streams.cli.stack import WorkerProcess
 from streams.config import Environment, read_definitions
-from streams.kafka.embedded import free_port
 from streams.kafka.faults import FAILPOINT, PLAIN_PRODUCING, Faults
+from tests.brokers.ports import reserved_port
 
 SESSION = 6.0  # seconds; the least that the broker allows
 KILLED = -signal.SIGKILL
@@ -71,7 +71,7 @@ class Worker(WorkerProcess):
 
 def start(settings: Settings, folder: Path, *, failpoint: str | None = None, transactions: bool = True) -> Worker:
     """Start a worker; `failpoint` is as in DEALPULSE_FAILPOINT."""
-    port = free_port()
+    port = reserved_port()
     log = folder / f"worker-{port}.log"
     faults = ({FAILPOINT: failpoint} if failpoint else {}) | ({} if transactions else {PLAIN_PRODUCING: "1"})
     environment = msgspec.structs.asdict(msgspec.structs.replace(settings.environment, web_port=port))

@@ -27,8 +27,8 @@ from streams.cli.settings import Settings
 from streams.cli.settle import Group, Observer, Vitals, settle, wait_until_read
 from streams.cli.stack import WorkerProcess, worker_process
 from streams.kafka.admin import create_topics
-from streams.kafka.embedded import free_port
 from streams.topics import KPI_LATEST, TICKS, all_topics
+from tests.brokers.ports import reserved_port
 
 _serial = itertools.count()
 Record = dict[str, Any]
@@ -111,7 +111,7 @@ class Installation:
         """Run a worker for the length of the block."""
         folder = self.folder / f"worker-{next(_serial)}"
         folder.mkdir()
-        environment = msgspec.structs.replace(self.settings.environment, web_port=free_port())
+        environment = msgspec.structs.replace(self.settings.environment, web_port=reserved_port())
         with worker_process(environment, folder, ticks=ticks) as worker:
             yield worker
 

@@ -11,9 +11,9 @@ from flow import Flow
 
 from streams.config import Definitions, Environment
 from streams.kafka.admin import AdminError, check_broker, check_topics, create_topics, is_embedded
-from streams.kafka.embedded import free_port
 from streams.kafka.flush import _why_no_transactions
 from streams.topics import Topic, all_topics
+from tests.brokers.ports import reserved_port
 
 
 def environment_of(url: str, app: str = "start") -> Environment:
@@ -24,7 +24,7 @@ def environment_of(url: str, app: str = "start") -> Environment:
 def test_no_broker(tmp_path):
     """Nobody listens at the address."""
     started = time.monotonic()
-    flow = Flow(f"kafka://127.0.0.1:{free_port()}", tmp_path)
+    flow = Flow(f"kafka://127.0.0.1:{reserved_port()}", tmp_path)
     worker = flow.worker()
     assert worker.wait(30) == 1
     assert time.monotonic() - started < 30

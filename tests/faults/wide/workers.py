@@ -17,8 +17,8 @@ import msgspec
 from streams.cli.settings import Settings
 from streams.cli.stack import WorkerProcess
 from streams.config import Environment, read_definitions
-from streams.kafka.embedded import free_port
 from streams.kafka.faults import FAILPOINT, PLAIN_PRODUCING, Faults
+from tests.brokers.ports import reserved_port
 
 SESSION = 6.0  # seconds; the least that the broker allows
 KILLED = -signal.SIGKILL
@@ -103,7 +103,7 @@ def start(
     slot: str | None = None,
 ) -> Worker:
     """Start a worker; `failpoint` is as in DEALPULSE_FAILPOINT, `sabotage` names deeds of sabotage.py."""
-    port = free_port()
+    port = reserved_port()
     log = folder / f"worker-{port}.log"
     log.touch()
     faults = ({FAILPOINT: failpoint} if failpoint else {}) | ({} if transactions else {PLAIN_PRODUCING: "1"})
