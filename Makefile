@@ -3,9 +3,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+SIDE_BY_SIDE ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check-fast test-faults bench bench-peers lock clean
+.PHONY: help install demo lint check-fast test test-faults bench bench-peers lock clean
 .SILENT: help install $(INSTALLED)
 
 help: ## this list
@@ -25,15 +26,19 @@ $(INSTALLED): requirements-dev.lock pyproject.toml
 demo: install ## see it run: a broker inside, sample CRM data, live view (Ctrl-C ends it)
 	$(BIN)/dealpulse demo
 
-test: install ## the whole suite, on both brokers, with faults
-	$(BIN)/python -m pytest
-
-check-fast: install ## lint, types, import rules and the quick tests, in under a minute
+lint: install ## style, types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+check-fast: lint ## lint and the quick tests, in under a minute
 	$(BIN)/python -m pytest -q -n 2 -m "not slow and not kafka and not faults"
+
+# Most tests wait most of the time, so several run side by side; what promises a short time runs after them, alone.
+test: install ## the whole suite, on both brokers, with faults
+	$(BIN)/python -m pytest -q -n $(SIDE_BY_SIDE) --durations=15 -m "not timed"; side_by_side=$$?; \
+	$(BIN)/python -m pytest -q --durations=15 -m timed && exit $$side_by_side
 
 test-faults: install ## workers and brokers killed and frozen for an hour or two, reports in bench/reports
 	DEALPULSE_FAULTS=heavy $(BIN)/python -m pytest -s -m faults

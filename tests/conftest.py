@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +21,51 @@ os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), *HEL
 
 from apache import MissingToolsError, jars  # noqa: E402
 from apache import apache_kafka as run_apache_kafka  # noqa: E402
+
+# Files whose tests share what is costly to set up; of all others each test may go to another process.
+SHARING = {
+    "tests/audit/test_references.py",
+    "tests/cli/test_embedded_broker.py",
+    "tests/cli/test_end_to_end.py",
+    "tests/deploy/test_prometheus.py",
+    "tests/deploy/test_wheel.py",
+    "tests/flow/test_bpi.py",
+    "tests/flow/test_maven.py",
+}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out tests one by one under -n, but those that share something to one process."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneByOne(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return f"{file} {'apache_kafka' in nodeid}" if file in SHARING else nodeid
+
+    return OneByOne(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let several workers begin with what may take longest, so that none of them ends long after the others."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=_patience, reverse=True)
+
+
+def _patience(item: pytest.Item) -> float:
+    """Return how long the test may take, in seconds; 0 for those that are over at once."""
+    if item.get_closest_marker("slow") is None:
+        return 0.0
+    told = item.get_closest_marker("timeout")
+    return float(told.args[0] if told else item.config.getini("timeout"))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Fetch what Apache Kafka needs before the clock of any test runs; whether it can be had is said by `apache_kafka`."""
+    if any(item.get_closest_marker("kafka") for item in session.items) and not session.config.option.collectonly:
+        with contextlib.suppress(MissingToolsError):
+            jars()
 
 
 @pytest.fixture(scope="session")

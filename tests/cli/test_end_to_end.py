@@ -124,6 +124,7 @@ def wait_for(condition, seconds):
     return condition()
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)]
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import socket
 import subprocess
 import time
 import urllib.error
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.brokers.ports import reserved_port
 from tests.deploy.sources import metrics_source
 from tests.deploy.tools import program
 
@@ -35,12 +35,6 @@ def get(url: str, **parameters: object) -> str:
         return answer.read().decode()
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def scraped(tmp_path_factory):
     """Give the URL of a Prometheus that scrapes a live /metrics each second, and the URL of that."""
@@ -48,7 +42,7 @@ def scraped(tmp_path_factory):
     folder = tmp_path_factory.mktemp("prometheus")
     with metrics_source() as port:
         (folder / "prometheus.yml").write_text(CONFIG.format(port=port))
-        own = free_port()
+        own = reserved_port()
         command = [prometheus, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
         command += [f"--web.listen-address=127.0.0.1:{own}", "--log.level=error"]
         with (folder / "log").open("wb") as log:

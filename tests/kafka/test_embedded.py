@@ -36,6 +36,7 @@ def gone_within(pid: int, seconds: float) -> bool:
     return not is_alive(pid)
 
 
+@pytest.mark.timed
 def test_it_ends_with_the_block():
     """Nothing is left running."""
     with embedded_broker() as broker:
@@ -43,6 +44,7 @@ def test_it_ends_with_the_block():
     assert gone_within(broker.pid, 1)
 
 
+@pytest.mark.timed
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent died")
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGTERM])
 def test_it_ends_with_its_owner(blow):

@@ -105,6 +105,7 @@ def test_a_frozen_owner_is_replaced_and_ends_when_it_wakes(apache_kafka, new_flo
     flow.assert_exact()
 
 
+@pytest.mark.timed
 @pytest.mark.timeout(60)
 def test_a_worker_with_a_slot_comes_back_at_once(apache_kafka, new_flow):
     """Killed and started again under its slot: no session and no transaction has to time out."""

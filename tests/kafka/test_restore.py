@@ -151,6 +151,7 @@ def test_a_newer_generation_stops_it(embedded_broker, new_flow):
 
 @pytest.mark.slow
 @pytest.mark.kafka
+@pytest.mark.timed
 @pytest.mark.timeout(90)
 def test_a_large_state_comes_back_fast(apache_kafka, new_flow, capsys):
     """400,000 changelog records; 200,000 per second are promised, half of that is a broken build."""
