@@ -28,6 +28,11 @@ StageKind = Literal["lead", "open", "won", "lost"]
 
 CUTS = ("all", "pipeline", "stage", "team", "rep", "rep_stage", "product", "region", "lead_source", "customer")
 WINDOWS = ("1h", "24h", "7d", "28d", "90d", "day", "week", "month", "quarter", "year", "all")
+# While events keep coming, this many publish_intervals lie at least between two records of a key: one event is little in a
+# wide window, and a record of it costs as much as one of an hour.
+PACE = {
+    "1h": 1, "24h": 10, "day": 10, "7d": 20, "week": 20, "28d": 30, "month": 30, "90d": 60, "quarter": 60, "year": 60, "all": 60,
+}  # fmt: skip
 
 
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -143,6 +148,7 @@ class Definitions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     slack: Slack = Slack()
     grace: float = 3600.0
     publish_interval: float = 1.0
+    pace: dict[str, float] = {}
     flush_interval: float = 0.1
     tick_interval: float = 5.0
     max_future: float = 300.0
@@ -152,6 +158,10 @@ class Definitions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     targets: list[Any] | dict[str, Any] = []
     spend: list[Any] | dict[str, Any] = []
     rates: dict[str, Any] = {}
+
+    def told_every(self, window: str) -> float:
+        """Return how many seconds lie at least between two records of a key of this window while events keep coming."""
+        return self.publish_interval * self.pace.get(window, PACE[window])
 
     @property
     def zone(self) -> ZoneInfo:
@@ -281,6 +291,11 @@ def check(found: Definitions) -> Definitions:
     for rule in found.rules:
         if rule.cut not in CUTS:
             raise ConfigError(f"rules.{rule.name}.cut: unknown {rule.cut!r}; known: {', '.join(CUTS)}")
+    for window, times in found.pace.items():
+        if window not in WINDOWS:
+            raise ConfigError(f"pace: unknown {window!r}; known: {', '.join(WINDOWS)}")
+        if not 1 <= times <= 3600:
+            raise ConfigError(f"pace.{window}: must be between 1 and 3600 publish_intervals")
     if not 1 <= found.partitions <= 1024:
         raise ConfigError(f"partitions: {found.partitions} is not between 1 and 1024")
     for setting in ("publish_interval", "flush_interval", "tick_interval"):

@@ -23,7 +23,7 @@ FORMATS = {"deals": 2, "kpis": 1, "alerts": 1, "notify": 1}
 HARMLESS = frozenset(
     {
         "grace",  # when a value is called final, not what it is
-        "publish_interval", "flush_interval", "tick_interval",
+        "publish_interval", "pace", "flush_interval", "tick_interval",
         "replication",
         "bad_input",  # when to stop, not what to refuse
         "rules",  # judged from the day on which they are there; alerts are no numbers

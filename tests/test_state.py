@@ -21,6 +21,7 @@ MEANT = meaning(definitions_from(RAW))
 HARMLESS_CHANGES = {
     "grace": "2h",
     "publish_interval": "5s",
+    "pace": {"year": 5},
     "flush_interval": "1s",
     "tick_interval": "1s",
     "replication": 3,

@@ -41,6 +41,7 @@ class Head(msgspec.Struct, array_like=True):
     emptied: set[tuple[int, int]] = set()
     currencies: set[int] = set()  # codes of the currencies that a reader was ever told a value in
     judged: dict[str, int] = {}  # rule → the last day given to the alerts
+    held: bool = False  # does a rolling window have something to tell
 
 
 _head = msgspec.msgpack.Decoder(Head)
@@ -84,8 +85,8 @@ class Entity:
     """One entity of one partition of the kpis room."""
 
     __slots__ = (
-        "age_told", "ended", "head", "held", "hot", "level_mask", "levels", "name", "prefix", "rolled", "rolling", "rows", "state",
-        "text", "told_early", "untold", "waiting", "warm", "young",
+        "age_told", "ended", "head", "held", "hot", "level_mask", "levels", "name", "not_before", "paced", "prefix", "rolled",
+        "rolling", "rows", "state", "text", "told_early", "untold", "waiting", "warm", "young",
     )  # fmt: skip
 
     def __init__(self, name: tuple[str, ...], state: StateTable) -> None:
@@ -107,6 +108,8 @@ class Entity:
         self.young: dict[tuple[Measure, int, int], int] = {}  # what `immature` found since the last flush
         self.waiting: list[int] = []  # heap of fine panes that may hold somebody who waits
         self.age_told = -1
+        self.not_before = 0  # µs of the wall clock: it was told so recently that the next round must not be before
+        self.paced: dict[int, int] = {}  # the same for windows that are told at a slower pace, by their place
         self.head = Head()
 
     # -------------------------------------------------------------- state
@@ -118,7 +121,7 @@ class Entity:
             self.untold = dict.fromkeys(self.head.untold, (ALL, ALL))
             self.level_mask = ALL  # it may have been told a level that has gone since
             self.ended = set(self.untold)
-            if self.untold:
+            if self.untold or self.head.held:
                 self.rolled = {at: (ALL, ALL) for at, _ in ROLLING}
             return None
         place = int.from_bytes(rest, "big")
@@ -157,11 +160,14 @@ class Entity:
     @property
     def head_is_old(self) -> bool:
         """Is there more to tell than the state knows of?"""
-        return len(self.head.untold) != len(self.untold) or any(one not in self.untold for one in self.head.untold)
+        head, untold = self.head, self.untold
+        if head.held != bool(self.rolled) or len(head.untold) != len(untold):
+            return True
+        return any(one not in untold for one in head.untold)
 
     def write_head(self) -> None:
         """Write what readers were told into the state."""
-        self.head.untold = sorted(self.untold)
+        self.head.untold, self.head.held = sorted(self.untold), bool(self.rolled)
         self.state.put(self.prefix + b"h", _encoder.encode(self.head))
 
     def drop(self, place: int) -> None:

@@ -28,6 +28,8 @@ _GRAIN = 7
 _PROGRESS_KEY = b"\x00progress"
 # While catching up, a round may take at most one part in this many of the time.
 _CATCH_UP_SHARE = 10
+# What is held back is told at most this part of a publish_interval too late.
+_SLOTS = 10
 _RECORD_US = 12  # to work out, write down and send one record
 # One flush is one transaction: this bounds its memory and how long readers wait for it.
 _RECORDS_PER_FLUSH = 20_000
@@ -48,6 +50,10 @@ class _Partition:
         self.now: Now | None = None
         self.hot: set[Entity] = set()  # panes changed since the last flush
         self.changed: set[Entity] = set()  # something to tell
+        self.held: dict[int, set[Entity]] = {}  # whom to visit again because something is held back, by slot of the clock
+        self.fed = False  # did a change come in since the last look at the clock
+        self.fed_at = 0  # when, µs of the wall clock
+        self.behind_since = 0  # the begin of the first round of a catch-up; 0 when caught up
         self.parked: dict[int, set[Entity]] = {}  # instant when a window becomes final → whom to look at then
         self.by_fine: dict[int, set[Entity]] = {}
         self.by_day: dict[int, set[Entity]] = {}
@@ -92,6 +98,7 @@ class KpisRoom:
         self._first_revision = first_revision  # every revision told is greater
         self._partitions_in = definitions.partitions
         self._interval = round(definitions.publish_interval * 1_000_000)
+        self._slot = max(1, self._interval // _SLOTS)
         self.calendar = Calendar(definitions.zone)
         self._teller = Teller(definitions, self.calendar)
         self._owned: dict[int, _Partition] = {}
@@ -151,6 +158,7 @@ class KpisRoom:
     def _add(self, owned: _Partition, entity: Entity, panes: dict[int, Cell]) -> None:
         owned.hot.add(entity)
         owned.changed.add(entity)
+        owned.fed = True
         days: dict[int, Cell] = {}
         fine_kept = self._fine_kept(owned)
         for place, cell in panes.items():
@@ -200,16 +208,20 @@ class KpisRoom:
 
     def due(self, moment: Moment) -> bool:
         """Is there a round to make?"""
-        return any(
-            owned.round is not None or (self._may_begin(owned, moment) and self._has_news(owned))
-            for owned in self._owned.values()
-        )
+        return any(owned.round is not None or self._is_due(owned, moment) for owned in self._owned.values())
 
-    def _has_news(self, owned: _Partition) -> bool:
+    def _is_due(self, owned: _Partition, moment: Moment) -> bool:
+        return self._has_news(owned, moment) and self._may_begin(owned, moment)
+
+    def _has_news(self, owned: _Partition, moment: Moment) -> bool:
         watermark = self._watermark(owned)
         if watermark is None:
             return False
         if owned.changed or owned.now is None or owned.settled != _all_settled(owned.progress.values()):
+            return True
+        if owned.held and (self._is_quiet(owned, moment) or min(owned.held) <= moment.now // self._slot):
+            return True
+        if owned.behind_since and (owned.held or owned.parked) and _all_caught_up(owned):
             return True
         return watermark // FINE_US != owned.now.fine or watermark - owned.now.at >= self._teller.age_every
 
@@ -217,8 +229,10 @@ class KpisRoom:
         """Make the rounds that are due, and write every changed pane into the state."""
         output: list[Output] = []
         for partition, owned in self._owned.items():
-            if owned.round is None and self._may_begin(owned, moment) and self._has_news(owned):
-                self._begin(owned, partition)
+            if owned.fed:
+                owned.fed, owned.fed_at = False, moment.now
+            if owned.round is None and self._is_due(owned, moment):
+                self._begin(owned, partition, moment)
             if len(output) < _RECORDS_PER_FLUSH:
                 output.extend(self._go_on(owned, moment))
             if owned.hot:
@@ -245,7 +259,11 @@ class KpisRoom:
             return None
         return max(lowest, owned.now.at) if owned.now else lowest
 
-    def _begin(self, owned: _Partition, partition: int) -> None:
+    def _is_quiet(self, owned: _Partition, moment: Moment) -> bool:
+        """Has nothing changed for a while?  Then nothing is held back."""
+        return moment.now - owned.fed_at >= self._interval
+
+    def _begin(self, owned: _Partition, partition: int, moment: Moment) -> None:
         """Set the clock to the watermark, and line up whom to visit."""
         watermark = self._watermark(owned)
         if watermark is None:
@@ -253,20 +271,23 @@ class KpisRoom:
         now, before = now_at(self.calendar, watermark), owned.now
         newest = max(one.watermark for one in owned.progress.values())
         settled = _all_settled(owned.progress.values())
+        caught_up = _all_caught_up(owned)
         owned.round = Round(
             partition=partition,
             output=[],
+            wall=moment.now,
+            at_once=self._is_quiet(owned, moment) or (settled and not owned.settled) or self._caught_up_at_last(owned, moment),
             now=now,
             numbers=tuple(number_at(window, now) for window in WINDOWS),
             watermark=iso(watermark),
             new_day=before is None or now.day != before.day,
-            caught_up=all(one.caught_up for one in owned.progress.values()),
+            caught_up=caught_up,
             fine=watermark >= newest - (FINE_SENT - FINE_KEPT) * FINE_US,
             copy_open=settled and not owned.settled,
         )
-        owned.to_visit = list(self._to_visit(owned, owned.round, before))
-        owned.changed.clear()
+        owned.to_visit = self._to_visit(owned, owned.round, before)
         owned.settled = settled
+        owned.behind_since = 0 if caught_up else owned.behind_since or moment.now
         owned.round_born, owned.born = owned.born, 0
 
     def _go_on(self, owned: _Partition, moment: Moment) -> list[Output]:
@@ -276,7 +297,9 @@ class KpisRoom:
             return []
         while owned.to_visit and len(round_.output) < _RECORDS_PER_FLUSH:
             entity = owned.to_visit.pop()
-            self._teller.visit(entity, round_)
+            until = self._teller.visit(entity, round_)
+            if until is not None:
+                self._hold(owned, entity, until)
             owned.hot.add(entity)
             self._park(owned, entity, round_.now)
         output = round_.output[:]
@@ -308,13 +331,27 @@ class KpisRoom:
     def _may_begin(owned: _Partition, moment: Moment) -> bool:
         if moment.now < owned.next_round:
             return False
-        return moment.now >= owned.next_in_catch_up or all(one.caught_up for one in owned.progress.values())
+        return moment.now >= owned.next_in_catch_up or _all_caught_up(owned)
 
-    def _to_visit(self, owned: _Partition, round_: Round, before: Now | None) -> Iterable[Entity]:
-        now = round_.now
-        if round_.new_day or round_.copy_open or (round_.caught_up and not owned.caught_up):
+    def _caught_up_at_last(self, owned: _Partition, moment: Moment) -> bool:
+        """Does a catch-up end?  A moment in which a partition was not read to its end is none."""
+        return owned.behind_since > 0 and _all_caught_up(owned) and moment.now - owned.behind_since > 2 * self._interval
+
+    def _hold(self, owned: _Partition, entity: Entity, until: int) -> None:
+        owned.held.setdefault(until // self._slot + 1, set()).add(entity)
+
+    def _to_visit(self, owned: _Partition, round_: Round, before: Now | None) -> list[Entity]:
+        now, changed = round_.now, owned.changed
+        owned.changed = set()
+        if round_.new_day or round_.copy_open:
+            owned.held.clear()
             return list(owned.entities.values())
-        visit = set(owned.changed)
+        visit = changed
+        present = round_.wall // self._slot
+        for slot in [slot for slot in owned.held if round_.at_once or slot <= present]:
+            visit |= owned.held.pop(slot)
+        if round_.caught_up and not owned.caught_up:
+            visit = visit.union(*owned.parked.values())
         if before is not None and now.fine != before.fine:
             for entities in owned.by_fine.values():
                 visit |= entities
@@ -322,7 +359,7 @@ class KpisRoom:
             visit |= owned.parked.pop(instant)
         if before is not None and now.at // self._teller.age_every != before.at // self._teller.age_every:
             visit.update(entity for entity in owned.entities.values() if entity.waiting)
-        return visit
+        return list(visit)
 
     def _park(self, owned: _Partition, entity: Entity, now: Now) -> None:
         instant = self._teller.next_final(entity, now)
@@ -337,6 +374,10 @@ class KpisRoom:
             for old in [one for one in index if one < first]:
                 for entity in index.pop(old):
                     entity.drop(pane(grain, old))
+
+
+def _all_caught_up(owned: _Partition) -> bool:
+    return all(one.caught_up for one in owned.progress.values())
 
 
 def _all_settled(progress: Iterable[delta.Progress]) -> bool:

@@ -38,6 +38,8 @@ class Round(NamedTuple):
 
     partition: int
     output: list[Output]
+    wall: int  # µs of the wall clock when it began: only what the pace is kept by
+    at_once: bool  # no window waits for its pace
     now: Now
     numbers: tuple[int, ...]  # of the current window of each name
     watermark: str
@@ -82,6 +84,9 @@ class Teller:
         self._calendar = calendar
         self._grace = round(definitions.grace * 1_000_000)
         self._on = [one.name in definitions.windows for one in WINDOWS]
+        # µs between two records of a key; the interval itself is kept by the rounds
+        self._every = [round(definitions.told_every(one.name) * 1_000_000) for one in WINDOWS]
+        self._interval = round(definitions.publish_interval * 1_000_000)
         self._period: dict[str, list[Compiled]] = {}
         self._levels: dict[str, list[Compiled]] = {}
         for cut in definitions.cuts:
@@ -98,23 +103,44 @@ class Teller:
 
     # -------------------------------------------------------------- one visit
 
-    def visit(self, entity: Entity, round_: Round) -> None:
-        """Add all that has to be told about an entity to the round's output."""
+    def visit(self, entity: Entity, round_: Round) -> int | None:
+        """Add all that has to be told about an entity to the round's output.
+
+        Return when it has to be visited again because a window is held back by its pace; None when none is.
+        """
         entity.head.revision += 1
         told = len(round_.output)
         if round_.new_day:
             self._close_days(entity, round_)
             self._matured(entity, round_)
         for at, window in ROLLING:
-            if self._on[at] and (window.grain == DAY or round_.fine):
+            if not self._on[at]:
+                entity.rolled.pop(at, None)
+            elif window.grain == DAY or round_.fine:
                 self._roll(entity, at, window, round_)
-        entity.rolled.clear()
         self._calendar_windows(entity, round_)
         self._tell_levels(entity, round_)
-        if len(round_.output) > told or entity.head_is_old:
+        if len(round_.output) > told:
+            entity.not_before = round_.wall + self._interval
             entity.write_head()
         else:
             entity.head.revision -= 1
+            if entity.head_is_old:
+                entity.write_head()
+        return self._held_until(entity, round_)
+
+    # -------------------------------------------------------------- the pace of wide windows
+
+    def _must_wait(self, entity: Entity, at: int, round_: Round) -> bool:
+        """Was this window told so recently that it is held back?  What changed meanwhile stays noted."""
+        return not round_.at_once and entity.paced.get(at, 0) > round_.wall and at in entity.head.published
+
+    def _held_until(self, entity: Entity, round_: Round) -> int | None:
+        if not entity.paced:
+            return None
+        places = [*entity.rolled, *(at for at, number in entity.untold if number == round_.numbers[at])]
+        instants = (entity.paced.get(at, 0) for at in places)
+        return min((instant for instant in instants if instant > round_.wall), default=None)
 
     def next_final(self, entity: Entity, now: Now) -> int | None:
         """Return when the next ended window of this entity becomes final; None when none waits."""
@@ -144,7 +170,10 @@ class Teller:
         if told is None or told[0] != number:
             self._tombstones(entity, at, round_)
             changed = ALL
+        elif changed and self._must_wait(entity, at, round_):
+            return
         if changed:
+            entity.rolled.pop(at, None)
             totals = entity.roll_to(at, window, number)
             page = self._page(entity, self._span(at, number), round_, final=False, latest=True)
             self._tell(entity, page, (totals.now, totals.before), (own, changed), round_)
@@ -180,6 +209,8 @@ class Teller:
         if not self._on[at] or (number > current and not masks[0]):
             del entity.untold[at, number]
         elif number == current:
+            if self._must_wait(entity, at, round_):
+                return
             del entity.untold[at, number]
             self._tell_calendar(entity, at, number, (masks[0], masks[0] | masks[1]), round_, latest=True)
             if round_.copy_open:
@@ -256,6 +287,8 @@ class Teller:
                         entity.head.emptied.add((span.place, span.number))
         if latest and marks:
             entity.head.published[span.place] = (span.number, marks | told)
+            if self._every[span.place] > self._interval:
+                entity.paced[span.place] = round_.wall + self._every[span.place]
 
     @staticmethod
     def _currencies(
