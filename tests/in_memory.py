@@ -47,6 +47,7 @@ class InMemory:
         self._alone: set[tuple[str | None, bytes]] = set()
         self.watermark = -1
         self.clock = 0
+        self.step = 10_000_000_000  # µs of the wall clock between two rounds: nothing is held back by its pace
         self.latest: dict[bytes, dict[str, Any]] = {}
         self.history: dict[bytes, dict[str, Any]] = {}
         self.matured: list[dict[str, Any]] = []
@@ -72,11 +73,13 @@ class InMemory:
 
     def round(self) -> None:
         """Let the kpis room tell what is due."""
-        self.clock += 10_000_000_000
+        self.clock += self.step
         moment = Moment(self.clock, frozenset((0,)))
-        while self.kpis.due(moment):
+        while True:  # what came in is flushed in any case
             for output in self.kpis.drain(moment):
                 self._receive(output)
+            if not self.kpis.due(moment):
+                return
 
     def restart(self) -> None:
         """Forget everything but the state, as a worker that takes over."""

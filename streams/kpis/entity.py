@@ -27,6 +27,7 @@ _NOW, _BEFORE, _EITHER = 1, 2, 3
 ROLLING = tuple((at, window) for at, window in enumerate(WINDOWS) if window.rolling)
 _ROLLING_OF = {grain: tuple(one for one in ROLLING if one[1].grain == grain) for grain in (FINE, DAY)}
 _MINOR_BYTES = 8
+_WARM = 24  # cells: a few panes of each grain; a window of 90 days that was worked out anew is let go
 
 
 class Head(msgspec.Struct, array_like=True):
@@ -96,7 +97,7 @@ class Entity:
         self.state = state
         self.rows: dict[int, bytes] = {}
         self.hot: dict[int, Cell] = {}  # decoded and changed since the last flush
-        self.warm: dict[int, Cell] = {}  # decoded to be read since then
+        self.warm: dict[int, Cell] = {}  # decoded and as they stand in the state
         self.held: dict[int, list[int]] = {FINE: [], DAY: []}  # the panes there may be of the grains that windows slide over
         self.rolling: dict[int, Rolling] = {}
         self.rolled: dict[int, tuple[int, int]] = {}  # place → masks of what changed in the window, and before it
@@ -153,8 +154,11 @@ class Entity:
             else:
                 self.rows.pop(place, None)
                 self.state.delete(key)
+        # What changes now will most likely change again, and so will what was read for it.
+        if len(self.warm) > _WARM:
+            self.warm.clear()
+        self.warm.update((place, cell) for place, cell in self.hot.items() if cell)
         self.hot.clear()
-        self.warm.clear()
         self.young.clear()
 
     @property

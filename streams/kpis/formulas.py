@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 import msgspec
@@ -42,11 +43,21 @@ NOTHING_KNOWN = Value(None, 0)
 NOTHING_DIVIDED = Value(None, 0, 0, 0)
 
 
-def split(cell: Cell) -> Split:
-    """Return a cell by kind and sub."""
+def kinds_in(mask: int) -> list[int]:
+    """Return the kinds of a mask; a type of activities is part of the kind."""
+    return [one.value for one in Measure if mask >> one & 1 or (one is Measure.ACTIVITIES and mask >= activity_type(0))]
+
+
+_ALL = frozenset(one.value for one in Measure)
+
+
+def split(cell: Cell, wanted: AbstractSet[int] = _ALL) -> Split:
+    """Return the wanted kinds of a cell by kind and sub."""
     found: Split = {}
     for key, amount in cell.items():
         kind, sub = key >> 16, key & 0xFFFF
+        if kind not in wanted:
+            continue
         if kind in found:
             found[kind][sub] = amount
         else:

@@ -7,6 +7,7 @@ windows slide, and publishes what changed, so a key is written at most once per 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import msgspec
 from confluent_kafka import Message
@@ -28,6 +29,11 @@ _GRAIN = 7
 _PROGRESS_KEY = b"\x00progress"
 # While catching up, a round may take at most one part in this many of the time.
 _CATCH_UP_SHARE = 10
+# Of how many entities panes stay decoded: some 10 KB each.
+_WARM_ENTITIES = 5_000
+# Nothing is held back when nothing has changed for so many publish_intervals, or when a catch-up took longer than that.
+_QUIET = 2
+_LONG = 10
 # What is held back is told at most this part of a publish_interval too late.
 _SLOTS = 10
 _RECORD_US = 12  # to work out, write down and send one record
@@ -49,6 +55,7 @@ class _Partition:
         self.progress: dict[int, delta.Progress] = {}
         self.now: Now | None = None
         self.hot: set[Entity] = set()  # panes changed since the last flush
+        self.warm: dict[Entity, None] = {}  # with decoded panes, those that changed last at the end
         self.changed: set[Entity] = set()  # something to tell
         self.held: dict[int, set[Entity]] = {}  # whom to visit again because something is held back, by slot of the clock
         self.fed = False  # did a change come in since the last look at the clock
@@ -236,13 +243,22 @@ class KpisRoom:
             if len(output) < _RECORDS_PER_FLUSH:
                 output.extend(self._go_on(owned, moment))
             if owned.hot:
-                for entity in owned.hot:
-                    entity.write()
-                    if entity.head_is_old:
-                        entity.write_head()
-                owned.hot.clear()
+                self._write(owned)
                 owned.state.put(_PROGRESS_KEY, owned.progress_row())
         return output
+
+    def _write(self, owned: _Partition) -> None:
+        """Write what changed into the state; of the entities that changed last the panes stay decoded."""
+        for entity in owned.hot:
+            entity.write()
+            if entity.head_is_old:
+                entity.write_head()
+            owned.warm.pop(entity, None)
+            owned.warm[entity] = None
+        owned.hot.clear()
+        for entity in list(islice(owned.warm, max(0, len(owned.warm) - _WARM_ENTITIES // len(self._owned)))):
+            del owned.warm[entity]
+            entity.warm.clear()
 
     def take_born(self) -> list[int]:
         """Return the Kafka timestamps, in µs, of the oldest events behind what was told since the last call."""
@@ -261,7 +277,7 @@ class KpisRoom:
 
     def _is_quiet(self, owned: _Partition, moment: Moment) -> bool:
         """Has nothing changed for a while?  Then nothing is held back."""
-        return moment.now - owned.fed_at >= self._interval
+        return moment.now - owned.fed_at >= _QUIET * self._interval and _all_caught_up(owned)
 
     def _begin(self, owned: _Partition, partition: int, moment: Moment) -> None:
         """Set the clock to the watermark, and line up whom to visit."""
@@ -276,7 +292,9 @@ class KpisRoom:
             partition=partition,
             output=[],
             wall=moment.now,
-            at_once=self._is_quiet(owned, moment) or (settled and not owned.settled) or self._caught_up_at_last(owned, moment),
+            at_once=self._is_quiet(owned, moment)
+            or (settled and not owned.settled)
+            or self._caught_up_at_last(owned, moment),
             now=now,
             numbers=tuple(number_at(window, now) for window in WINDOWS),
             watermark=iso(watermark),
@@ -335,7 +353,7 @@ class KpisRoom:
 
     def _caught_up_at_last(self, owned: _Partition, moment: Moment) -> bool:
         """Does a catch-up end?  A moment in which a partition was not read to its end is none."""
-        return owned.behind_since > 0 and _all_caught_up(owned) and moment.now - owned.behind_since > 2 * self._interval
+        return owned.behind_since > 0 and _all_caught_up(owned) and moment.now - owned.behind_since > _LONG * self._interval
 
     def _hold(self, owned: _Partition, entity: Entity, until: int) -> None:
         owned.held.setdefault(until // self._slot + 1, set()).add(entity)

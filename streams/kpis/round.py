@@ -20,7 +20,7 @@ from streams.config import Definitions
 from streams.kafka.room import Output
 from streams.kpis.catalogue import BY_ID, CATALOGUE
 from streams.kpis.entity import ALL, ROLLING, Entity
-from streams.kpis.formulas import OLDEST_WAITING, Compiled, Split, Value, compile_cut, oldest, one, split
+from streams.kpis.formulas import OLDEST_WAITING, Compiled, Split, Value, compile_cut, kinds_in, oldest, one, split
 from streams.kpis.publish import Fragment, Page, key, record, window_fragment
 from streams.panes.calendar import Calendar
 from streams.panes.cell import Cell, Measure, activity_type, currency_code, currency_name
@@ -100,6 +100,7 @@ class Teller:
         self._rules = definitions.rules
         self._response_days = 1 + round(definitions.sla.first_response // 86_400) + (3 if definitions.business.hours else 0)
         self._span = lru_cache(maxsize=65_536)(self._work_out_span)
+        self._concerned = lru_cache(maxsize=4_096)(self._work_out_concerned)
 
     # -------------------------------------------------------------- one visit
 
@@ -260,16 +261,17 @@ class Teller:
         """Tell what changed: `news` says which kinds did in the window itself, and which there or in the one before it."""
         own, changed = news
         span, latest, sheet = page
-        now, before = split(totals[0]), split(totals[1])
+        concerned, wanted = self._concerned(entity.name[0], changed)
+        now, before = split(totals[0], wanted), split(totals[1], wanted)
         holds, held_before = _kinds(now), _kinds(before)
         told = entity.head.published.get(span.place, (0, _NONE))[1] if latest else _NONE
         marks: set[int] = set()
-        for kpi in self._period.get(entity.name[0], ()):
+        for kpi in concerned:
             formula = kpi.formula
             mask = formula.mask
             # In history, what was taken back to nothing must be said: a reader may hold the old value.
             retold = not latest and bool(mask & own)
-            if not mask & changed or not (mask & holds or told or retold):
+            if not (mask & holds or told or retold):
                 continue
             values = formula.work_out(now) if mask & holds else {}
             previous = formula.work_out(before) if mask & held_before else {}
@@ -289,6 +291,13 @@ class Teller:
             entity.head.published[span.place] = (span.number, marks | told)
             if self._every[span.place] > self._interval:
                 entity.paced[span.place] = round_.wall + self._every[span.place]
+
+    def _work_out_concerned(self, cut: str, changed: int) -> tuple[list[Compiled], frozenset[int]]:
+        """Return the KPIs of a cut that a change of these kinds concerns, and the kinds that they are worked out from."""
+        concerned = [kpi for kpi in self._period.get(cut, ()) if kpi.formula.mask & changed]
+        wanted = {kind for kpi in concerned for kind in kinds_in(kpi.formula.mask)}
+        wanted.update(kpi.cohort.value for kpi in concerned if kpi.cohort is not None)
+        return concerned, frozenset(wanted)
 
     @staticmethod
     def _currencies(

@@ -1,0 +1,184 @@
+"""How often is a window told while events keep coming, and is nothing lost or late that was held back?"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from streams.config import PACE, ConfigError, Definitions, definitions_from
+from streams.kafka.room import Output
+from streams.topics import KPI_HISTORY, KPI_LATEST
+from tests.audit.tables import change, settings, us
+from tests.in_memory import InMemory
+
+SECOND = 1_000_000
+
+
+class Live(InMemory):
+    """A flow whose wall clock moves by a quarter of a second with each look, and which notes what was told when."""
+
+    def __init__(self, definitions: Definitions) -> None:
+        super().__init__(definitions)
+        self.step = SECOND // 4
+        self.clock = 1_000 * SECOND
+        self.told: list[tuple[int, str, dict[str, Any] | None]] = []
+        self.leads = 0
+
+    def _receive(self, output: Output) -> None:
+        before = self.latest.get(output[2] or b"")
+        super()._receive(output)
+        if output[0] in (KPI_LATEST, KPI_HISTORY):
+            after = self.latest.get(output[2] or b"") if output[0] == KPI_LATEST else self.history.get(output[2] or b"")
+            one = after or before or {}
+            if (one.get("kpi"), one.get("cut")) == ("new_leads", "all"):
+                self.told.append((self.clock, one["window"]["name"], after))
+
+    def lead(self, at: str = "2024-03-01 10:00", **said: Any) -> None:
+        """One more deal; each makes every window's count greater by one."""
+        self.leads += 1
+        self.feed([change(f"e{self.leads}", at, "New", deal_id=f"d{self.leads}")], **said)
+
+    def leads_for(self, seconds: float) -> None:
+        """A new lead at every look."""
+        for _ in range(round(seconds * SECOND / self.step)):
+            self.lead()
+
+    def wait(self, seconds: float, **said: Any) -> None:
+        """Nothing comes in."""
+        for _ in range(round(seconds * SECOND / self.step)):
+            self.feed([], **said)
+
+    def counts(self) -> dict[str, int]:
+        """Return what a reader of latest sees at present, by window."""
+        return {
+            one["window"]["name"]: one["value"]
+            for one in self.latest.values()
+            if (one["kpi"], one["cut"]) == ("new_leads", "all")
+        }
+
+    def instants(self, window: str) -> list[int]:
+        """Return when a window was told."""
+        return [at for at, name, _ in self.told if name == window]
+
+
+def live(**changed: Any) -> Live:
+    return Live(settings(partitions=1, **changed))
+
+
+def held(**changed: Any) -> tuple[Live, int]:
+    """Return a flow that holds back the latest lead in wide windows, and how many leads there are."""
+    flow = live(**changed)
+    flow.leads_for(3)
+    assert any(count < flow.leads for count in flow.counts().values())
+    return flow, flow.leads
+
+
+def test_while_events_keep_coming_a_window_is_told_no_sooner_than_its_pace_allows_and_hardly_later():
+    """Two minutes of leads, four a second."""
+    flow = live()
+    flow.leads_for(125)
+    for window, times in PACE.items():
+        gaps = [(after - before) / SECOND for before, after in pairwise(flow.instants(window))]
+        assert gaps, window
+        assert times <= min(gaps), window
+        assert max(gaps) <= times + 0.5, window
+
+
+def test_whatever_is_told_holds_all_that_came_in_until_then():
+    """A number that was held back is not an old number: it is right when it is told."""
+    flow = live()
+    wrong = []
+    for _ in range(300):
+        told = len(flow.told)
+        flow.lead()
+        wrong += [one for _, _, one in flow.told[told:] if one and one["value"] != flow.leads]
+    assert wrong == []
+
+
+def test_the_pace_can_be_set_and_follows_the_publish_interval():
+    """A year twice a second, all else as it comes."""
+    flow = live(publish_interval=0.25, pace={"year": 2})
+    flow.leads_for(30)
+    gaps = {window: {b - a for a, b in pairwise(flow.instants(window))} for window in ("1h", "year", "month")}
+    assert min(gaps["1h"]) == 0.25 * SECOND
+    assert min(gaps["year"]) == 0.5 * SECOND
+    assert min(gaps["month"]) == 7.5 * SECOND
+
+
+@pytest.mark.parametrize("pace", [{"decade": 2}, {"year": 0.5}, {"year": 10_000}])
+def test_a_pace_that_cannot_be_is_refused(pace):
+    """No such window, more often than any, less often than anybody wants."""
+    with pytest.raises(ConfigError, match="pace"):
+        definitions_from({"pace": pace})
+
+
+def test_when_nothing_comes_in_any_more_all_is_told():
+    """Within three publish intervals, not a minute."""
+    flow, leads = held()
+    flow.wait(3)
+    assert set(flow.counts().values()) == {leads}
+
+
+@pytest.mark.parametrize("windows", [["90d"], ["year"], ["1h", "90d"], None], ids=str)
+def test_what_was_held_back_is_told_by_the_next_worker(windows):
+    """Nothing but the state is left, nothing more comes in, and the first round tells it."""
+    flow, leads = held(**({"windows": windows} if windows else {}))
+    flow.restart()
+    flow.step = 1_000  # no pace could have come to its end
+    flow.feed([])
+    flow.feed([])
+    assert set(flow.counts().values()) == {leads}
+
+
+def test_what_was_held_back_and_taken_back_is_told_by_the_next_worker():
+    """A lead that no reader of the year was told of is deleted; then the worker dies."""
+    flow, leads = held(windows=["year"])
+    flow.feed([change("gone", "2024-03-01 11:00", deal_id=f"d{leads}", deleted=True)])
+    flow.restart()
+    flow.feed([])
+    flow.wait(1)
+    assert flow.counts() == {"year": leads - 1}
+
+
+def test_a_window_that_ends_waits_for_no_pace():
+    """At midnight the day leaves latest and is in history, with the last lead in it."""
+    flow, leads = held(windows=["day"])
+    flow.wait(1, tick=us("2024-03-02 00:00"))
+    (day,) = [one for one in flow.history.values() if (one["kpi"], one["cut"]) == ("new_leads", "all")]
+    assert (day["value"], flow.counts()) == (leads, {})
+
+
+def test_a_window_that_begins_waits_for_no_pace():
+    """The first lead of the next day, though the day before has been told a moment ago."""
+    flow, _ = held(windows=["day"])
+    flow.wait(1, tick=us("2024-03-02 00:00"))
+    flow.lead("2024-03-02 00:00")
+    flow.wait(1)
+    assert flow.counts() == {"day": 1}
+
+
+def test_when_no_more_is_coming_all_is_told_at_once():
+    """A replay does not wait."""
+    flow, leads = held()
+    flow.wait(1, settled=True)
+    assert set(flow.counts().values()) == {leads}
+
+
+def test_when_a_catch_up_ends_all_is_told_at_once():
+    """Though leads keep coming."""
+    flow = live()
+    for _ in range(60):
+        flow.lead(caught_up=False)
+    assert any(count < flow.leads for count in flow.counts().values())
+    flow.lead()
+    assert {flow.leads} == set(flow.counts().values())
+
+
+def test_a_level_waits_for_no_pace():
+    """What is now is told each second."""
+    flow = live()
+    flow.leads_for(10)
+    active = [one["value"] for one in flow.latest.values() if (one["kpi"], one["cut"]) == ("active_deals", "all")]
+    assert flow.leads - 4 <= active[0] <= flow.leads
