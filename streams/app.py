@@ -81,7 +81,7 @@ def build_app(  # noqa: PLR0913  # each option has its one user
     """
     connection = Connection(client_settings(environment), environment.app_id, environment.slot, session_timeout, form)
     options = Options(
-        flush_interval=definitions.flush_interval,
+        flush_interval=definitions.flush_every,
         partitions=definitions.partitions if one_worker else None,
         accept_older_state=accept_older_state,
         transactions=transactions,

@@ -149,7 +149,7 @@ class Definitions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     grace: float = 3600.0
     publish_interval: float = 1.0
     pace: dict[str, float] = {}
-    flush_interval: float = 0.1
+    flush_interval: float | None = None
     tick_interval: float = 5.0
     max_future: float = 300.0
     partitions: int = 12
@@ -158,6 +158,14 @@ class Definitions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     targets: list[Any] | dict[str, Any] = []
     spend: list[Any] | dict[str, Any] = []
     rates: dict[str, Any] = {}
+
+    @property
+    def flush_every(self) -> float:
+        """Return how many seconds lie at least between two flushes of new events when little arrives.
+
+        Nobody could see more often what follows from them, so without a word it is half of what readers wait.
+        """
+        return self.publish_interval / 2 if self.flush_interval is None else self.flush_interval
 
     def told_every(self, window: str) -> float:
         """Return how many seconds lie at least between two records of a key of this window while events keep coming."""
@@ -299,7 +307,7 @@ def check(found: Definitions) -> Definitions:
     if not 1 <= found.partitions <= 1024:
         raise ConfigError(f"partitions: {found.partitions} is not between 1 and 1024")
     for setting in ("publish_interval", "flush_interval", "tick_interval"):
-        if not 0.001 <= getattr(found, setting) <= 3600:
+        if not 0.001 <= (getattr(found, setting) or found.flush_every) <= 3600:
             raise ConfigError(f"{setting}: must be between 1ms and 1h")
     return found
 

@@ -20,7 +20,7 @@ from streams.cli import generation
 from streams.cli.output import print_json, print_table, say, stderr
 from streams.cli.send import Sender
 from streams.cli.settings import CheckError, Settings, with_settings
-from streams.cli.settle import Group, Look, Place, Quiet
+from streams.cli.settle import Group, Look, Place, Quiet, rest
 from streams.cli.stack import WorkerProcess, signals_end_it, worker_process
 from streams.cli.switch import Switched, switch
 from streams.kafka.admin import AdminError
@@ -137,7 +137,7 @@ def _tick(settings: Settings, watermark: int) -> None:
 
 def _until_told(settings: Settings, group: Group, worker: WorkerProcess) -> None:
     """Wait until nothing waits anywhere and the worker rests; where events keep coming, until all has been through once."""
-    quiet = Quiet(settings.definitions.publish_interval + 2 * settings.definitions.flush_interval + 1.0)
+    quiet = Quiet(rest(settings.definitions))
     end = time.monotonic() + MOST_TO_SETTLE
     through: set[Place] = set()
     while True:

@@ -16,6 +16,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from streams.cli.read import CALL_DEADLINE, partitions
 from streams.cli.settings import CheckError, Settings
+from streams.config import Definitions
 from streams.topics import ACTIVITY, ALERT_EVENTS, DELTAS, MATURED, STAGE_CHANGE, TICKS
 
 SOURCES = (STAGE_CHANGE, ACTIVITY)
@@ -136,12 +137,17 @@ class Quiet:
         self._since, self._cpu = now, vitals.cpu
 
 
+def rest(definitions: Definitions) -> float:
+    """Return how long a worker may seem at rest while something lingers: then nothing is held back any more."""
+    return 2 * definitions.publish_interval + 2 * definitions.flush_every + 1.0
+
+
 def settle(settings: Settings, observer: Observer) -> None:
     """Wait until nothing waits in any topic and the worker has come to rest.
 
     Raises CheckError when nothing moves although records wait.
     """
-    quiet = Quiet(settings.definitions.publish_interval + 2 * settings.definitions.flush_interval + 1.0)
+    quiet = Quiet(rest(settings.definitions))
     _watch(settings, observer, INPUTS, lambda vitals, look: quiet.lasts(vitals, look, time.monotonic()))
 
 

@@ -81,7 +81,7 @@ class Edge:
         self._arrival = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
-        self._poll = PollThread(connection, self)
+        self._poll = PollThread(connection, self, options.flush_interval)
         self._committer: Committer = (
             Transactions(connection, options.faults)
             if options.transactions

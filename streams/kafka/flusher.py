@@ -1,4 +1,4 @@
-"""When is a flush due, and what goes into it?  Little lingers, much goes at once, one commit at a time.
+"""When is a flush due, and what goes into it?  The first after a while goes at once, then little lingers; one commit at a time.
 
 The next batch is computed while the last one commits.  What is pending is bounded: then rooms are handed
 nothing more until a batch has been taken.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
@@ -24,6 +24,8 @@ FULL_BYTES = 64 << 20
 # At the end of a generation more than this is dropped and read again: others wait for us.
 FINISH_RECORDS = 10_000
 SETTLE_BEFORE_EXIT = 2.0
+# How often the rooms are asked, with nothing at hand, whether time alone gives them something to send.
+LOOK = 0.1
 
 
 class Committer(Protocol):
@@ -57,6 +59,10 @@ class Flusher:
         self._pending_bytes: dict[str, int] = {}
         self._full = asyncio.Event()
         self._taken = asyncio.Event()
+        self._news = asyncio.Event()
+        self._begun = 0.0  # the last flush that was no follow-up
+        self._rest_until = 0.0
+        self._follow_up = False  # may what came of the last flush follow it at once
         self._lock = asyncio.Lock()
         self._in_flight: asyncio.Task[None] | None = None
         self.committing = False
@@ -74,6 +80,7 @@ class Flusher:
         self._pending_bytes[room] = pending_bytes
         if self._handled.records >= FULL_RECORDS or max(self._bytes, sum(self._pending_bytes.values())) >= FULL_BYTES:
             self._full.set()
+        self._news.set()
 
     async def space(self) -> None:
         """Wait until more may be handled."""
@@ -91,7 +98,7 @@ class Flusher:
     async def run(self, generation: Callable[[], Generation | None], patience: Callable[[], float] = lambda: 0.0) -> None:
         """Flush until cancelled; `patience` says how many seconds the present batch may wait for more to come into it."""
         while True:
-            await self._until_due(patience)
+            self._follow_up = await self._until_due(generation, patience)
             async with self._lock:
                 if not self._full.is_set():
                     await self._settled()
@@ -104,13 +111,34 @@ class Flusher:
                     await self._settled()
                     self._commit(batch)
 
-    async def _until_due(self, patience: Callable[[], float]) -> None:
-        begun = time.monotonic()
-        while True:
+    async def _until_due(self, generation: Callable[[], Generation | None], patience: Callable[[], float]) -> bool:
+        """Wait until a flush is due; return whether one may follow it at once."""
+        begun, look = time.monotonic(), min(LOOK, self._interval)
+        if self._follow_up:
+            self._begun = begun
+        while not self._full.is_set():
+            now, waits = time.monotonic(), patience()
+            lingers = max(self._begun + self._interval, self._rest_until, begun + waits) - now
+            if lingers <= 0 and (self._handled.records or self._is_due(generation(), self._rooms)):
+                return True
+            # What others made of the last flush is not made to wait a second time; what that leads to is.
+            if self._follow_up and waits <= self._interval and self._is_due(generation(), self._handled_by()):
+                return False
+            self._news.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._full.wait(), self._interval)
-            if self._full.is_set() or time.monotonic() - begun >= patience():
-                return
+                await asyncio.wait_for(self._news.wait(), min(look, lingers) if lingers > 0 else look)
+        return True
+
+    def _handled_by(self) -> list[Room]:
+        names = {room for room, _ in self._handled.by_source}
+        return [room for room in self._rooms if room.name in names]
+
+    @staticmethod
+    def _is_due(generation: Generation | None, rooms: Iterable[Room]) -> bool:
+        if generation is None or not generation.restored or generation.closing:
+            return False
+        now, owning = time.time_ns() // 1000, {name for name, _ in generation.states}
+        return any(room.due(_moment(generation, room, now)) for room in rooms if room.name in owning)
 
     async def finish(self, generation: Generation) -> None:
         """Commit what is pending of a closing generation if that is quickly done; else drop it."""
@@ -138,13 +166,16 @@ class Flusher:
         self._in_flight = asyncio.create_task(self._commit_in_thread(batch))
 
     async def _commit_in_thread(self, batch: Batch) -> None:
-        self.committing = True
+        self.committing, started = True, time.monotonic()
         try:
             report = await asyncio.get_running_loop().run_in_executor(self._thread, self._committer.commit, batch)
         except Exception as error:  # noqa: BLE001  # any: whether it is committed is unknown
             lose_place(f"the flush failed: {error}", error)
         self.committing = False
         self.last_commit = report.at
+        # Where commits take long, lingering is what keeps a worker from doing nothing else.
+        ended = time.monotonic()
+        self._rest_until = ended + min(self._interval, ended - started)
         self._on_report(report)
 
     # ------------------------------------------------------------------ what goes into it
@@ -175,7 +206,7 @@ class Flusher:
         for room in self._rooms:
             if room.name not in owning:
                 continue
-            moment = Moment(now, generation.caught_up(room.name), generation.ended(room.name))
+            moment = _moment(generation, room, now)
             if room.name in busy or room.due(moment):
                 records = room.drain(moment)
                 self._pending_bytes.pop(room.name, None)
@@ -183,3 +214,7 @@ class Flusher:
                     outputs += records
                     touched |= {key for key in generation.states if key[0] == room.name}
         return outputs, touched
+
+
+def _moment(generation: Generation, room: Room, now: int) -> Moment:
+    return Moment(now, generation.caught_up(room.name), generation.ended(room.name))

@@ -152,7 +152,7 @@ class Generation:
 
     def _is_at_end(self, topic: str, partition: int, offset: int) -> bool:
         reach = self.reach[topic, partition]
-        return reach.at_end and offset >= reach.arrived
+        return offset >= reach.arrived and (reach.at_end or 0 < reach.high <= reach.arrived)
 
     def lags(self, now_ms: float) -> list[Lag]:
         """Return the lag of every room in every source partition."""

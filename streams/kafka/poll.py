@@ -22,7 +22,9 @@ from streams.kafka.inbox import Inbox, Run, TopicPart
 BATCH = 20_000
 MAX_RUN = 4_000
 WAIT = 0.1  # how long to wait for a first record
-GATHER = 0.04  # how long to wait for more once there is one: fewer, longer runs at low rates
+# How long to wait for more once there is one, at most: fewer, longer runs at low rates.  Records are read twice on their way
+# to a number, so it is a fifth of what a flush lingers.
+GATHER = 0.04
 # Nothing else serves rebalances while we wait for the rooms, so then pause and go on polling.
 MAX_STALL = 1.0
 HIGHS_EVERY = 1.0
@@ -59,10 +61,11 @@ class Owner(Protocol):
 class PollThread(threading.Thread):
     """The group consumer and the thread that polls it."""
 
-    def __init__(self, connection: Connection, owner: Owner) -> None:
+    def __init__(self, connection: Connection, owner: Owner, linger: float) -> None:
         super().__init__(name="dealpulse-poll", daemon=True)
         self._consumer = Consumer(group_consumer(connection) | {"error_cb": _on_client_error})
         self._owner = owner
+        self._gather = min(GATHER, linger / 5)
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._closing = False
         self.beats = 0  # rounds of the loop: the watchdog looks whether they go on
@@ -123,7 +126,7 @@ class PollThread(threading.Thread):
         first = self._consumer.poll(WAIT)
         if first is None:
             return []
-        return [first, *self._consumer.consume(BATCH - 1, GATHER)]
+        return [first, *self._consumer.consume(BATCH - 1, self._gather)]
 
     def _hand_over(self, messages: list[Message]) -> None:
         inbox = self._inbox

@@ -58,6 +58,7 @@ class _Partition:
         self.warm: dict[Entity, None] = {}  # with decoded panes, those that changed last at the end
         self.changed: set[Entity] = set()  # something to tell
         self.held: dict[int, set[Entity]] = {}  # whom to visit again because something is held back, by slot of the clock
+        self.held_born: dict[int, int] = {}  # slot → the oldest event behind who was told too recently to be told again
         self.fed = False  # did a change come in since the last look at the clock
         self.fed_at = 0  # when, µs of the wall clock
         self.behind_since = 0  # the begin of the first round of a catch-up; 0 when caught up
@@ -218,12 +219,14 @@ class KpisRoom:
         return any(owned.round is not None or self._is_due(owned, moment) for owned in self._owned.values())
 
     def _is_due(self, owned: _Partition, moment: Moment) -> bool:
-        return self._has_news(owned, moment) and self._may_begin(owned, moment)
-
-    def _has_news(self, owned: _Partition, moment: Moment) -> bool:
         watermark = self._watermark(owned)
-        if watermark is None:
+        if watermark is None or not self._has_news(owned, watermark, moment):
             return False
+        if moment.now < owned.next_round and self._concerns_all(owned, watermark, moment):
+            return False
+        return moment.now >= owned.next_in_catch_up or _all_caught_up(owned)
+
+    def _has_news(self, owned: _Partition, watermark: int, moment: Moment) -> bool:
         if owned.changed or owned.now is None or owned.settled != _all_settled(owned.progress.values()):
             return True
         if owned.held and (self._is_quiet(owned, moment) or min(owned.held) <= moment.now // self._slot):
@@ -303,10 +306,10 @@ class KpisRoom:
             fine=watermark >= newest - (FINE_SENT - FINE_KEPT) * FINE_US,
             copy_open=settled and not owned.settled,
         )
+        owned.round_born, owned.born = owned.born, 0
         owned.to_visit = self._to_visit(owned, owned.round, before)
         owned.settled = settled
         owned.behind_since = 0 if caught_up else owned.behind_since or moment.now
-        owned.round_born, owned.born = owned.born, 0
 
     def _go_on(self, owned: _Partition, moment: Moment) -> list[Output]:
         """Visit entities until enough is told for one transaction; the rest waits for the next flush."""
@@ -345,29 +348,35 @@ class KpisRoom:
         owned.next_round = moment.now + self._interval
         owned.next_in_catch_up = owned.next_round if caught_up else moment.now + max(self._interval, cost)
 
-    @staticmethod
-    def _may_begin(owned: _Partition, moment: Moment) -> bool:
-        if moment.now < owned.next_round:
-            return False
-        return moment.now >= owned.next_in_catch_up or _all_caught_up(owned)
+    def _concerns_all(self, owned: _Partition, watermark: int, moment: Moment) -> bool:
+        """Will the round visit everybody?  Then it waits until nobody has been told within the interval."""
+        if owned.now is None or owned.settled != _all_settled(owned.progress.values()):
+            return True
+        return self.calendar.day_of(watermark) != owned.now.day or self._caught_up_at_last(owned, moment)
 
     def _caught_up_at_last(self, owned: _Partition, moment: Moment) -> bool:
         """Does a catch-up end?  A moment in which a partition was not read to its end is none."""
         return owned.behind_since > 0 and _all_caught_up(owned) and moment.now - owned.behind_since > _LONG * self._interval
 
-    def _hold(self, owned: _Partition, entity: Entity, until: int) -> None:
-        owned.held.setdefault(until // self._slot + 1, set()).add(entity)
+    def _hold(self, owned: _Partition, entity: Entity, until: int) -> int:
+        slot = until // self._slot + 1
+        owned.held.setdefault(slot, set()).add(entity)
+        return slot
 
     def _to_visit(self, owned: _Partition, round_: Round, before: Now | None) -> list[Entity]:
         now, changed = round_.now, owned.changed
         owned.changed = set()
         if round_.new_day or round_.copy_open:
+            for born in owned.held_born.values():
+                owned.round_born = _earlier(owned.round_born, born)
             owned.held.clear()
+            owned.held_born.clear()
             return list(owned.entities.values())
         visit = changed
         present = round_.wall // self._slot
         for slot in [slot for slot in owned.held if round_.at_once or slot <= present]:
             visit |= owned.held.pop(slot)
+            owned.round_born = _earlier(owned.round_born, owned.held_born.pop(slot, 0))
         if round_.caught_up and not owned.caught_up:
             visit = visit.union(*owned.parked.values())
         if before is not None and now.fine != before.fine:
@@ -377,7 +386,20 @@ class KpisRoom:
             visit |= owned.parked.pop(instant)
         if before is not None and now.at // self._teller.age_every != before.at // self._teller.age_every:
             visit.update(entity for entity in owned.entities.values() if entity.waiting)
-        return list(visit)
+        return self._without_told(owned, visit, round_)
+
+    def _without_told(self, owned: _Partition, visit: set[Entity], round_: Round) -> list[Entity]:
+        """Return those that may be told; who was told within the interval is held back for the rest of it."""
+        if not any(entity.not_before > round_.wall for entity in visit):
+            return list(visit)
+        found = []
+        for entity in visit:
+            if entity.not_before > round_.wall:
+                slot = self._hold(owned, entity, entity.not_before)
+                owned.held_born[slot] = _earlier(owned.held_born.get(slot, 0), owned.round_born)
+            else:
+                found.append(entity)
+        return found
 
     def _park(self, owned: _Partition, entity: Entity, now: Now) -> None:
         instant = self._teller.next_final(entity, now)
@@ -392,6 +414,11 @@ class KpisRoom:
             for old in [one for one in index if one < first]:
                 for entity in index.pop(old):
                     entity.drop(pane(grain, old))
+
+
+def _earlier(born: int, other: int) -> int:
+    """Return the earlier of two instants; 0 is none."""
+    return min(born, other) if born and other else born or other
 
 
 def _all_caught_up(owned: _Partition) -> bool:

@@ -56,7 +56,7 @@ def thread():
     """Return a poll thread that never starts, with a generation."""
     arrivals = []
     owner = SimpleNamespace(fail=poll.lose_place, arrived=lambda _inbox, runs, ends: arrivals.append((runs, ends)))
-    made = PollThread(Connection({"bootstrap.servers": "127.0.0.1:1"}, "app"), owner)
+    made = PollThread(Connection({"bootstrap.servers": "127.0.0.1:1"}, "app"), owner, 0.2)
     made._inbox = Inbox(1)
     made.arrivals = arrivals
     logging.getLogger("dealpulse.librdkafka").setLevel(logging.CRITICAL)
@@ -175,7 +175,7 @@ def test_a_record_that_comes_while_its_partition_is_paused_at_its_end_is_read(br
     assert producer.flush(10) == 0
     arrivals = []
     owner = SimpleNamespace(arrived=lambda _inbox, runs, ends: arrivals.append((runs, ends)))
-    thread = PollThread(Connection(client, "app"), owner)
+    thread = PollThread(Connection(client, "app"), owner, 0.2)
     thread._inbox = Inbox(1)
     thread._start_fetching(thread._inbox, {(topic, 0): 0})
 

@@ -1,0 +1,176 @@
+"""When does a flush begin: at once, after a while, or right behind the one before it?"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any, Self
+
+from streams.kafka.flush import Batch, FlushReport
+from streams.kafka.flusher import Flusher
+from streams.kafka.ownership import Generation, Plan, Reach, StatePartition
+from streams.kafka.room import Moment, Output, StateTable
+
+INTERVAL = 0.3
+SOON = 0.1  # well below the interval, well above what a busy machine needs for some turns of the loop
+
+
+class Hop:
+    """A room that passes on how many records it was handed; with `tells`, it wants to be asked as soon as it holds any."""
+
+    def __init__(self, name: str, *, tells: bool) -> None:
+        self.name, self.sources, self._tells = name, (f"to-{name}",), tells
+        self.waiting = 0
+
+    def handle(self, partition: int, topic: str, run: Sequence[Any]) -> int:
+        """Take them."""
+        del partition, topic
+        self.waiting += len(run)
+        return 0
+
+    def due(self, moment: Moment) -> bool:
+        """Tell whether it wants to be asked."""
+        del moment
+        return self._tells and self.waiting > 0
+
+    def drain(self, moment: Moment) -> list[Output]:
+        """Pass them on."""
+        del moment
+        outputs: list[Output] = [("out", 0, None, b"%d" % self.waiting, None)] if self.waiting else []
+        self.waiting = 0
+        return outputs
+
+
+class Clocked:
+    """A committer that notes when each batch came to it, and takes its time."""
+
+    def __init__(self) -> None:
+        self.at: list[float] = []
+        self.rooms: list[set[str]] = []
+        self.takes = 0.0
+
+    def begin(self, deadline: float = 0) -> None:
+        """Nothing."""
+
+    def commit(self, batch: Batch) -> FlushReport:
+        """Note it."""
+        self.at.append(time.monotonic())
+        self.rooms.append({room for room, _ in batch.handled})
+        time.sleep(self.takes)
+        return FlushReport(batch.handled, {}, len(batch.rows), len(batch.offsets), 0, 0, 0, 1.0)
+
+
+class Chain:
+    """A first room that waits to be asked and a second one that wants to tell, with their flusher running."""
+
+    def __init__(self) -> None:
+        self.first, self.second = Hop("first", tells=False), Hop("second", tells=True)
+        rooms: Any = [self.first, self.second]
+        self.committer = Clocked()
+        self.flusher = Flusher("app", rooms, self.committer, INTERVAL, lambda _report: None)
+        self.generation = Generation(1, "metadata", frozenset(), Plan(rooms))
+        for room in rooms:
+            state = StatePartition(room, 0, StateTable(), {room.sources[0]: 0}, anchored=True)
+            self.generation.states[room.name, 0] = state
+            self.generation.reach[room.sources[0], 0] = Reach(0)
+        self.generation.restored = True
+
+    async def __aenter__(self) -> Self:
+        self._running = asyncio.create_task(self.flusher.run(lambda: self.generation))
+        await asyncio.sleep(INTERVAL + SOON)  # nothing has been flushed for a while
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._running.cancel()
+
+    def take(self, room: Hop) -> float:
+        """Hand a record to a room, as the intake does; return when."""
+        room.handle(0, room.sources[0], [0])
+        state = self.generation.states[room.name, 0]
+        state.offsets[room.sources[0]] += 1
+        state.handled += 1
+        self.flusher.handled(room.name, room.sources[0], 1, 1, 0)
+        return time.monotonic()
+
+    async def commits(self, count: int) -> list[float]:
+        """Wait for so many commits in all; return when they came."""
+        end = time.monotonic() + 5
+        while len(self.committer.at) < count and time.monotonic() < end:  # noqa: ASYNC110  # told by another thread
+            await asyncio.sleep(0.005)
+        return self.committer.at
+
+
+async def test_the_first_record_after_a_while_is_flushed_at_once():
+    """Nobody else is on the way, so nothing is gained by waiting."""
+    async with Chain() as chain:
+        at = chain.take(chain.first)
+        [flushed] = await chain.commits(1)
+    assert flushed - at < SOON
+
+
+async def test_the_next_one_lingers():
+    """What comes while the interval lasts goes out together when it is over."""
+    async with Chain() as chain:
+        chain.take(chain.first)
+        await chain.commits(1)
+        chain.take(chain.first)
+        await asyncio.sleep(SOON)
+        chain.take(chain.first)
+        first, second = await chain.commits(2)
+        await asyncio.sleep(SOON)
+    assert len(chain.committer.at) == 2
+    assert INTERVAL <= second - first + 0.01 < INTERVAL + SOON
+
+
+async def test_what_came_of_a_flush_follows_it_at_once():
+    """A number lingers once, though its event goes through two rooms."""
+    async with Chain() as chain:
+        chain.take(chain.first)
+        await chain.commits(1)
+        at = chain.take(chain.second)
+        _, second = await chain.commits(2)
+    assert second - at < SOON
+    assert chain.committer.rooms == [{"first"}, {"second"}]
+
+
+async def test_what_comes_of_a_follow_up_lingers():
+    """Else flushes would follow each other without end, each with the little that came meanwhile."""
+    async with Chain() as chain:
+        chain.take(chain.first)
+        await chain.commits(1)
+        chain.take(chain.second)
+        await chain.commits(2)
+        chain.take(chain.second)
+        first, _, third = await chain.commits(3)
+    assert INTERVAL <= third - first + 0.01 < INTERVAL + SOON
+
+
+async def test_who_has_nothing_to_tell_yet_is_not_followed_up():
+    """The second room holds nothing; another record of the first waits for the interval."""
+    async with Chain() as chain:
+        chain.take(chain.first)
+        await chain.commits(1)
+        chain.take(chain.first)
+        first, second = await chain.commits(2)
+    assert second - first >= INTERVAL - 0.01
+
+
+async def test_after_a_slow_commit_the_worker_lingers_as_long_again():
+    """Else a slow broker would be asked without a pause."""
+    async with Chain() as chain:
+        chain.committer.takes = 0.25
+        chain.take(chain.first)
+        await chain.commits(1)
+        chain.take(chain.first)
+        first, second = await chain.commits(2)
+    assert second - first >= 2 * 0.25 - 0.01
+
+
+async def test_time_alone_makes_a_room_tell():
+    """It was handed nothing since the last flush."""
+    async with Chain() as chain:
+        chain.second.waiting = 1
+        at = time.monotonic()
+        [flushed] = await chain.commits(1)
+    assert flushed - at < INTERVAL
