@@ -119,7 +119,7 @@ class Flusher:
         while not self._full.is_set():
             now, waits = time.monotonic(), patience()
             lingers = max(self._begun + self._interval, self._rest_until, begun + waits) - now
-            if lingers <= 0 and (self._handled.records or self._is_due(generation(), self._rooms)):
+            if lingers <= 0 and not self.committing and (self._handled.records or self._is_due(generation(), self._rooms)):
                 return True
             # What others made of the last flush is not made to wait a second time; what that leads to is.
             if self._follow_up and waits <= self._interval and self._is_due(generation(), self._handled_by()):
@@ -176,6 +176,7 @@ class Flusher:
         # Where commits take long, lingering is what keeps a worker from doing nothing else.
         ended = time.monotonic()
         self._rest_until = ended + min(self._interval, ended - started)
+        self._news.set()
         self._on_report(report)
 
     # ------------------------------------------------------------------ what goes into it
