@@ -183,3 +183,18 @@ def test_a_level_waits_for_no_pace():
     flow.leads_for(10)
     active = [one["value"] for one in flow.latest.values() if (one["kpi"], one["cut"]) == ("active_deals", "all")]
     assert flow.leads - 4 <= active[0] <= flow.leads
+
+
+def test_who_was_not_told_for_a_while_is_told_at_once():
+    """Though somebody else of the partition has been told a moment ago."""
+    flow = live()
+    flow.feed([change("a", "2024-03-01 10:00", "New", deal_id="a", rep_id="anna")])
+    flow.feed([change("b", "2024-03-01 10:00", "New", deal_id="b", rep_id="borys")])
+    told = {
+        (*one["entity"].values(),)
+        for one in flow.latest.values()
+        if one["kpi"] == "new_leads" and one["cut"] in ("rep", "all")
+    }
+    counts = flow.counts()
+    assert told == {("anna",), ("borys",), ()}
+    assert set(counts.values()) == {1}  # all of them were told of the first lead only
