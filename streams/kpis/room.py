@@ -109,6 +109,7 @@ class KpisRoom:
         self._slot = max(1, self._interval // _SLOTS)
         self.calendar = Calendar(definitions.zone)
         self._teller = Teller(definitions, self.calendar)
+        self._calendar_windows = [(at, one) for at, one in _CALENDAR_WINDOWS if one.name in definitions.windows]
         self._owned: dict[int, _Partition] = {}
         self._born: list[int] = []  # of the events whose numbers were told since take_born
 
@@ -151,9 +152,10 @@ class KpisRoom:
                 self._progress(owned, source, progress)
             if change.born:
                 owned.born = min(owned.born or change.born, change.born)
+            fine_kept = self._fine_kept(owned)
             for packed in change.entities:
                 one = delta.decode_entity(packed)
-                self._add(owned, owned.entity(one.entity), one.panes)
+                self._add(owned, owned.entity(one.entity), one.panes, fine_kept)
         return size
 
     @staticmethod
@@ -163,12 +165,11 @@ class KpisRoom:
             progress = delta.Progress(known.watermark, progress.caught_up, progress.settled)
         owned.progress[source] = progress
 
-    def _add(self, owned: _Partition, entity: Entity, panes: dict[int, Cell]) -> None:
+    def _add(self, owned: _Partition, entity: Entity, panes: dict[int, Cell], fine_kept: int) -> None:
         owned.hot.add(entity)
         owned.changed.add(entity)
         owned.fed = True
         days: dict[int, Cell] = {}
-        fine_kept = self._fine_kept(owned)
         for place, cell in panes.items():
             grain, index = place & _GRAIN, place >> 3
             if grain == FINE:
@@ -199,11 +200,24 @@ class KpisRoom:
                 owned.index(entity, place)
             cells.add(months.setdefault(month, {}), cell)
             cells.add(life, cell)
-            _mark(entity, day, month, days_kept, cells.kinds(cell))
+            self._mark(entity, day, month, days_kept, cells.kinds(cell))
         for month, cell in months.items():
             entity.change(pane(MONTH, month), cell)
         if life:
             entity.change(pane(LIFE, 0), life)
+
+    def _mark(self, entity: Entity, day: int, month: int, days_kept: int, mask: int) -> None:
+        """Note which calendar windows a change concerns: those that hold the day, and those after them."""
+        untold = entity.untold
+        for at, window in self._calendar_windows:
+            if window.grain == DAY and day < days_kept:
+                continue
+            number = number_of_day(window, day, month)
+            own, previous = untold.get((at, number), (0, 0))
+            untold[at, number] = (own | mask, previous)
+            if window.grain != LIFE:
+                own, previous = untold.get((at, number + 1), (0, 0))
+                untold[at, number + 1] = (own, previous | mask)
 
     @staticmethod
     def _fine_kept(owned: _Partition) -> int:
@@ -427,17 +441,3 @@ def _all_caught_up(owned: _Partition) -> bool:
 
 def _all_settled(progress: Iterable[delta.Progress]) -> bool:
     return all(one.settled for one in progress)
-
-
-def _mark(entity: Entity, day: int, month: int, days_kept: int, mask: int) -> None:
-    """Note which calendar windows a change concerns: those that hold the day, and those after them."""
-    untold = entity.untold
-    for at, window in _CALENDAR_WINDOWS:
-        if window.grain == DAY and day < days_kept:
-            continue
-        number = number_of_day(window, day, month)
-        own, previous = untold.get((at, number), (0, 0))
-        untold[at, number] = (own | mask, previous)
-        if window.grain != LIFE:
-            own, previous = untold.get((at, number + 1), (0, 0))
-            untold[at, number + 1] = (own, previous | mask)
