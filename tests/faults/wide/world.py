@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
@@ -57,8 +58,28 @@ class Record:
     def timestamp(self) -> tuple[int, int]:
         return 1, self.stamp
 
+    def error(self) -> None:
+        """Nothing is wrong with it."""
+
     def __len__(self) -> int:
         return len(self.its_value or b"")
+
+
+def recomputed(
+    definitions: Definitions, sources: Mapping[tuple[str, int], Iterable[Record]], told: Mapping[str, dict[bytes, Any]]
+) -> Comparison:
+    """Compare what was told with what the source topics say."""
+    limits = Limits(300_000_000, definitions.zone)
+    events = []
+    for topic, decode in ((STAGE_CHANGE, decode_stage_change), (ACTIVITY, decode_activity)):
+        for one in range(definitions.partitions):
+            for record in sources.get((topic, one), ()):
+                event = decode(record.key(), record.value(), record.stamp * 1000, limits)
+                if not isinstance(event, Rejection):
+                    events.append(event)
+    latest, history = told[KPI_LATEST].values(), told[KPI_HISTORY].values()
+    watermark = latest_watermark(latest)
+    return compare(recompute(events, definitions, watermark or 0), [*history, *latest], list(latest))
 
 
 class World:
@@ -115,17 +136,7 @@ class World:
 
     def audit(self) -> Comparison:
         """Recompute everything, as `dealpulse audit` does."""
-        limits = Limits(300_000_000, self.definitions.zone)
-        events = []
-        for topic, decode in ((STAGE_CHANGE, decode_stage_change), (ACTIVITY, decode_activity)):
-            for one in self.partitions:
-                for record in self.topics[topic, one]:
-                    event = decode(record.key(), record.value(), record.stamp * 1000, limits)
-                    if not isinstance(event, Rejection):
-                        events.append(event)
-        latest, history = self.told[KPI_LATEST].values(), self.told[KPI_HISTORY].values()
-        watermark = latest_watermark(latest)
-        return compare(recompute(events, self.definitions, watermark or 0), [*history, *latest], list(latest))
+        return recomputed(self.definitions, self.topics, self.told)
 
     def _append(self, topic: str, partition: int, key: bytes | None, value: bytes | None) -> None:
         records = self.topics[topic, partition]
