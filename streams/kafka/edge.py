@@ -342,7 +342,9 @@ class Edge:
             if generation.closing:
                 return False
             room, table = self.plan.by_name[key[0]], restored.table()
-            generation.states[key] = StatePartition(room, key[1], table, restored.offsets, restored.anchored)
+            generation.states[key] = StatePartition(
+                room, key[1], table, restored.offsets, restored.anchored, restored.flushes
+            )
             room.open(key[1], table)
             await asyncio.sleep(0)
         return not generation.closing

@@ -19,7 +19,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from streams.kafka.clients import MAX_RECORD, MAX_STATE_VALUE, TRANSACTION_TIMEOUT, Connection, producer
 from streams.kafka.exits import lose_place
 from streams.kafka.faults import Faults, die
-from streams.kafka.ownership import OFFSETS_KEY, Generation, StateKey
+from streams.kafka.ownership import FLUSHES, OFFSETS_KEY, Generation, StateKey
 from streams.kafka.poll import describe
 from streams.kafka.room import Output
 from streams.topics import changelog
@@ -75,7 +75,8 @@ def collect_rows(app_id: str, generation: Generation, touched: Iterable[StateKey
         table, topic, partition = state.table, changelog(app_id, key[0]), state.partition
         changed, table.changed = table.changed, set()
         rows += [(topic, partition, row, table.rows.get(row), None) for row in changed]
-        offsets = msgspec.json.encode(state.offsets)
+        state.flushes += 1
+        offsets = msgspec.json.encode(state.offsets | {FLUSHES: state.flushes})
         rows.append((topic, partition, OFFSETS_KEY, offsets, None))
         state.handled, state.anchored = 0, True
     return rows

@@ -3,6 +3,9 @@
 A state partition is partition p of a room's state and of all the room's source topics.  A topic may be
 read by several rooms; then each room has its own position in it, the group commits the smallest, and the
 others ride along as metadata of the commit, so that each can be checked when it is restored.
+
+So does the number of each room's flush: one that only told something (a round of the kpis) moves no offset, and
+its rows, whose mark a broker writes apart from that of the offsets, must not be missed by whoever takes over.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ StateKey = tuple[str, int]  # room name, partition
 
 OFFSETS_KEY = b"\x00offsets"
 FORM_KEY = b"\x00form"
+FLUSHES = "flushes"  # beside the topics in the offsets row, behind a room's name in a commit's metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class StatePartition:
     table: StateTable
     offsets: dict[str, int]  # source topic -> the next offset to handle
     anchored: bool  # the changelog holds its offsets
+    flushes: int = 0  # that wrote to its changelog, ever
     handled: int = 0  # records since the last flush
     newest: dict[str, int] = field(default_factory=dict)  # source topic -> timestamp of the newest handled record, ms
 
@@ -121,8 +126,10 @@ class Generation:
         return [self._commit(topic, partition) for topic, partition in sorted(parts)]
 
     def _commit(self, topic: str, partition: int) -> TopicPartition:
-        places = {name: self.states[name, partition].offsets[topic] for name in self.plan.readers[topic]}
-        return TopicPartition(topic, partition, min(places.values()), msgspec.json.encode(places).decode())
+        states = {name: self.states[name, partition] for name in self.plan.readers[topic]}
+        places = {name: state.offsets[topic] for name, state in states.items()}
+        flushes = {f"{name} {FLUSHES}": state.flushes for name, state in states.items()}
+        return TopicPartition(topic, partition, min(places.values()), msgspec.json.encode(places | flushes).decode())
 
     def may_hold_more(self, partition: int, topic: str, at: int) -> bool:
         """Tell whether the topic's partition may hold records at or after an offset that the rooms have not been given.
@@ -179,10 +186,23 @@ def committed_places(committed: TopicPartition, readers: Sequence[str]) -> dict[
     """
     if committed.offset < 0:
         return {}
-    try:
-        places = msgspec.json.decode(committed.metadata or "", type=dict[str, int])
-    except msgspec.DecodeError:
-        places = {}
-    if min(places.values(), default=-1) != committed.offset:
+    written = _written(committed)
+    if not written:
         return dict.fromkeys(readers, committed.offset)
-    return {name: places[name] for name in readers if name in places}
+    return {name: written[name] for name in readers if name in written}
+
+
+def committed_flushes(committed: TopicPartition, readers: Sequence[str]) -> dict[str, int]:
+    """Return the number of each reading room's last flush, as far as it was committed with the offset."""
+    written = _written(committed)
+    return {name: written[said] for name in readers if (said := f"{name} {FLUSHES}") in written}
+
+
+def _written(committed: TopicPartition) -> dict[str, int]:
+    """Return the metadata if we wrote it together with the offset, else nothing."""
+    try:
+        written = msgspec.json.decode(committed.metadata or "", type=dict[str, int])
+    except msgspec.DecodeError:
+        return {}
+    smallest = min((at for name, at in written.items() if not name.endswith(f" {FLUSHES}")), default=-1)
+    return written if smallest == committed.offset else {}

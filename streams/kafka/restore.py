@@ -18,7 +18,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from streams.kafka.clients import BROKER_SCAN, TRANSACTION_TIMEOUT, Connection, librdkafka_log, restore_consumer
 from streams.kafka.exits import log
 from streams.kafka.inbox import TopicPart
-from streams.kafka.ownership import FORM_KEY, OFFSETS_KEY, Plan, StateKey, committed_places
+from streams.kafka.ownership import FLUSHES, FORM_KEY, OFFSETS_KEY, Plan, StateKey, committed_flushes, committed_places
 from streams.kafka.poll import describe
 from streams.kafka.room import StateTable
 from streams.topics import changelog
@@ -57,6 +57,7 @@ class Restored:
     rows: dict[bytes, bytes] = field(default_factory=dict)
     offsets: dict[str, int] = field(default_factory=dict)
     anchored: bool = False  # the changelog holds all of its offsets
+    flushes: int = 0  # that wrote to its changelog, ever
     unwritten: set[bytes] = field(default_factory=set)  # keys of rows that the changelog does not hold yet
 
     def table(self) -> StateTable:
@@ -103,6 +104,8 @@ class Restorer:
                 raise RestoreError(f"the committed offset of {part.topic}[{part.partition}] is unknown: {part.error}")
             for name, offset in committed_places(part, self.plan.readers[part.topic]).items():
                 places[name, part.partition][part.topic] = offset
+            for name, flushes in committed_flushes(part, self.plan.readers[part.topic]).items():
+                places[name, part.partition][FLUSHES] = flushes
         return places
 
     def _ask_committed(self, consumer: Consumer, asked: list[TopicPartition], deadline: float) -> list[TopicPartition]:
@@ -134,7 +137,7 @@ class Restorer:
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for topic, partition in logs])
         at_end: set[TopicPart] = set()
         behind = dict(by_log)
-        quiet = time.monotonic()
+        quiet, decided = time.monotonic(), False
         while behind:
             self._check_generation()
             messages = consumer.consume(BATCH, 0.02)
@@ -146,6 +149,9 @@ class Restorer:
             if messages or not at_end >= behind.keys():
                 quiet = time.monotonic()
             elif time.monotonic() - quiet > QUIET and behind and self._nothing_comes(list(behind), deadline):
+                if not decided:  # perhaps only since we last looked: whatever there is can be read now
+                    decided, quiet = True, time.monotonic()
+                    continue
                 key = logs[next(iter(behind))]
                 self._still_older(key, found[key].offsets, committed[key])
                 break
@@ -220,6 +226,7 @@ class Restorer:
     def _begin_where_nothing_is_known(self, found: Mapping[StateKey, Restored]) -> None:
         """Begin at the first record that is still there; a position of our own that is gone stays an error."""
         for (name, _), restored in found.items():
+            restored.flushes = restored.offsets.get(FLUSHES, 0)
             # A topic that the room no longer reads is no part of its position.
             kept = {topic: restored.offsets[topic] for topic in self.plan.by_name[name].sources if topic in restored.offsets}
             restored.anchored, restored.offsets = len(kept) == len(self.plan.by_name[name].sources), kept

@@ -27,11 +27,11 @@ from streams.audit.compare import Comparison
 from streams.config import Definitions
 from streams.deals.room import DealsRoom
 from streams.kafka import flush, flusher, restore
-from streams.kafka.clients import BROKER_SCAN, TRANSACTION_TIMEOUT, Connection
+from streams.kafka.clients import TRANSACTION_TIMEOUT, Connection
 from streams.kafka.faults import Faults
 from streams.kafka.ownership import Generation, Plan, Reach, StatePartition
 from streams.kpis.room import KpisRoom
-from streams.topics import DEAD_LETTER, KPI_HISTORY, KPI_LATEST, TICKS, changelog
+from streams.topics import DEAD_LETTER, KPI_HISTORY, KPI_LATEST, TICKS
 from tests.faults.wide.load import Sent
 from tests.faults.wide.world import NOW, Record, recomputed
 
@@ -39,7 +39,6 @@ Part = tuple[str, int]
 SESSION = 6.0
 MOST_WORKERS = 3
 QUIET = 25.0  # model seconds without a record: nothing more comes
-SLACK = "MSG_SIZE_TOO_LARGE"
 
 
 class Gone(BaseException):
@@ -120,7 +119,7 @@ class Broker:
         """Return committed records from an offset on, and where reading goes on."""
         found: list[Record] = []
         at = begin
-        for at in range(begin, self.stable(part)):  # noqa: B007  # where it ends is what is asked
+        for at in range(begin, self.stable(part)):  # where it ends is what is asked
             record, of = self.logs[part][at]
             if record is not None and (of is None or of.committed):
                 found.append(record)
@@ -163,8 +162,10 @@ class Broker:
                 self.decide(one, commit=False)
 
     def pending(self, part: Part) -> bool:
-        return any(part in one.offsets and not (one.over or one.committed is not None and not one.offsets_unmarked)
-                   for one in self.transactions)
+        return any(
+            part in one.offsets and not (one.over or (one.committed is not None and not one.offsets_unmarked))
+            for one in self.transactions
+        )
 
 
 class Producer:
@@ -352,19 +353,23 @@ class Worker(threading.Thread):
         generation = Generation(group.generation, metadata, parts, self.plan)
         keys = self.plan.state_keys(parts)
         restorer = restore.Restorer(
-            self.connection, self.plan, keys, restore.Progress(), lambda: metadata != (self.name, group.generation) or group.preparing
+            self.connection,
+            self.plan,
+            keys,
+            restore.Progress(),
+            lambda: metadata != (self.name, group.generation) or group.preparing,
         )
         try:
             found = restorer.run()
         except restore.Superseded:
             if self.name not in group.members:
                 raise Gone("lost") from None
-            group.joined.add(self.name)
-            group._complete()
             return
         for (name, partition), restored in found.items():
             room, table = self.plan.by_name[name], restored.table()
-            generation.states[name, partition] = StatePartition(room, partition, table, restored.offsets, restored.anchored)
+            generation.states[name, partition] = StatePartition(
+                room, partition, table, restored.offsets, restored.anchored, restored.flushes
+            )
             room.open(partition, table)
         generation.reach = {part: Reach(at) for part, at in generation.positions().items()}
         generation.restored = True
@@ -430,6 +435,7 @@ class Model:
             while self.dice.random() < 0.75:
                 self._step()
         self.harmful = False
+        self._until_quiet()
         for one in range(self.partitions):
             self.broker.append((TICKS, one), None, b'{"settle": true}', None)
         self._until_quiet()
@@ -525,7 +531,9 @@ class Model:
 
     def wrong(self, refused: Counter[str]) -> list[str]:
         """Return what is not as it must be."""
-        found = [f"{name}: {worker.ended}" for name, worker in self.workers.items() if (worker.ended or "").startswith("failed")]
+        found = [
+            f"{name}: {worker.ended}" for name, worker in self.workers.items() if (worker.ended or "").startswith("failed")
+        ]
         letters = [orjson.loads(record.value() or b"") for record in self.broker.everything(DEAD_LETTER)]
         origins = Counter((letter["topic"], letter["partition"], letter["offset"]) for letter in letters)
         found += [f"{count} letters of {origin}" for origin, count in origins.items() if count > 1][:3]

@@ -117,7 +117,10 @@ async def test_what_is_handled_is_flushed_once_with_its_offsets():
     await bench.take(run([8, 10, 12]))
     await bench.flusher.finish(bench.generation)
     [batch] = bench.committer.batches
-    assert [(row[2], row[3]) for row in batch.rows] == [(b"k", b"2"), (OFFSETS_KEY, b'{"%s":13}' % SOURCE.encode())]
+    assert [(row[2], row[3]) for row in batch.rows] == [
+        (b"k", b"2"),
+        (OFFSETS_KEY, b'{"%s":13,"flushes":1}' % SOURCE.encode()),
+    ]
     assert [output[2:4] for output in batch.outputs] == [(b"k", b"2")]
     assert [(one.topic, one.partition, one.offset) for one in batch.offsets] == [(SOURCE, 0, 13)]
     assert batch.metadata == "metadata"

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from confluent_kafka import TopicPartition
 
-from streams.kafka.ownership import Generation, Lag, Plan, Reach, StatePartition, committed_places
+from streams.kafka.ownership import Generation, Lag, Plan, Reach, StatePartition, committed_flushes, committed_places
 from streams.kafka.room import StateTable
 
 ROOMS = [
@@ -51,6 +51,17 @@ def test_a_commit_names_every_readers_position():
     commits = generation(OFFSETS).commits([("kpis", 0)])
     assert [(one.topic, one.offset) for one in commits] == [("deltas", 10), ("ticks", 5)]
     assert committed_places(commits[1], ["kpis", "alerts"]) == {"kpis": 7, "alerts": 5}
+
+
+def test_a_commit_numbers_every_readers_flush():
+    """A flush that moves no offset is another one all the same; what a tool has moved says nothing of flushes."""
+    made = generation(OFFSETS)
+    made.states["kpis", 0].flushes, made.states["alerts", 0].flushes = 9, 4
+    _, ticks = made.commits([("kpis", 0)])
+    assert committed_flushes(ticks, ["kpis", "alerts", "notify"]) == {"kpis": 9, "alerts": 4}
+    assert committed_places(ticks, ["kpis", "alerts"]) == {"kpis": 7, "alerts": 5}
+    ticks.offset = 6
+    assert committed_flushes(ticks, ["kpis", "alerts"]) == {}
 
 
 @pytest.mark.parametrize(

@@ -46,17 +46,19 @@ def group(flow: Flow):
     return Consumer({"bootstrap.servers": flow.address, "group.id": flow.app}).consumer_group_metadata()
 
 
-def write(flow: Flow, made: Producer, rows: dict[bytes, bytes | None], offset: int | None) -> None:
+def write(
+    flow: Flow, made: Producer, rows: dict[bytes, bytes | None], offset: int | None, flushes: dict[str, int] | None = None
+) -> None:
     """Produce rows, and offsets, into partition 0 of the changelog."""
     log = changelog(flow.app, "counts")
     for key, value in rows.items():
         made.produce(log, value, key, 0)
     if offset is not None:
-        made.produce(log, json.dumps({toy.names(flow.app)[0]: offset}).encode(), OFFSETS_KEY, 0)
+        made.produce(log, json.dumps({toy.names(flow.app)[0]: offset, **(flushes or {})}).encode(), OFFSETS_KEY, 0)
 
 
-def commit_offset(flow: Flow, made: Producer, offset: int) -> None:
-    made.send_offsets_to_transaction([TopicPartition(toy.names(flow.app)[0], 0, offset)], group(flow), 10)
+def commit_offset(flow: Flow, made: Producer, offset: int, metadata: str = "") -> None:
+    made.send_offsets_to_transaction([TopicPartition(toy.names(flow.app)[0], 0, offset, metadata)], group(flow), 10)
 
 
 def test_a_coordinator_that_moves_is_asked_again():
@@ -111,6 +113,54 @@ def test_a_transaction_that_is_still_open_is_waited_for(apache_kafka, new_flow):
     assert time.monotonic() - started > 1
     assert found["counts", 0].offsets == {toy.names(flow.app)[0]: 5}
     assert found["counts", 0].rows == {b"a": b"1"}
+
+
+@pytest.mark.slow
+@pytest.mark.kafka
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("quiet", [0.5, 2.5], ids=["soon", "after-a-while"])
+def test_a_flush_that_moves_no_offset_is_waited_for(apache_kafka, new_flow, quiet):
+    """The group knows of it, its rows are not readable yet, as when the broker marks one partition later than the other."""
+    flow = new_flow(apache_kafka)
+    made = producer(flow)
+    made.begin_transaction()
+    write(flow, made, {b"a": b"1"}, 5, {"flushes": 1})
+    commit_offset(flow, made, 5, '{"counts":5,"counts flushes":2}')
+    made.commit_transaction(10)
+    made.begin_transaction()
+    write(flow, made, {b"a": b"2"}, 5, {"flushes": 2})
+    made.flush(10)
+    threading.Timer(quiet, lambda: made.commit_transaction(10)).start()
+    found = restorer(flow).run()
+    assert (found["counts", 0].rows, found["counts", 0].flushes) == ({b"a": b"2"}, 2)
+    assert found["counts", 0].offsets == {toy.names(flow.app)[0]: 5}
+
+
+@pytest.mark.slow
+@pytest.mark.kafka
+@pytest.mark.timeout(60)
+def test_a_decision_that_comes_while_it_is_asked_for_is_read(apache_kafka, new_flow, monkeypatch):
+    """Nothing is open any more, but the last look at the log was before that: nobody has set the group forward."""
+    flow = new_flow(apache_kafka)
+    made = producer(flow)
+    made.begin_transaction()
+    write(flow, made, {b"a": b"1"}, 5)
+    commit_offset(flow, made, 7)
+    made.commit_transaction(10)
+    made.begin_transaction()
+    write(flow, made, {b"a": b"2"}, 7)
+    made.flush(10)
+    asked = restore.Restorer._nothing_comes
+
+    def decide_and_ask(self, parts, deadline):
+        if decisions:
+            decisions.pop().commit_transaction(10)
+        return asked(self, parts, deadline)
+
+    decisions = [made]
+    monkeypatch.setattr(restore.Restorer, "_nothing_comes", decide_and_ask)
+    assert restorer(flow).run()["counts", 0].rows == {b"a": b"2"}
+    assert decisions == []
 
 
 @pytest.mark.slow
