@@ -15,6 +15,7 @@ from confluent_kafka import IsolationLevel, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from streams.cli.read import every_record
+from streams.kafka.admin import check_topics
 from streams.topics import ACTIVITY, DEAD_LETTER, KPI_HISTORY, KPI_LATEST, STAGE_CHANGE, all_topics
 from tests.faults.wide import load, report, workers
 from tests.faults.wide.dose import dose
@@ -35,6 +36,7 @@ class Crew:
 
     def __init__(self, url: str, folder: Path, *, definitions: dict[str, Any] | None = None, **options) -> None:
         self.installation = Installation(url, folder, definitions or load.definitions())
+        _wait_until_seen(self.installation)
         self.admin = AdminClient({**self.installation.client, "log_level": 0})
         self.folder = folder
         self.options = options
@@ -262,6 +264,14 @@ def _event(value: bytes | None) -> dict[str, Any] | None:
         return None
     good = isinstance(event, dict) and event.get("event_id") not in (None, "p") and len(value or b"") < 10_000
     return event if good else None
+
+
+def _wait_until_seen(installation: Installation) -> None:
+    """Wait until the broker tells of every topic; under load it confirms one seconds before."""
+    end = time.monotonic() + 60
+    while found := check_topics(installation.settings.environment, installation.settings.definitions):
+        assert time.monotonic() < end, found
+        time.sleep(0.2)
 
 
 def open_transactions(installation: Installation) -> dict[str, int]:
