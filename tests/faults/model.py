@@ -594,8 +594,6 @@ def modelled(definitions: Definitions, seed: int, broken: str = "") -> Iterator[
         patch.setattr(restore, "_offsets", offsets)
         if broken == "hasty_restore":
             patch.setattr(restore, "_older", lambda _own, _committed: False)
-        if broken == "go_on_after_errors":
-            patch.setattr(flush.Transactions, "_give_up", lambda self, *_, **__: self._producer.abort_transaction(1))
         try:
             yield model
         finally:
