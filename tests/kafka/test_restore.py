@@ -132,7 +132,8 @@ def test_a_flush_that_moves_no_offset_is_waited_for(apache_kafka, new_flow, quie
     made.flush(10)
     threading.Timer(quiet, lambda: made.commit_transaction(10)).start()
     found = restorer(flow).run()
-    assert (found["counts", 0].rows, found["counts", 0].flushes) == ({b"a": b"2"}, 2)
+    assert found["counts", 0].rows == {b"a": b"2"}
+    assert found["counts", 0].flushes == 2
     assert found["counts", 0].offsets == {toy.names(flow.app)[0]: 5}
 
 

