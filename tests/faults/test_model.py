@@ -11,11 +11,11 @@ from tests.faults.model import modelled
 from tests.faults.wide import load
 from tests.faults.wide.dose import SEED, dose
 
-pytestmark = [pytest.mark.slow, pytest.mark.faults, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.faults, pytest.mark.timeout(300)]
 
 EVENTS = 600
 STEP = 900.0  # six days of event time
-SEEDS = dose("MODEL_SEEDS", 12, 200)
+SEEDS = dose("MODEL_SEEDS", 6, 200)
 
 
 def _history(seed: int, broken: str = "") -> tuple[list[str], Counter[str]]:
@@ -34,7 +34,6 @@ def test_no_history_changes_a_number(seed):
     assert done["missed"] > 0
 
 
-# Each is seen in most histories of its kind; these few are enough.
 BROKEN = {
     "no_fence": "the broker takes offsets of an older generation",
     "pending_ignored": "offsets that are not decided yet are read as they were before",
@@ -46,5 +45,4 @@ BROKEN = {
 @pytest.mark.parametrize("broken", BROKEN)
 def test_what_this_model_can_see(broken):
     """With a rule broken some history gives wrong numbers."""
-    found = [wrong for seed in range(SEED, SEED + 12) if (wrong := _history(seed, broken)[0])]
-    assert found, BROKEN[broken]
+    assert any(_history(seed, broken)[0] for seed in range(SEED, SEED + 30)), BROKEN[broken]
