@@ -43,6 +43,7 @@ def definitions(**more: Any) -> dict[str, Any]:
     teams = ("Central", "East", "West")
     return {
         "partitions": 6,
+        "flush_interval": "100ms",  # many flushes, many moments to die
         "business": {"zone": "Europe/Kyiv", "hours": "Mon-Fri 09:00-18:00"},
         "windows": ["24h", "28d", "week", "month", "all"],
         "reps": {rep: {"team": teams[number % 3], "region": "EU"} for number, rep in enumerate(REPS[:-1])},

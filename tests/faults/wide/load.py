@@ -61,6 +61,7 @@ def definitions(**more: Any) -> dict[str, Any]:
     teams = ("Central", "East", "West", "North", "South", "Inbound", "Partners", "Renewals")
     return {
         "partitions": 12,
+        "flush_interval": "100ms",  # many flushes, many moments to die
         "pipelines": {"default": {"maturity_days": 14, "stages": STAGES}},
         "business": {"zone": "Europe/Kyiv", "hours": "Mon-Fri 09:00-18:00"},
         "windows": ["24h", "28d", "week", "month", "all"],
