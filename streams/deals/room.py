@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 from confluent_kafka import Message
@@ -22,7 +22,7 @@ from streams.deals.quick import append_activity, append_move, begin
 from streams.deals.record import ID_BYTES, Deal, fingerprint, holds
 from streams.deals.record import decode as unpack
 from streams.deals.terms import Terms
-from streams.events.contract import Activity, Limits, Reason, Rejection, StageChange
+from streams.events.contract import Activity, Limits, Reason, Rejection
 from streams.events.decode import Record, decode_activities, decode_stage_changes
 from streams.kafka.room import Moment, Output, StateTable
 from streams.panes import delta
@@ -49,6 +49,20 @@ class Tick(msgspec.Struct):
 
 _ticks = msgspec.json.Decoder(Tick)
 _Refused = dict[int, Refusal | Rejection]
+
+
+class Ways(NamedTuple):
+    """How an event gets into a deal's record: as its first, appended to its bytes (quick.py), or the long way (fold.py)."""
+
+    begin: Callable[..., bytes | None]
+    append: Callable[..., bytes | Refusal | None]
+    apply: Callable[..., Changes | Refusal]
+
+
+_READ: dict[str, tuple[Callable[..., list[Any]], Ways]] = {
+    topics.STAGE_CHANGE: (decode_stage_changes, Ways(begin, append_move, apply_stage_change)),
+    topics.ACTIVITY: (decode_activities, Ways(lambda *_: None, append_activity, apply_activity)),
+}
 _TIMED = (topics.STAGE_CHANGE, topics.ACTIVITY)
 _TOO_LATE = Rejection(Reason.TOO_LATE, "older than all that the full record of this deal still holds")
 
@@ -83,10 +97,6 @@ class DealsRoom:
         self._bad_input: BadInput = definitions.bad_input
         self._partitions_out = definitions.partitions
         self._tick_every = round(definitions.tick_interval * 1_000_000) if ticks else 0
-        self._read: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
-            topics.STAGE_CHANGE: (decode_stage_changes, self._stage_changes),
-            topics.ACTIVITY: (decode_activities, self._activities),
-        }
         self._owned: dict[int, _Partition] = {}
         self._sums = Sums(self.terms)
         self._dead: list[Output] = []
@@ -121,10 +131,10 @@ class DealsRoom:
                 self._tick(owned, message)
             return len(run)
         records = [(message.key(), message.value(), message.timestamp()[1] * 1000) for message in run]
-        decode, fold = self._read[topic]
+        decode, ways = _READ[topic]
         events, noticed = decode(records, self.limits), Noticed()
         changes: Changes = []
-        refused = fold(owned, records, events, changes, noticed)
+        refused = self._fold(owned, zip(records, events, strict=True), ways, changes, noticed)
         self._sums.add(changes)
         for place, why in refused.items():
             if why is not Refusal.DUPLICATE:
@@ -143,70 +153,34 @@ class DealsRoom:
         _count(noticed)
         return sum(map(len, run))
 
-    def _stage_changes(
-        self,
-        owned: _Partition,
-        records: list[Record],
-        events: list[StageChange | Rejection],
-        changes: Changes,
-        noticed: Noticed,
+    def _fold(
+        self, owned: _Partition, arrived: Iterable[tuple[Record, Any]], ways: Ways, changes: Changes, noticed: Noticed
     ) -> _Refused:
-        """Fold stage events into their deals' records; return the places of those that are refused, and why."""
+        """Fold events into their deals' records; return the places of those that are refused, and why."""
         terms, deals, rows, changed = self.terms, owned.deals, owned.state.rows, owned.state.changed
+        begin, append, apply = ways
         refused: _Refused = {}
-        for place, event in enumerate(events):
-            if isinstance(event, Rejection):
-                refused[place] = event
-                continue
-            key = b"d" + (records[place][0] or b"")
-            deal = deals.get(key)
-            if deal is None:
-                kept = rows.get(key)
-                quick = append_move(kept, event, terms, changes, noticed) if kept else begin(event, terms, changes, noticed)
-                if quick:
-                    rows[key] = quick
-                    changed.add(key)
-                    continue
-                deal = deals[key] = unpack(kept) if kept else Deal()
-            result = apply_stage_change(deal, event, terms, noticed)
-            if isinstance(result, Refusal):
-                refused[place] = result
-            else:
-                changes += result
-        return refused
-
-    def _activities(
-        self,
-        owned: _Partition,
-        records: list[Record],
-        events: list[Activity | Rejection],
-        changes: Changes,
-        noticed: Noticed,
-    ) -> _Refused:
-        """Fold activities into their deals' records; return the places of those that are refused, and why."""
-        terms, deals, rows, changed = self.terms, owned.deals, owned.state.rows, owned.state.changed
-        refused: _Refused = {}
-        for place, event in enumerate(events):
+        for place, (record, event) in enumerate(arrived):
             if isinstance(event, Rejection):
                 refused[place] = event
                 continue
             if event.deal_id is None:
                 result = self._without_deal(owned, event)
             else:
-                key = b"d" + (records[place][0] or b"")
+                key = b"d" + (record[0] or b"")
                 deal = deals.get(key)
                 if deal is None:
                     kept = rows.get(key)
-                    quick = append_activity(kept, event, terms, changes, noticed) if kept else None
+                    quick = append(kept, event, terms, changes, noticed) if kept else begin(event, terms, changes, noticed)
                     if isinstance(quick, bytes):
                         rows[key] = quick
                         changed.add(key)
                         continue
-                    if quick:
+                    if quick is not None:
                         refused[place] = quick
                         continue
                     deal = deals[key] = unpack(kept) if kept else Deal()
-                result = apply_activity(deal, event, terms, noticed)
+                result = apply(deal, event, terms, noticed)
             if isinstance(result, Refusal):
                 refused[place] = result
             else:
