@@ -23,7 +23,7 @@ from tests.flow.installation import Installation
 from tests.flow.schemas import faults
 
 HEAVY = os.environ.get("DEALPULSE_FAULTS") == "heavy"
-pytestmark = [pytest.mark.slow, pytest.mark.kafka, pytest.mark.faults, pytest.mark.timeout(1500 if HEAVY else 240)]
+pytestmark = [pytest.mark.slow, pytest.mark.kafka, pytest.mark.faults, pytest.mark.timeout(1500 if HEAVY else 300)]
 
 EVENTS, KILLS, RATE = (100_000, 10, 1_000) if HEAVY else (10_000, 3, 600)
 SEED = int(os.environ.get("DEALPULSE_FAULTS_SEED", "20240301"))
@@ -193,7 +193,7 @@ def test_what_these_tests_can_see(crew, transactions):
     one.feed(3_000, SEED + 2, 300)  # in every flush there is an event
     for point in ("C2", "C3", "C2"):  # streams/kafka/faults.py
         worker = one.join(failpoint=f"{point}:{dice.randrange(5, 15)}")
-        assert worker.wait(60) == workers.KILLED, worker.last_words()
+        assert worker.wait(120) == workers.KILLED, worker.last_words()
     one.join()
     one.fed_up()
     one.settle()

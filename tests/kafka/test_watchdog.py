@@ -205,6 +205,7 @@ def test_python_itself_hangs(embedded_broker, new_flow):
 
 
 @pytest.mark.slow
+@pytest.mark.timed
 @pytest.mark.timeout(90)
 def test_idle_and_without_a_broker_it_lives(tmp_path):
     """Longer than the limit without a record, then without an answer of the broker; afterwards every sum is right."""
@@ -228,6 +229,7 @@ def test_idle_and_without_a_broker_it_lives(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timed
 @pytest.mark.timeout(90)
 def test_a_frozen_worker_is_not_stuck(embedded_broker, new_flow):
     """Stopped for longer than the limit, it goes on where the group lets it."""
