@@ -44,5 +44,5 @@ BROKEN = {
 
 @pytest.mark.parametrize("broken", BROKEN)
 def test_what_this_model_can_see(broken):
-    """With a rule broken some history gives wrong numbers."""
+    """With a rule broken some history gives wrong numbers, or workers that refuse to start for ever."""
     assert any(_history(seed, broken)[0] for seed in range(SEED, SEED + 30)), BROKEN[broken]
