@@ -25,7 +25,7 @@ _TYPES = ("call", "email", "meeting", "message", "note", "task")
 _PAD = "x" * 256
 
 
-def definitions(*, narrow: bool) -> dict[str, Any]:
+def definitions(*, narrow: bool, reps: int = REPS) -> dict[str, Any]:
     """Return dealpulse.yaml of the job: `narrow` counts per rep and per stage, else the whole catalogue."""
     stages = [
         {"name": name, "kind": "lead" if name == "New" else name.lower() if name in ("Won", "Lost") else "open"}
@@ -35,7 +35,7 @@ def definitions(*, narrow: bool) -> dict[str, Any]:
         "currency": "USD",
         "partitions": 4,
         "pipelines": {"default": {"stages": stages}},
-        "reps": {f"rep-{n:03d}": {"team": f"team-{n % 8}", "region": f"region-{n % 4}"} for n in range(REPS)},
+        "reps": {f"rep-{n:03d}": {"team": f"team-{n % 8}", "region": f"region-{n % 4}"} for n in range(reps)},
     }
     if narrow:
         on = {"activities", "stage_entered", "stage_left", "time_in_stage"}
@@ -64,27 +64,34 @@ def events(
     step = SPAN / count
     for number in range(count):
         deal = rng.randrange(deals)
-        rep = f"rep-{deal % REPS:03d}"
         moment = START + number * step if when is None else when(number)
-        at = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        event: dict[str, Any] = {
-            "event_id": f"evt-{number:012d}",
-            "occurred_at": at,
-            "deal_id": f"deal-{deal:06d}",
-            "rep_id": rep,
-        }
         if deal not in at_stage or rng.random() < STAGE_SHARE - 0.05:
             stage = at_stage[deal] = min(at_stage.get(deal, -1) + 1, len(STAGES) - 1)
-            event |= {"to_stage": STAGES[stage], "customer_id": f"customer-{deal % 9000:05d}", "product": f"product-{deal % 12}",
-                      "lead_source": f"source-{deal % 6}", "amount": 100 + deal % 9000, "currency": "USD"}  # fmt: skip
-            topic = topics.STAGE_CHANGE
+            topic, said = topics.STAGE_CHANGE, move(deal, stage)
         else:
-            event |= {
-                "type": rng.choice(_TYPES),
-                "direction": rng.choice(("inbound", "outbound")),
-                "duration_s": rng.randrange(900),
-            }
-            topic = topics.ACTIVITY
-        value = json.dumps(event, separators=(",", ":"))
-        padded = value[:-1] + ',"pad":"' + _PAD[: max(0, 290 - len(value))] + '"}'
-        yield topic, event["deal_id"].encode(), padded.encode()
+            topic, said = topics.ACTIVITY, activity(rng)
+        key = f"deal-{deal:06d}"
+        yield topic, key.encode(), event(number, moment, key, f"rep-{deal % REPS:03d}", said)
+
+
+def move(deal: int, stage: int) -> dict[str, Any]:
+    """Return what a deal's stage event says."""
+    return {"to_stage": STAGES[stage], "customer_id": f"customer-{deal % 9000:05d}", "product": f"product-{deal % 12}",
+            "lead_source": f"source-{deal % 6}", "amount": 100 + deal % 9000, "currency": "USD"}  # fmt: skip
+
+
+def activity(rng: random.Random) -> dict[str, Any]:
+    """Return what an activity says."""
+    return {
+        "type": rng.choice(_TYPES),
+        "direction": rng.choice(("inbound", "outbound")),
+        "duration_s": rng.randrange(900),
+    }
+
+
+def event(number: int, moment: datetime, deal: str, rep: str, said: dict[str, Any]) -> bytes:
+    """Return an event of about 300 bytes."""
+    at = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    fields = {"event_id": f"evt-{number:012d}", "occurred_at": at, "deal_id": deal, "rep_id": rep, **said}
+    value = json.dumps(fields, separators=(",", ":"))
+    return (value[:-1] + ',"pad":"' + _PAD[: max(0, 290 - len(value))] + '"}').encode()

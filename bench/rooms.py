@@ -83,7 +83,9 @@ class Watch:
 class Rooms:
     """Both rooms with all their partitions, wired as topics wire them."""
 
-    def __init__(self, definitions: config.Definitions) -> None:
+    def __init__(self, definitions: config.Definitions, step: int = 1_000_000) -> None:
+        """Begin empty; between two flushes the clock of the worker moves on by `step` µs."""
+        self.step = step
         self.count = definitions.partitions
         self.deals, self.kpis = DealsRoom(definitions, ticks=False), KpisRoom(definitions)
         self.tables = [StateTable() for _ in range(2 * self.count)]
@@ -98,7 +100,7 @@ class Rooms:
         """Take in the pieces of one flush, and let both rooms tell what is due."""
         for partition, topic, records in pieces:
             self.watch.time("deals: events", self.deals.handle, partition, topic, records)
-        self.now += 1_000_000
+        self.now += self.step
         all_of_them = frozenset(range(self.count)) if ended else frozenset()
         sources = frozenset((topic, one) for topic in self.deals.sources for one in all_of_them)
         moment = Moment(self.now, all_of_them, sources)
