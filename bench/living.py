@@ -117,11 +117,9 @@ def build(point: Point) -> tuple[Rooms, Life]:
 
 def _copy_deals(rooms: Rooms, life: Life) -> None:
     """Copy the rows of the deals there are to the keys of the others, in any order, as they would have come."""
-    kept = [row for table in rooms.tables[: rooms.count] for key, row in table.rows.items() if key[:1] == b"d"]
     others = list(range(life.kinds, life.point.deals))
     life.rng.shuffle(others)
     by_key = {key: row for table in rooms.tables[: rooms.count] for key, row in table.rows.items()}
-    del kept
     for place in others:
         row = by_key[b"d" + life.key(place % life.kinds)]
         key = b"deal-%07d" % place
@@ -145,7 +143,9 @@ def measure(point: Point) -> dict[str, Any]:
         rooms.watch.seconds = Counter()
         _flush(rooms, itertools.islice(present, part))
         parts.append(rooms.watch.seconds)
-    least = {name: min(one[name] for one in parts) / part * 1e6 for name in ("deals: events", "deals: flush", "kpis: deltas")}
+    least = {
+        name: min(one[name] for one in parts) / part * 1e6 for name in ("deals: events", "deals: flush", "kpis: deltas")
+    }
     telling = sum(one["kpis: flush"] for one in parts) / part / PARTS * 1e6
     return {
         "point": point._asdict(),
