@@ -41,7 +41,7 @@ def measure(ground: Ground, events: Iterable[tuple[str, bytes, bytes]], count: i
         process = subprocess.Popen(
             _command(), stdout=said, stderr=subprocess.STDOUT, env=_variables(ground), start_new_session=True
         )
-    sampler = Sampler(process.pid, EVERY, Grown(ground.client).look)
+    sampler = Sampler([process.pid], EVERY, Grown(ground.client).look)
     try:
         sampler.start()
         _wait(process, sampler, log)

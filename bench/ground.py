@@ -78,7 +78,7 @@ def fresh(kind: str, raw: dict[str, Any]) -> Iterator[Ground]:
         yield Ground(environment, definitions, folder)
 
 
-def producer(client: dict[str, Any], failed: list[str], compression: str = "lz4") -> Producer:
+def producer(client: dict[str, Any], failed: list[str], compression: str = "lz4", **more: Any) -> Producer:
     """Return a producer that places keys as the worker's own does; what is not delivered is told in `failed`."""
     return Producer(
         {
@@ -92,6 +92,7 @@ def producer(client: dict[str, Any], failed: list[str], compression: str = "lz4"
             "queue.buffering.max.messages": 200_000,
             "delivery.report.only.error": True,
             "log_level": 0,
+            **more,
         }
     )
 
@@ -99,7 +100,16 @@ def producer(client: dict[str, Any], failed: list[str], compression: str = "lz4"
 def load(client: dict[str, Any], records: Iterable[tuple[str, bytes, bytes]], compression: str = "lz4") -> int:
     """Send the records, each confirmed; return how many."""
     failed: list[str] = []
-    sender, sent = producer(client, failed, compression), 0
+    sender = producer(client, failed, compression)
+    sent = produce(sender, records)
+    if sender.flush(60) or failed:
+        raise SystemExit(f"the broker did not take all events: {failed[:1] or 'time-out'}")
+    return sent
+
+
+def produce(sender: Producer, records: Iterable[tuple[str, bytes, bytes]]) -> int:
+    """Hand the records to a producer, as fast as it takes them; return how many."""
+    sent = 0
     for topic, key, value in records:
         while True:
             try:
@@ -108,8 +118,6 @@ def load(client: dict[str, Any], records: Iterable[tuple[str, bytes, bytes]], co
             except BufferError:
                 sender.poll(0.05)
         sent += 1
-    if sender.flush(60) or failed:
-        raise SystemExit(f"the broker did not take all events: {failed[:1] or 'time-out'}")
     return sent
 
 

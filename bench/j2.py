@@ -16,6 +16,7 @@ from streams import topics
 
 DEALS = 50_000
 REPS = 200
+CUSTOMERS = 9_000
 STAGES = ("New", "Contacted", "Qualified", "Meeting", "Proposal", "Won", "Lost")
 START = datetime(2024, 3, 4, tzinfo=UTC)
 SPAN = timedelta(hours=24)
@@ -53,7 +54,11 @@ def _catalogue() -> list[str]:
 
 
 def events(
-    count: int, seed: int = SEED, when: Callable[[int], datetime] | None = None, deals: int = DEALS
+    count: int,
+    seed: int = SEED,
+    when: Callable[[int], datetime] | None = None,
+    deals: int = DEALS,
+    customers: int = CUSTOMERS,
 ) -> Iterator[tuple[str, bytes, bytes]]:
     """Yield (topic, key, value) in time order; the same seed gives the same bytes.
 
@@ -67,16 +72,16 @@ def events(
         moment = START + number * step if when is None else when(number)
         if deal not in at_stage or rng.random() < STAGE_SHARE - 0.05:
             stage = at_stage[deal] = min(at_stage.get(deal, -1) + 1, len(STAGES) - 1)
-            topic, said = topics.STAGE_CHANGE, move(deal, stage)
+            topic, said = topics.STAGE_CHANGE, move(deal, stage, customers)
         else:
             topic, said = topics.ACTIVITY, activity(rng)
         key = f"deal-{deal:06d}"
         yield topic, key.encode(), event(number, moment, key, f"rep-{deal % REPS:03d}", said)
 
 
-def move(deal: int, stage: int) -> dict[str, Any]:
+def move(deal: int, stage: int, customers: int = CUSTOMERS) -> dict[str, Any]:
     """Return what a deal's stage event says."""
-    return {"to_stage": STAGES[stage], "customer_id": f"customer-{deal % 9000:05d}", "product": f"product-{deal % 12}",
+    return {"to_stage": STAGES[stage], "customer_id": f"customer-{deal % customers:05d}", "product": f"product-{deal % 12}",
             "lead_source": f"source-{deal % 6}", "amount": 100 + deal % 9000, "currency": "USD"}  # fmt: skip
 
 

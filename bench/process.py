@@ -6,17 +6,20 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 TICK = os.sysconf("SC_CLK_TCK")
 
 
-def cpu(pid: int) -> float:
-    """Return the user and system seconds of a process, all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
+def cpu(*pids: int) -> float:
+    """Return the user and system seconds of processes, all their threads."""
+    spent = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        spent += int(fields[11]) + int(fields[12])
+    return spent / TICK
 
 
 def peak_memory(pid: int) -> float:
@@ -42,27 +45,27 @@ class Sample(NamedTuple):
     seen: Any
 
 
-def sample(pid: int, seen: Any = None) -> Sample:
-    """Look once."""
-    return Sample(time.monotonic(), cpu(pid), machine(), seen)
+def sample(*pids: int, seen: Any = None) -> Sample:
+    """Look once at processes, taken together."""
+    return Sample(time.monotonic(), cpu(*pids), machine(), seen)
 
 
 class Sampler(threading.Thread):
-    """Looks at a process again and again until stopped; afterwards `samples` tells what happened when."""
+    """Looks at processes again and again until stopped; afterwards `samples` tells what happened when."""
 
-    def __init__(self, pid: int, every: float, watch: Callable[[], Any] = lambda: None) -> None:
+    def __init__(self, pids: Sequence[int], every: float, watch: Callable[[], Any] = lambda: None) -> None:
         super().__init__(daemon=True)
-        self._pid, self._every, self._watch = pid, every, watch
+        self._pids, self._every, self._watch = pids, every, watch
         self._end = threading.Event()
         self.samples: list[Sample] = []
         self.load: list[float] = []
 
     def run(self) -> None:
-        """Sample until stopped, or until the process is gone."""
+        """Sample until stopped, or until one of them is gone."""
         while True:
             seen = self._watch()
             try:
-                self.samples.append(sample(self._pid, seen))
+                self.samples.append(sample(*self._pids, seen=seen))
             except (FileNotFoundError, ProcessLookupError):
                 return
             self.load.append(os.getloadavg()[0])

@@ -1,8 +1,11 @@
-"""How fast is state restored?  A changelog of a million records, read by the worker's own restorer; and a real restart."""
+"""How fast is state restored?  The records of a million deals, read by the worker's own restorer; and a real restart."""
 
 from __future__ import annotations
 
+import gc
+import itertools
 import json
+import random
 import resource
 import subprocess
 import sys
@@ -10,59 +13,66 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from bench import j2
 from bench.ground import APP, Ground, load
+from bench.living import FLUSH
+from bench.rooms import J2_EVENTS_PER_DEAL, Rooms, pieces
 from bench.worker import started
-from streams import topics
+from streams import config
+from streams.deals.room import DealsRoom
 from streams.kafka.clients import Connection
 from streams.kafka.ownership import Plan
 from streams.kafka.restore import Progress, Restorer
-from streams.kafka.room import Room
 from streams.topics import changelog
+from streams.worker import GC_THRESHOLDS
 
-ROOM = "deals"
-RECORDS = 1_000_000
-KEYS = 500_000  # each written twice: compaction never has the last word
-SIZE = 350
-FACTS = ("records", "seconds", "rate", "cpu", "memory")
-
-
-class _Nothing:
-    """A room by name and sources only: a restorer asks for no more."""
-
-    name = ROOM
-    sources = (topics.ACTIVITY,)
+DEALS = 1_000_000
+BUILT = 10_000  # deals of J2, in full; the records of the others are theirs again, too far apart to be compressed together
+FACTS = ("records", "row_bytes", "seconds", "rate", "cpu", "memory")
 
 
-def changelog_records(count: int) -> Iterator[tuple[str, bytes, bytes]]:
-    """Yield state rows of a deal's usual size."""
-    topic, value = changelog(APP, ROOM), bytes(range(256)) * 2
-    for number in range(count):
-        key = b"ddeal-%07d" % (number % KEYS)
-        yield topic, key, value[number % 100 : number % 100 + SIZE - len(key)]
+def changelog_records() -> Iterator[tuple[str, bytes, bytes]]:
+    """Yield the state rows of DEALS deals with J2's 20 events each, in no order."""
+    rooms = Rooms(config.definitions_from(j2.definitions(narrow=True)))
+    events = j2.events(BUILT * J2_EVENTS_PER_DEAL, deals=BUILT)
+    while taken := list(itertools.islice(events, FLUSH)):
+        rooms.flush(pieces(taken, rooms.count, 0))
+    rows = [row for table in rooms.tables[: rooms.count] for key, row in table.rows.items() if key[:1] == b"d"]
+    places = list(range(DEALS))
+    random.Random(j2.SEED).shuffle(places)
+    topic = changelog(APP, DealsRoom.name)
+    for number, place in enumerate(places):
+        yield topic, b"ddeal-%07d" % place, rows[number % len(rows)]
 
 
 def measure(ground: Ground) -> dict[str, Any]:
-    """Return what restoring a synthetic changelog took, in a process of its own."""
-    load(ground.client, changelog_records(RECORDS))
+    """Return what it took until the deals of a changelog were ready, in a process of its own."""
+    load(ground.client, changelog_records())
     command = [sys.executable, "-c", "from bench.restore import main; main()", ground.client["bootstrap.servers"]]
-    done = subprocess.run([*command, str(ground.definitions.partitions)], check=True, stdout=subprocess.PIPE, timeout=600)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=600)
     return json.loads(done.stdout)
 
 
 def main() -> None:
-    """Restore once; print what it took."""
-    room: Any = _Nothing()
-    rooms: tuple[Room, ...] = (room,)
-    keys = [(ROOM, one) for one in range(int(sys.argv[2]))]
+    """Restore once, as a worker does; print what it took."""
+    gc.set_threshold(*GC_THRESHOLDS)
+    definitions = config.definitions_from(j2.definitions(narrow=True))
+    room = DealsRoom(definitions, ticks=False)
+    keys = [(room.name, one) for one in range(definitions.partitions)]
     progress = Progress()
-    restorer = Restorer(Connection({"bootstrap.servers": sys.argv[1]}, APP), Plan(rooms), keys, progress, lambda: False)
+    connection = Connection({"bootstrap.servers": sys.argv[1]}, APP)
+    restorer = Restorer(connection, Plan((room,)), keys, progress, lambda: False)
     began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
     found = restorer.run()
+    for (_, partition), restored in found.items():
+        room.open(partition, restored.table())
     seconds, used = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF)
-    if progress.records != RECORDS or sum(len(one.rows) for one in found.values()) != KEYS:
-        raise SystemExit(f"restored {progress.records} records instead of {RECORDS}")
+    rows = [row for one in found.values() for row in one.rows.values()]
+    if progress.records != DEALS or len(rows) != DEALS:
+        raise SystemExit(f"restored {progress.records} records, {len(rows)} deals, instead of {DEALS}")
     spent = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
-    values = (progress.records, seconds, progress.records / seconds, spent, used.ru_maxrss / 1024)
+    size = sum(map(len, rows)) / len(rows)
+    values = (progress.records, size, seconds, progress.records / seconds, spent, used.ru_maxrss / 1024)
     print(json.dumps(dict(zip(FACTS, values, strict=True))))
 
 

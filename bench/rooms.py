@@ -12,6 +12,7 @@ import cProfile
 import gc
 import itertools
 import pstats
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -92,6 +93,7 @@ class Rooms:
         self.watch = Watch()
         self.now = RECEIVED_MS * 1000
         self.rows = self.row_bytes = self.records = self.record_bytes = 0
+        self.most_changed = 0  # bytes of the sets of changed keys at the end of a flush
         for one in range(self.count):
             self.deals.open(one, self.tables[one])
             self.kpis.open(one, self.tables[self.count + one])
@@ -121,6 +123,7 @@ class Rooms:
         self.record_bytes += sum(len(output[3] or b"") for output in outputs)
 
     def _rows(self) -> None:
+        self.most_changed = max(self.most_changed, sum(sys.getsizeof(table.changed) for table in self.tables))
         for table in self.tables:
             self.rows += len(table.changed)
             self.row_bytes += sum(len(table.rows.get(key, b"")) for key in table.changed)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import counts, faust_job, hot, idle, j2, raw, restore, table, worker
+from bench import counts, faust_job, hot, idle, j2, raw, restore, table, two, worker
 from bench.ground import EventFile, fresh, load, say
 
 Result = dict[str, Any]
@@ -64,7 +64,7 @@ class Bench:
         return [{"job": "faust", **found, "of_raw": found["cpu_per_million"] / limit["cpu_per_million"]}]
 
     def restore(self) -> list[Result]:
-        """Measure how a million changelog records are read back, and a worker that takes over J2's state."""
+        """Measure how the records of a million deals are read back, and a worker that takes over J2's state."""
         with fresh(self.options.broker, j2.definitions(narrow=True)) as ground:
             synthetic = {"job": "restore", **restore.measure(ground)}
         file, right = self.events(self.options.events)
@@ -72,6 +72,17 @@ class Bench:
             load(ground.client, file)
             worker.measure(ground, right, file.count)
             return [synthetic, {"job": "restart", **restore.restart(ground)}]
+
+    def two(self) -> list[Result]:
+        """Measure one worker, then two that share the same events, each time on a broker of its own."""
+        file, right = self.events(self.options.events)
+        found: list[Result] = []
+        for count in (1, 2):
+            with fresh(self.options.broker, j2.definitions(narrow=True)) as ground:
+                found.append(two.measure(ground, file, right, count))
+        one, both = (result["cpu_per_million"] for result in found)
+        found[1] |= {"of_one": both / one, "as_much": 2 * one / both}
+        return [{"job": f"two: {result['workers']}", **result} for result in found]
 
     def idle(self) -> list[Result]:
         """Measure a worker with little to do, and with nothing."""
@@ -91,6 +102,7 @@ JOBS: dict[str, Callable[[Bench], list[Result]]] = {
     "narrow": lambda bench: bench.j2(narrow=True),
     "full": lambda bench: bench.j2(narrow=False),
     "restore": Bench.restore,
+    "two": Bench.two,
     "idle": Bench.idle,
     "faust": Bench.faust,
 }

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from statistics import median
 from typing import Any, NamedTuple
 
+from bench.two import AT_MOST
+
 
 class Figure(NamedTuple):
     """One figure: its key in a result, what it is called, and how it is written."""
@@ -42,6 +44,15 @@ _J2 = (
     Figure("load", "load average", ".1f"),
     Figure("differences", "wrong numbers", ".0f", "= 0"),
 )
+_SHARED = (
+    _RATE,
+    _CPU,
+    Figure("rest_cpu_per_million", "  with the KPI records after it", ".2f"),
+    _MEMORY,
+    _OTHERS,
+    Figure("load", "load average", ".1f"),
+    Figure("differences", "wrong numbers", ".0f", "= 0"),
+)
 FIGURES: dict[str, tuple[Figure, ...]] = {
     "raw": (_RATE, _CPU, _MEMORY),
     "narrow": (_RATE._replace(required=">= 70,000"), _CPU._replace(required="<= 12"), *_J2[1:]),
@@ -55,9 +66,10 @@ FIGURES: dict[str, tuple[Figure, ...]] = {
         Figure("differences", "wrong numbers", ".0f"),
     ),
     "restore": (
-        Figure("rate", "changelog records/s", ",.0f", ">= 200,000"),
-        Figure("seconds", "seconds for a million records", ".2f"),
-        Figure("cpu", "CPU-s for a million records", ".2f"),
+        Figure("seconds", "seconds until a million deals are ready", ".2f", "<= 10"),
+        Figure("rate", "changelog records/s", ",.0f", ">= 300,000"),
+        Figure("cpu", "CPU-s for them", ".2f"),
+        Figure("row_bytes", "bytes of a deal's record", ",.0f"),
         _MEMORY,
     ),
     "restart": (
@@ -65,6 +77,13 @@ FIGURES: dict[str, tuple[Figure, ...]] = {
         Figure("seconds", "seconds to restore them", ".2f"),
         Figure("rate", "changelog records/s", ",.0f"),
         Figure("ready_seconds", "seconds from kill -9 to ready (10 s session)", ".1f"),
+    ),
+    "two: 1": _SHARED,
+    "two: 2": (
+        Figure("of_one", "CPU, times that of one worker", ".2f", f"<= {AT_MOST}"),
+        Figure("as_much", "so on cores of their own, times the work of one", ".2f", ">= 1.8"),
+        Figure("busiest", "share of the CPU that the busier one used", ".2f"),
+        *_SHARED,
     ),
     "idle, 100 events/s": _IDLE,
     "idle, 0 events/s": _IDLE,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,16 +93,16 @@ def measure(ground: Ground, right: counts.Counts, events: int, profile: Path | N
     with started(ground) as one:
         worker, pid = one.worker, one.worker.process.pid
         first, before = _first_record(worker), threads(pid)
-        sampler = Sampler(pid, EVERY, committed.look)
+        sampler = Sampler([pid], EVERY, committed.look)
         sampler.start()
         with sampled(pid, profile):
-            _wait_until_read(worker, sampler, wanted)
+            wait_until_read(worker.check, sampler, wanted)
         settle(Settings(ground.environment, ground.definitions), observer(worker))
-        differences, waited = _differences(ground, right)
+        differences, waited = differing(ground, right)
         samples = [first, *sampler.stop()]
         memory, series, after = peak_memory(pid), worker.metrics(), threads(pid)
     committed.close()
-    found = _figures(samples, wanted, _last_deltas(ground), events)
+    found = figures(samples, wanted, last_deltas(ground), events)
     found |= {"start_seconds": one.seconds, "start_cpu": one.cpu, "memory": memory, "load": max(sampler.load)}
     found |= {f"cpu_{name}": (after[name] - before[name]) / events * 1e6 for name in after}
     found["transactions"] = int(series.get(("dealpulse_transactions_total", ""), 0))
@@ -122,11 +122,12 @@ def _first_record(worker: WorkerProcess) -> Sample:
         time.sleep(0.01)
 
 
-def _wait_until_read(worker: WorkerProcess, sampler: Sampler, wanted: Places) -> None:
+def wait_until_read(check: Callable[[], None], sampler: Sampler, wanted: Places) -> None:
+    """Wait until the group has committed all of the sources; `check` raises when a worker has ended."""
     end, shown = time.monotonic() + PATIENCE, 0.0
     total = sum(wanted.values())
     while True:
-        worker.check()
+        check()
         seen: Places = sampler.samples[-1].seen if sampler.samples else {}
         done = sum(seen.get(place, 0) for place in wanted)
         if done >= total:
@@ -139,7 +140,7 @@ def _wait_until_read(worker: WorkerProcess, sampler: Sampler, wanted: Places) ->
         time.sleep(0.1)
 
 
-def _last_deltas(ground: Ground) -> Places:
+def last_deltas(ground: Ground) -> Places:
     """Return the offset of the last delta of each partition that carries numbers."""
     last: Places = {}
     for message in every_record(ground.client, DELTAS):
@@ -149,7 +150,8 @@ def _last_deltas(ground: Ground) -> Places:
     return last
 
 
-def _figures(samples: list[Sample], wanted: Places, last: Places, events: int) -> dict[str, Any]:
+def figures(samples: list[Sample], wanted: Places, last: Places, events: int) -> dict[str, Any]:
+    """Return what the events took from the first sample on; `wanted` are the ends of the sources, `last` the last deltas."""
     first = samples[0]
     done = {**wanted, **{place: offset + 1 for place, offset in last.items()}}
     read = next(one for one in samples[1:] if all(one.seen.get(place, 0) >= offset for place, offset in wanted.items()))
@@ -180,7 +182,7 @@ def _comes_to_rest(samples: list[Sample], committed: Sample) -> Sample:
     return rest
 
 
-def _differences(ground: Ground, right: counts.Counts) -> tuple[list[str], float]:
+def differing(ground: Ground, right: counts.Counts) -> tuple[list[str], float]:
     """Return what is wrong, and how many seconds after the worker seemed to rest it was right."""
     begun = time.monotonic()
     while True:

@@ -1,0 +1,144 @@
+"""How much memory does a deal take, all in?  What the process grows by from N deals to 2N, divided, and what it consists of.
+
+Run: python -m bench.memory [--deals N] [--full] [--json]
+
+Deals of J2's kind with 20 events each, through the rooms of bench/rooms.py, each size in a process of its own; a customer has
+as many deals in both.  What the edge has under way is not in it: it is bounded by the size of a flush, whatever is held.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import itertools
+import json
+import os
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from types import FunctionType, MethodType, ModuleType
+from typing import Any
+
+import msgspec
+
+from bench import j2
+from bench.ground import say
+from bench.living import FLUSH
+from bench.rooms import J2_EVENTS_PER_DEAL, Rooms, pieces
+from streams import config
+from streams.kafka.room import StateTable
+from streams.worker import GC_THRESHOLDS
+
+REQUIRED = 600  # bytes a deal at most, all in
+_EMPTY = sys.getsizeof(b"")  # what a bytes object has beside its bytes
+_RAW = 48  # what msgspec.Raw has beside its bytes; it does not say its size itself
+_NOT_STATE = (type, ModuleType, FunctionType, MethodType)
+
+Sizes = dict[str, int]
+
+
+def held(deals: int, *, full: bool) -> dict[str, Any]:
+    """Hold so many deals; return the resident size of this process, and the bytes of what is held by its kind."""
+    gc.set_threshold(*GC_THRESHOLDS)
+    rooms = Rooms(config.definitions_from(j2.definitions(narrow=not full)))
+    events = j2.events(deals * J2_EVENTS_PER_DEAL, deals=deals, customers=deals * j2.CUSTOMERS // j2.DEALS)
+    while taken := list(itertools.islice(events, FLUSH)):
+        rooms.flush(pieces(taken, rooms.count, 0))
+    del taken
+    gc.collect()
+    resident, peak = _resident()
+    return {
+        "deals": sum(key[:1] == b"d" for table in rooms.tables[: rooms.count] for key in table.rows),
+        "resident": resident,
+        "peak": peak,
+        "most_changed": rooms.most_changed,
+        "sizes": _sizes(rooms),
+    }
+
+
+def _resident() -> tuple[int, int]:
+    """Return the bytes of this process that are in memory, now and at most so far."""
+    said = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines())
+    return int(said["VmRSS"].split()[0]) * 1024, int(said["VmHWM"].split()[0]) * 1024
+
+
+def _sizes(rooms: Rooms) -> Sizes:
+    """Return what the objects take by their own account; no object is counted twice."""
+    deals, kpis = rooms.tables[: rooms.count], rooms.tables[rooms.count :]
+    seen = {id(part) for table in rooms.tables for pair in table.rows.items() for part in pair}
+    return {**_table("deals", deals), **_table("kpis", kpis), "kpis: entities and their panes": _reachable(rooms.kpis, seen)}
+
+
+def _table(room: str, tables: Iterable[StateTable]) -> Sizes:
+    rows = [table.rows for table in tables]
+    values = [value for one in rows for value in one.values()]
+    return {
+        f"{room}: rows": sum(map(len, values)),
+        f"{room}: the objects around them": len(values) * _EMPTY,
+        f"{room}: keys": sum(sys.getsizeof(key) for one in rows for key in one),
+        f"{room}: places in the table": sum(map(sys.getsizeof, rows)),
+    }
+
+
+def _reachable(start: object, seen: set[int]) -> int:
+    """Return the size of all that hangs on an object and was not seen yet, without code."""
+    total, waiting = 0, [start]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen or isinstance(one, _NOT_STATE):
+            continue
+        seen.add(id(one))
+        if not isinstance(one, StateTable):
+            total += _RAW + len(bytes(one)) if isinstance(one, msgspec.Raw) else sys.getsizeof(one)
+            waiting += gc.get_referents(one)
+    return total
+
+
+def measure(deals: int, *, full: bool) -> dict[str, Any]:
+    """Return the bytes a deal: what the process grew by, and of that by kind what is known."""
+    found = []
+    for count in (deals, 2 * deals):
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+            found.append(alone.submit(held, count, full=full).result())
+        say(f"{count:,} deals: {found[-1]['resident'] / 1e6:,.0f} MB resident, load {os.getloadavg()[0]:.1f}")
+    small, large = found
+    more = large["deals"] - small["deals"]
+    parts = {name: (size - small["sizes"][name]) / more for name, size in large["sizes"].items()}
+    together = (large["resident"] - small["resident"]) / more
+    return {
+        "deals": [small["deals"], large["deals"]],
+        "together": together,
+        "parts": {**parts, "allocator: rounding, gaps": together - sum(parts.values())},
+        "peak": (large["peak"] - small["peak"]) / more,
+        "most_changed": large["most_changed"],
+    }
+
+
+def table(found: dict[str, Any]) -> str:
+    """Return the figures as a table, in Markdown."""
+    small, large = found["deals"]
+    lines = ["| bytes a deal | |", "|---|---|"]
+    lines += [f"| {name} | {size:,.0f} |" for name, size in found["parts"].items()]
+    lines.append(f"| **resident, from {small:,} deals to {large:,}** | **{found['together']:,.0f}** (at most {REQUIRED}) |")
+    lines.append(f"| the same at the peak | {found['peak']:,.0f} |")
+    lines.append(
+        f"\nKeys changed in a flush of {FLUSH:,} events: {found['most_changed'] / 1e6:.1f} MB at most, whatever is held."
+    )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m bench.memory", description=__doc__.splitlines()[0])
+    parser.add_argument("--deals", type=int, default=j2.DEALS, metavar="N", help="N, then 2N (default: %(default)s)")
+    parser.add_argument("--full", action="store_true", help="the whole catalogue, all cuts and windows")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    options = parser.parse_args()
+    found = measure(options.deals, full=options.full)
+    print(json.dumps(found, indent=1) if options.json else table(found))
+
+
+if __name__ == "__main__":
+    main()
