@@ -28,7 +28,7 @@ HISTORY = timedelta(days=30)  # over which what is held happened
 MOVES = 0.15  # of the events are moves, the others activities
 MOVES_HELD = 3  # of a deal, whatever the length of its history
 BUILT = 100_000  # events that build the deals of which the others are copies
-PARTS, PART = 3, 60_000  # of the events measured
+PARTS, PART = 3, 40_000  # of the events measured
 WINDOWS = ("day", "24h", "1h", "7d", "week", "month", "28d", "90d", "quarter", "year", "all")
 _WON = j2.STAGES.index("Won")
 
@@ -43,6 +43,11 @@ class Point(NamedTuple):
     partitions: int = 4
     late: float = 0.0  # share of events up to a day older than the newest of their deal
     full: bool = False  # the whole catalogue in all cuts; else what J2 counts
+
+    @property
+    def customers(self) -> int:
+        """Return how many there are: as many for a deal as in J2."""
+        return max(1, self.deals * j2.CUSTOMERS // j2.DEALS)
 
     def definitions(self) -> config.Definitions:
         """Return its dealpulse.yaml."""
@@ -66,6 +71,10 @@ class Life:
         """Return the id of the deal that is in a place now."""
         before = self.lives.get(place)
         return b"deal-%07d-%d" % (place, before) if before else b"deal-%07d" % place
+
+    def customer(self, place: int) -> str:
+        """Return whose deals are in a place; all names are of one length."""
+        return f"customer-{place % self.point.customers:07d}"
 
     def past(self) -> Iterator[tuple[str, bytes, bytes]]:
         """Yield the events that built the state, in time order."""
@@ -96,7 +105,7 @@ class Life:
             if stage == _WON:
                 self.lives[place] += 1
             self.stages[place] = stage = 0 if stage in {255, _WON} else stage + 1
-            topic, said = topics.STAGE_CHANGE, j2.move(deal, stage)
+            topic, said = topics.STAGE_CHANGE, {**j2.move(deal, stage), "customer_id": self.customer(place)}
         else:
             topic, said = topics.ACTIVITY, j2.activity(rng)
         self.newest[place] = max(self.newest[place], at)
@@ -116,14 +125,20 @@ def build(point: Point) -> tuple[Rooms, Life]:
 
 
 def _copy_deals(rooms: Rooms, life: Life) -> None:
-    """Copy the rows of the deals there are to the keys of the others, in any order, as they would have come."""
+    """Copy the rows of the deals there are to the keys of the others, in any order, as they would have come.
+
+    Their customers are others, too; what the kpis hold of those begins with the events that are still to come.
+    """
     others = list(range(life.kinds, life.point.deals))
     life.rng.shuffle(others)
     by_key = {key: row for table in rooms.tables[: rooms.count] for key, row in table.rows.items()}
     for place in others:
-        row = by_key[b"d" + life.key(place % life.kinds)]
+        model = place % life.kinds
+        row = by_key[b"d" + life.key(model)]
         key = b"deal-%07d" % place
-        rooms.tables[partition_of((key.decode(),), rooms.count)].rows[b"d" + key] = row[:-1] + row[-1:]
+        copy = row.replace(life.customer(model).encode(), life.customer(place).encode())
+        # Two places may have one customer; the copy is a row of its own all the same.
+        rooms.tables[partition_of((key.decode(),), rooms.count)].rows[b"d" + key] = copy[:-1] + copy[-1:]
 
 
 def _flush(rooms: Rooms, events: Iterator[tuple[str, bytes, bytes]]) -> None:
@@ -134,7 +149,8 @@ def _flush(rooms: Rooms, events: Iterator[tuple[str, bytes, bytes]]) -> None:
 def measure(point: Point) -> dict[str, Any]:
     """Return the µs of CPU an event, by what they are spent on."""
     rooms, life = build(point)
-    part = max(PART, 10 * point.reps)  # long enough for rounds over all reps
+    # Long enough for rounds over all reps, and for most customers to have events.
+    part = max(PART, 10 * point.reps, point.customers if point.full else 0)
     present = life.present()
     for _ in range(2):
         rooms.now += 3_600_000_000  # what the past had to tell is no reason to publish seldom

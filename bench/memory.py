@@ -17,7 +17,6 @@ import sys
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -26,8 +25,10 @@ import msgspec
 from bench import j2
 from bench.ground import say
 from bench.living import FLUSH
+from bench.process import peak_memory, resident
 from bench.rooms import J2_EVENTS_PER_DEAL, Rooms, pieces
 from streams import config
+from streams.deals.record import PackedEvents, decode
 from streams.kafka.room import StateTable
 from streams.worker import GC_THRESHOLDS
 
@@ -48,35 +49,52 @@ def held(deals: int, *, full: bool) -> dict[str, Any]:
         rooms.flush(pieces(taken, rooms.count, 0))
     del taken
     gc.collect()
-    resident, peak = _resident()
     return {
         "deals": sum(key[:1] == b"d" for table in rooms.tables[: rooms.count] for key in table.rows),
-        "resident": resident,
-        "peak": peak,
+        "resident": resident(),
+        "peak": int(peak_memory(os.getpid()) * 1024 * 1024),
         "most_changed": rooms.most_changed,
         "sizes": _sizes(rooms),
     }
-
-
-def _resident() -> tuple[int, int]:
-    """Return the bytes of this process that are in memory, now and at most so far."""
-    said = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines())
-    return int(said["VmRSS"].split()[0]) * 1024, int(said["VmHWM"].split()[0]) * 1024
 
 
 def _sizes(rooms: Rooms) -> Sizes:
     """Return what the objects take by their own account; no object is counted twice."""
     deals, kpis = rooms.tables[: rooms.count], rooms.tables[rooms.count :]
     seen = {id(part) for table in rooms.tables for pair in table.rows.items() for part in pair}
-    return {**_table("deals", deals), **_table("kpis", kpis), "kpis: entities and their panes": _reachable(rooms.kpis, seen)}
-
-
-def _table(room: str, tables: Iterable[StateTable]) -> Sizes:
-    rows = [table.rows for table in tables]
-    values = [value for one in rows for value in one.values()]
     return {
-        f"{room}: rows": sum(map(len, values)),
-        f"{room}: the objects around them": len(values) * _EMPTY,
+        **_records(deals),
+        **_around("deals", deals),
+        "kpis: rows": sum(len(row) for table in kpis for row in table.rows.values()),
+        **_around("kpis", kpis),
+        "kpis: entities and their panes": _reachable(rooms.kpis, seen),
+    }
+
+
+def _records(tables: Iterable[StateTable]) -> Sizes:
+    """Return what the records of the deals consist of."""
+    activities = stages = words = others = 0
+    for row in (row for table in tables for key, row in table.rows.items() if key[:1] == b"d"):
+        deal = decode(row)
+        if isinstance(deal.held, PackedEvents):
+            stages += len(deal.held.events)
+            words += len(deal.held.words)
+        activities += len(deal.rows)
+        others += len(row)
+    others -= activities + stages + words
+    return {
+        "record: activities": activities,
+        "record: stage events": stages,
+        "record: the words they are made of": words,
+        "record: head": others,
+    }
+
+
+def _around(room: str, tables: Iterable[StateTable]) -> Sizes:
+    """Return what it takes to hold the rows, beside their bytes."""
+    rows = [table.rows for table in tables]
+    return {
+        f"{room}: the objects around them": sum(map(len, rows)) * _EMPTY,
         f"{room}: keys": sum(sys.getsizeof(key) for one in rows for key in one),
         f"{room}: places in the table": sum(map(sys.getsizeof, rows)),
     }

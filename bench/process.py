@@ -36,6 +36,11 @@ def machine() -> float:
     return (sum(fields) - fields[3] - fields[4]) / TICK
 
 
+def resident() -> int:
+    """Return how many bytes of this process are in memory."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 class Sample(NamedTuple):
     """One look: when, what was used until then, and what `watch` said."""
 

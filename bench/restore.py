@@ -16,6 +16,7 @@ from typing import Any
 from bench import j2
 from bench.ground import APP, Ground, load
 from bench.living import FLUSH
+from bench.process import resident
 from bench.rooms import J2_EVENTS_PER_DEAL, Rooms, pieces
 from bench.worker import started
 from streams import config
@@ -28,7 +29,7 @@ from streams.worker import GC_THRESHOLDS
 
 DEALS = 1_000_000
 BUILT = 10_000  # deals of J2, in full; the records of the others are theirs again, too far apart to be compressed together
-FACTS = ("records", "row_bytes", "seconds", "rate", "cpu", "memory")
+FACTS = ("records", "row_bytes", "seconds", "rate", "cpu", "memory", "resident")
 
 
 def changelog_records() -> Iterator[tuple[str, bytes, bytes]]:
@@ -62,17 +63,20 @@ def main() -> None:
     progress = Progress()
     connection = Connection({"bootstrap.servers": sys.argv[1]}, APP)
     restorer = Restorer(connection, Plan((room,)), keys, progress, lambda: False)
+    empty = resident()
     began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
     found = restorer.run()
     for (_, partition), restored in found.items():
         room.open(partition, restored.table())
     seconds, used = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF)
+    grown = resident() - empty
     rows = [row for one in found.values() for row in one.rows.values()]
     if progress.records != DEALS or len(rows) != DEALS:
         raise SystemExit(f"restored {progress.records} records, {len(rows)} deals, instead of {DEALS}")
     spent = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
     size = sum(map(len, rows)) / len(rows)
-    values = (progress.records, size, seconds, progress.records / seconds, spent, used.ru_maxrss / 1024)
+    rate, peak = progress.records / seconds, used.ru_maxrss / 1024
+    values = (progress.records, size, seconds, rate, spent, peak, grown / len(rows))
     print(json.dumps(dict(zip(FACTS, values, strict=True))))
 
 

@@ -70,6 +70,7 @@ FIGURES: dict[str, tuple[Figure, ...]] = {
         Figure("rate", "changelog records/s", ",.0f", ">= 300,000"),
         Figure("cpu", "CPU-s for them", ".2f"),
         Figure("row_bytes", "bytes of a deal's record", ",.0f"),
+        Figure("resident", "bytes in memory for a deal, all in", ",.0f", "<= 600"),
         _MEMORY,
     ),
     "restart": (
