@@ -49,15 +49,17 @@ def points(names: list[str], base: Point) -> list[tuple[Axis, float, Point]]:
 
 
 def measured(todo: list[tuple[Axis, float, Point]]) -> list[dict[str, Any]]:
-    """Measure each point once, in a process of its own; what two axes share is measured once."""
-    found: dict[Point, dict[str, Any]] = {}
+    """Measure each point in a process of its own.
+
+    The base is measured again for each axis: how much its figures differ says how much the others can be trusted.
+    """
+    found = []
     for axis, value, point in todo:
-        if point not in found:
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
-                found[point] = alone.submit(measure, point).result()
-        one = found[point]
-        say(f"{axis.title} {value:{axis.form}}: {one['us']:.1f} µs an event, load {os.getloadavg()[0]:.1f}")
-    return [{"axis": axis.name, "value": value, **found[point]} for axis, value, point in todo]
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+            one = alone.submit(measure, point).result()
+        found.append({"axis": axis.name, "value": value, **one, "load": os.getloadavg()[0]})
+        say(f"{axis.title} {value:{axis.form}}: {one['us']:.1f} µs an event, load {found[-1]['load']:.1f}")
+    return found
 
 
 def table(results: list[dict[str, Any]]) -> str:
