@@ -83,7 +83,7 @@ def picture(results: list[dict[str, Any]], what: str) -> str:
         if rows:
             labels = [f"{one['value']:{axis.form}}" for one in rows]
             panels.append(plot.Panel(axis.title, labels, [[one[name] for name in COSTS] for one in rows]))
-    return plot.small_multiples(f"CPU µs an event, {what}", COSTS, panels)
+    return plot.small_multiples(f"CPU of an event: {what}", "µs", COSTS, panels)
 
 
 def main() -> None:
