@@ -47,15 +47,13 @@ class Crew:
         return Vitals(*(sum(values) for values in zip(*said, strict=True)))
 
     def wait_until_shared(self) -> None:
-        """Wait until all of them are in one generation of the group, each with as many partitions of state restored."""
+        """Wait until each of them has restored as many partitions as the others; one that came first gives some up before."""
         end = time.monotonic() + JOINING
         while True:
             self.check()
             said = [one.readiness() for one in self.workers]
-            if all(one.get("restored") for one in said):
-                shares = {(one["generation"], one["partitions"]["assigned"]) for one in said}
-                if len(shares) == 1:
-                    return
+            if all(one.get("restored") for one in said) and len({one["partitions"]["assigned"] for one in said}) == 1:
+                return
             if time.monotonic() > end:
                 raise SystemExit(f"the workers do not share the partitions evenly: {said}")
             time.sleep(0.1)
