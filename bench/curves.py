@@ -1,6 +1,6 @@
 """Does the cost of an event grow?  CPU µs an event while one thing at a time becomes more, as a table and a picture.
 
-Run: python -m bench.curves [--axis NAME ...] [--full] [--svg FILE] [--json | --results FILE ...]
+Run: python -m bench.curves [--axis NAME ...] [--full] [--live] [--svg FILE] [--json | --results FILE ...]
 
 Everything else stays at a base point (bench/living.py). What the edge adds (fetching, sending, the transaction) is not in it,
 but the bytes that an event writes into the changelog are told: they are what the edge has to send.
@@ -92,17 +92,22 @@ def main() -> None:
     names = [axis.name for axis in AXES]
     parser.add_argument("--axis", nargs="+", action="extend", choices=names, metavar="NAME", help=f"of: {' '.join(names)}")
     parser.add_argument("--full", action="store_true", help="the whole catalogue, all cuts and windows")
+    parser.add_argument("--live", action="store_true", help="taken in as they happen, a thousand a second")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="also draw it")
     parser.add_argument("--json", action="store_true", help="print every result as JSON")
     parser.add_argument(
         "--results", nargs="+", type=Path, default=[], metavar="FILE", help="measure nothing, show what --json printed"
     )
     options = parser.parse_args()
-    base = Point(full=True, windows=len(WINDOWS)) if options.full else Point()
+    base = Point(full=options.full, live=options.live)
+    if options.full:
+        base = base._replace(windows=len(WINDOWS))
     results = [one for file in options.results for one in json.loads(file.read_text(encoding="utf-8"))]
     results = results or measured(points(options.axis or names, base))
     if options.svg:
-        what = "the whole catalogue" if results[0]["point"]["full"] else "counts per rep and stage"
+        point = Point(**results[0]["point"])
+        what = "the whole catalogue" if point.full else "counts per rep and stage"
+        what += ", a thousand events a second" if point.live else ", while catching up"
         options.svg.write_text(picture(results, what), encoding="utf-8")
     print(json.dumps(results, indent=1) if options.json else table(results))
 

@@ -1,7 +1,7 @@
 """What does an installation that has run for a while spend on an event?  Builds its state, then measures.
 
 Deals are worked on until they are won; then the next deal takes the place, so the number of open ones stays. What is measured
-are the rooms of bench/rooms.py: deals and kpis in this process, without a broker, catching up.
+are the rooms of bench/rooms.py: deals and kpis in this process, without a broker, catching up or live.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from streams.worker import GC_THRESHOLDS
 FLUSH = 10_000  # events
 RATE = 50_000  # events/s at which the rooms are fed, by their own clock: it sets how often they publish
 SECOND = timedelta(days=1) / 1_000_000 * RATE  # of events in a second of that clock: a million events a day
+LIVE_FLUSH, LIVE_RATE = 500, 1_000  # the same when events are taken in as they happen
 HISTORY = timedelta(days=30)  # over which what is held happened
 MOVES = 0.15  # of the events are moves, the others activities
 MOVES_HELD = 3  # of a deal, whatever the length of its history
@@ -42,6 +43,7 @@ class Point(NamedTuple):
     windows: int = 3
     partitions: int = 4
     late: float = 0.0  # share of events up to a day older than the newest of their deal
+    live: bool = False  # events are taken in as they happen, a thousand a second; else the rooms catch up
     full: bool = False  # the whole catalogue in all cuts; else what J2 counts
 
     @property
@@ -94,7 +96,9 @@ class Life:
         rng, deals, late = self.rng, self.point.deals, self.point.late
         for number in itertools.count(1):
             place = rng.randrange(deals)
-            at = HISTORY.total_seconds() + number / RATE * SECOND.total_seconds()
+            at = HISTORY.total_seconds() + (
+                number / LIVE_RATE if self.point.live else number / RATE * SECOND.total_seconds()
+            )
             if late and rng.random() < late:
                 at = max(0.0, self.newest[place] - rng.random() * 86400)
             yield self._event(place, at, MOVES)
@@ -121,6 +125,8 @@ def build(point: Point) -> tuple[Rooms, Life]:
     _flush(rooms, life.past())
     _copy_deals(rooms, life)
     life.copied()
+    if point.live:
+        rooms.step = LIVE_FLUSH * 1_000_000 // LIVE_RATE
     return rooms, life
 
 
@@ -141,9 +147,9 @@ def _copy_deals(rooms: Rooms, life: Life) -> None:
         rooms.tables[partition_of((key.decode(),), rooms.count)].rows[b"d" + key] = copy[:-1] + copy[-1:]
 
 
-def _flush(rooms: Rooms, events: Iterator[tuple[str, bytes, bytes]]) -> None:
-    while taken := list(itertools.islice(events, FLUSH)):
-        rooms.flush(list(pieces(taken, rooms.count, 0)))
+def _flush(rooms: Rooms, events: Iterator[tuple[str, bytes, bytes]], *, live: bool = False) -> None:
+    while taken := list(itertools.islice(events, LIVE_FLUSH if live else FLUSH)):
+        rooms.flush(list(pieces(taken, rooms.count, 0)), ended=live)
 
 
 def measure(point: Point) -> dict[str, Any]:
@@ -154,12 +160,12 @@ def measure(point: Point) -> dict[str, Any]:
     present = life.present()
     for _ in range(2):
         rooms.now += 3_600_000_000  # what the past had to tell is no reason to publish seldom
-        _flush(rooms, itertools.islice(present, part))
+        _flush(rooms, itertools.islice(present, part), live=point.live)
     parts: list[Counter[str]] = []
     rooms.records = rooms.record_bytes = rooms.rows = rooms.row_bytes = 0
     for _ in range(PARTS):
         rooms.watch.seconds = Counter()
-        _flush(rooms, itertools.islice(present, part))
+        _flush(rooms, itertools.islice(present, part), live=point.live)
         parts.append(rooms.watch.seconds)
     least = {
         name: min(one[name] for one in parts) / part * 1e6 for name in ("deals: events", "deals: flush", "kpis: deltas")
