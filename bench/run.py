@@ -74,7 +74,13 @@ class Bench:
             return [synthetic, {"job": "restart", **restore.restart(ground)}]
 
     def two(self) -> list[Result]:
-        """Measure one worker, then two that share the same events, each time on a broker of its own."""
+        """Measure one worker, then two that share the same events, each time on a broker of its own.
+
+        The embedded broker takes no second worker: there is nothing to measure on it.
+        """
+        if self.options.broker == "embedded":
+            say("  two workers need Apache Kafka")
+            return []
         file, right = self.events(self.options.events)
         found: list[Result] = []
         for count in (1, 2):
