@@ -292,7 +292,11 @@ def check(found: Definitions) -> Definitions:
             raise ConfigError(f"pipelines.{name}.stages: {sorted(twice)[0]!r} stands there twice; stage names must differ")
         if pipeline.maturity_days < 0:
             raise ConfigError(f"pipelines.{name}.maturity_days: must be 0 or more")
-    for setting, values, known in (("windows", found.windows, WINDOWS), ("cuts", found.cuts, CUTS)):
+    for setting, values, known in (
+        ("windows", found.windows, WINDOWS),
+        ("pace", found.pace, WINDOWS),
+        ("cuts", found.cuts, CUTS),
+    ):
         for value in values:
             if value not in known:
                 raise ConfigError(f"{setting}: unknown {value!r}; known: {', '.join(known)}")
@@ -300,14 +304,13 @@ def check(found: Definitions) -> Definitions:
         if rule.cut not in CUTS:
             raise ConfigError(f"rules.{rule.name}.cut: unknown {rule.cut!r}; known: {', '.join(CUTS)}")
     for window, times in found.pace.items():
-        if window not in WINDOWS:
-            raise ConfigError(f"pace: unknown {window!r}; known: {', '.join(WINDOWS)}")
         if not 1 <= times <= 3600:
             raise ConfigError(f"pace.{window}: must be between 1 and 3600 publish_intervals")
     if not 1 <= found.partitions <= 1024:
         raise ConfigError(f"partitions: {found.partitions} is not between 1 and 1024")
     for setting in ("publish_interval", "flush_interval", "tick_interval"):
-        if not 0.001 <= (getattr(found, setting) or found.flush_every) <= 3600:
+        length = getattr(found, setting)
+        if length is not None and not 0.001 <= length <= 3600:
             raise ConfigError(f"{setting}: must be between 1ms and 1h")
     return found
 

@@ -55,6 +55,10 @@ def test_the_example_of_the_contract_is_accepted():
         ({"grace": "soon"}, "grace: 'soon' is no duration"),
         ({"rules": [{"name": "r", "kind": "conversion_drop", "cut": "stages"}]}, "rules.r.cut: unknown 'stages'"),
         ({"partitions": 0}, "partitions: 0"),
+        ({"tick_interval": 0}, "tick_interval: must be between 1ms and 1h"),
+        ({"publish_interval": 0}, "publish_interval: must be between 1ms and 1h"),
+        ({"flush_interval": 0}, "flush_interval: must be between 1ms and 1h"),
+        ({"pace": {"2h": 2}}, "pace: unknown '2h'"),
         ([], "expected a mapping"),
     ],
 )
