@@ -57,7 +57,7 @@ def read(consumer: Consumer, messages: list[Any], partitions: int) -> tuple[int,
         for message in messages:
             error = message.error()
             if error is not None:
-                if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
+                if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # its only name
                     raise SystemExit(str(error))
                 ended += 1
                 continue

@@ -20,6 +20,7 @@ from bench.process import resident
 from bench.rooms import J2_EVENTS_PER_DEAL, Rooms, pieces
 from bench.worker import started
 from streams import config
+from streams.cli.stack import worker_process
 from streams.deals.room import DealsRoom
 from streams.kafka.clients import Connection
 from streams.kafka.ownership import Plan
@@ -88,8 +89,6 @@ def restart(ground: Ground) -> dict[str, Any]:
     with started(ground) as one:
         one.worker.process.kill()
         one.worker.process.wait()
-    from streams.cli.stack import worker_process  # noqa: PLC0415
-
     begun = time.monotonic()
     with worker_process(ground.environment, ground.folder, ticks=False) as worker:
         restoring = None

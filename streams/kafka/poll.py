@@ -262,7 +262,7 @@ def _runs(part: TopicPart, records: list[Message], high: int) -> Iterator[Run]:
 def _is_end(message: Message) -> bool:
     """Tell the end of a partition from an error; an error that does not pass ends the process."""
     error = message.error()
-    if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+    if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # its only name
         return True
     where = f"{message.topic()}[{message.partition()}]"
     if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001

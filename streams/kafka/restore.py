@@ -165,7 +165,7 @@ class Restorer:
             part = (message.topic(), message.partition())
             error = message.error()
             if error is not None:
-                if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+                if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # its only name
                     ended.add(part)
                     continue
                 _complain(part, error)

@@ -90,16 +90,17 @@ def _keep(recent: list[Sent], sent: Sent, dice: random.Random) -> Sent:
 
 def _in_order(dice: random.Random) -> Iterator[Sent]:
     """Yield the events of ever new deals, interleaved, each as it happens."""
+    story = Story()
     running: list[Iterator[Event]] = []
     serial = 0
     now = BEGIN
     while True:
         now += STEP
         if len(running) < 400 or dice.random() < 0.02:
-            running.append(_deal(serial, dice))
+            running.append(story.deal(serial, dice))
             serial += 1
         if dice.random() < 0.03:
-            yield _sent(_lonely(now, serial, dice))
+            yield as_sent(story.lonely(now, serial, dice))
         place = dice.randrange(len(running))
         event = next(running[place], None)
         if event is None:
@@ -110,85 +111,104 @@ def _in_order(dice: random.Random) -> Iterator[Sent]:
         event[1]["occurred_at"] = (now - back).isoformat()
         serial += 1
         event[1]["event_id"] = event[1].pop("id", f"{serial}")
-        yield _sent(event)
+        yield as_sent(event)
 
 
-def _sent(event: Event) -> Sent:
+def as_sent(event: Event) -> Sent:
+    """Return an event as a record."""
     topic, value = event
     return Sent(topic, str(value.get("deal_id") or value["rep_id"]).encode(), orjson.dumps(value))
 
 
-def _lonely(now: datetime, serial: int, dice: random.Random) -> Event:
-    """Return an activity without a deal."""
-    return ACTIVITY, {
-        "event_id": f"lonely-{serial}",
-        "occurred_at": now.isoformat(),
-        "rep_id": dice.choice(REPS),
-        "type": dice.choice(("call", "email", "note")),
-        "duration_s": dice.randrange(600),
-    }
+class Story:
+    """What happens to deals: who has them, how long they last; a busier world says the rest of it anew."""
 
+    path = PATH
 
-def _deal(serial: int, dice: random.Random) -> Iterator[Event]:
-    """Yield what happens to one deal; whoever takes it adds id and time."""
-    deal = {"deal_id": f"d{serial}"}
-    yield STAGE_CHANGE, deal | _first_words(dice) | {"to_stage": PATH[0]}
-    for stage in PATH[1 : dice.randrange(2, 6)]:
-        for _ in range(dice.randrange(4)):
-            yield ACTIVITY, deal | _activity(dice)
-        if dice.random() < 0.3:
-            yield STAGE_CHANGE, deal | _correction(dice)
-        yield STAGE_CHANGE, deal | {"to_stage": stage, "from_stage": dice.choice((*PATH, None))}
-    for _ in range(dice.randrange(3)):
-        yield ACTIVITY, deal | _activity(dice)
-    if dice.random() < 0.8:
-        yield STAGE_CHANGE, deal | {"to_stage": dice.choice(("Won", "Lost", "Lost")), "amount": dice.randrange(10_000) / 4}
-    if dice.random() < 0.1:  # opened again
-        yield STAGE_CHANGE, deal | {"to_stage": "Proposal"}
-        yield STAGE_CHANGE, deal | _correction(dice)
-        yield STAGE_CHANGE, deal | {"to_stage": "Won"}
-    if dice.random() < 0.05:
-        yield STAGE_CHANGE, deal | {"deleted": True}
-        if dice.random() < 0.4:
-            yield STAGE_CHANGE, deal | {"deleted": False}
+    def rep(self, dice: random.Random) -> str:
+        """Return whose a deal or an activity is."""
+        return dice.choice(REPS)
 
+    def acting(self, dice: random.Random) -> tuple[str | None, ...]:
+        """Return whom an activity of a deal may name."""
+        del dice
+        return (*REPS[:3], None, None, None, None)
 
-def _first_words(dice: random.Random) -> dict[str, Any]:
-    said = {
-        "rep_id": dice.choice(REPS),
-        "customer_id": dice.randrange(40),
-        "product": dice.choice(PRODUCTS),
-        "region": dice.choice(REGIONS),
-        "lead_source": dice.choice(SOURCES),
-        "amount": str(dice.randrange(1, 100_000) / 100),
-        "currency": dice.choice(CURRENCIES),
-    }
-    return {name: value for name, value in said.items() if dice.random() < 0.9}
+    def known_later(self, dice: random.Random) -> dict[str, Any]:
+        """Return how an event says that it becomes known only days after it happened; whoever sends it takes that out."""
+        return {"known_days_later": dice.randrange(20)}
 
+    def lonely(self, now: datetime, serial: int | str, dice: random.Random) -> Event:
+        """Return an activity without a deal."""
+        return ACTIVITY, {
+            "event_id": f"lonely-{serial}",
+            "occurred_at": now.isoformat(),
+            "rep_id": self.rep(dice),
+            "type": dice.choice(("call", "email", "note")),
+            "duration_s": dice.randrange(600),
+        }
 
-def _activity(dice: random.Random) -> dict[str, Any]:
-    act: dict[str, Any] = {"type": dice.choice(("call", "call", "email", "meeting", "message", "proposal", "task", "note"))}
-    for name, values in (
-        ("direction", ("inbound", "outbound", "outbound", None)),
-        ("outcome", ("connected", "no_answer", None)),
-        ("rep_id", (*REPS[:3], None, None, None, None)),
-        ("automated", (True, None, None, None, None)),
-        ("duration_s", (None, 0, 61.5, 300)),
-    ):
-        if (value := dice.choice(values)) is not None:
-            act[name] = value
-    return act
+    def deal(self, serial: int | str, dice: random.Random) -> Iterator[Event]:
+        """Yield what happens to one deal; whoever takes it adds id and time."""
+        deal = {"deal_id": f"d{serial}"}
+        yield STAGE_CHANGE, deal | self._first_words(dice) | {"to_stage": self.path[0]}
+        for stage in self.path[1 : dice.randrange(2, len(self.path) + 2)]:
+            for _ in range(dice.randrange(4)):
+                yield ACTIVITY, deal | self._activity(dice)
+            if dice.random() < 0.3:
+                yield STAGE_CHANGE, deal | self._correction(dice)
+            yield STAGE_CHANGE, deal | {"to_stage": stage, "from_stage": dice.choice((*self.path, None))}
+        for _ in range(dice.randrange(3)):
+            yield ACTIVITY, deal | self._activity(dice)
+        if dice.random() < 0.8:
+            yield (
+                STAGE_CHANGE,
+                deal | {"to_stage": dice.choice(("Won", "Lost", "Lost")), "amount": dice.randrange(10_000) / 4},
+            )
+        if dice.random() < 0.1:  # opened again
+            yield STAGE_CHANGE, deal | {"to_stage": "Proposal"}
+            yield STAGE_CHANGE, deal | self._correction(dice)
+            yield STAGE_CHANGE, deal | {"to_stage": "Won"}
+        if dice.random() < 0.05:
+            yield STAGE_CHANGE, deal | {"deleted": True}
+            if dice.random() < 0.4:
+                yield STAGE_CHANGE, deal | {"deleted": False}
 
+    def _first_words(self, dice: random.Random) -> dict[str, Any]:
+        said = {
+            "rep_id": self.rep(dice),
+            "customer_id": dice.randrange(40),
+            "product": dice.choice(PRODUCTS),
+            "region": dice.choice(REGIONS),
+            "lead_source": dice.choice(SOURCES),
+            "amount": str(dice.randrange(1, 100_000) / 100),
+            "currency": dice.choice(CURRENCIES),
+        }
+        return {name: value for name, value in said.items() if dice.random() < 0.9}
 
-def _correction(dice: random.Random) -> dict[str, Any]:
-    """Return a new owner, another amount or currency, a value taken away, or a change known only days later."""
-    kind = dice.randrange(5)
-    if kind == 0:
-        return {"rep_id": dice.choice(REPS)}
-    if kind == 1:
-        return {"amount": dice.randrange(1, 10_000), "currency": dice.choice(CURRENCIES)}
-    if kind == 2:
-        return {"clear": [dice.choice(("rep_id", "region", "amount", "product"))]}
-    if kind == 3:
-        return {"region": dice.choice(REGIONS), "lead_source": dice.choice(SOURCES)}
-    return {"known_days_later": dice.randrange(20), "product": dice.choice(PRODUCTS), "amount": dice.randrange(500)}
+    def _activity(self, dice: random.Random) -> dict[str, Any]:
+        kinds = ("call", "call", "email", "meeting", "message", "proposal", "task", "note")
+        act: dict[str, Any] = {"type": dice.choice(kinds)}
+        for name, values in (
+            ("direction", ("inbound", "outbound", "outbound", None)),
+            ("outcome", ("connected", "no_answer", None)),
+            ("rep_id", self.acting(dice)),
+            ("automated", (True, None, None, None, None)),
+            ("duration_s", (None, 0, 61.5, 300)),
+        ):
+            if (value := dice.choice(values)) is not None:
+                act[name] = value
+        return act
+
+    def _correction(self, dice: random.Random) -> dict[str, Any]:
+        """Return a new owner, another amount or currency, a value taken away, or a change known only days later."""
+        kind = dice.randrange(5)
+        if kind == 0:
+            return {"rep_id": self.rep(dice)}
+        if kind == 1:
+            return {"amount": dice.randrange(1, 10_000), "currency": dice.choice(CURRENCIES)}
+        if kind == 2:
+            return {"clear": [dice.choice(("rep_id", "region", "amount", "product"))]}
+        if kind == 3:
+            return {"region": dice.choice(REGIONS), "lead_source": dice.choice(SOURCES)}
+        return {**self.known_later(dice), "product": dice.choice(PRODUCTS), "amount": dice.randrange(500)}

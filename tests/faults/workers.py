@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ KILLED = -signal.SIGKILL
 
 # Forked from a process that has imported everything: a worker's start costs seconds of imports otherwise.
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["toy", "streams.worker"])
+_processes.set_forkserver_preload(["toy", "streams.worker", "streams.cli.worker"])
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,29 @@ class Worker(WorkerProcess):
     def freeze(self, seconds: float) -> None:
         os.kill(self.pid, signal.SIGSTOP)
         time.sleep(seconds)
+        self.thaw()
+
+    def thaw(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
+
+    def stop(self, deadline: float = 30.0) -> tuple[int | None, float]:
+        """Ask it to end; return its exit code and how long it took."""
+        began = time.monotonic()
+        self.process.of.terminate()
+        return self.wait(deadline), time.monotonic() - began
+
+    def wait_until_it_says(self, words: str, deadline: float = 60.0) -> None:
+        """Wait for words in its log."""
+        end = time.monotonic() + deadline
+        while words not in self.log.read_text(errors="replace"):
+            assert self.code is None, f"it ended with {self.code}: {self.last_words()}"
+            assert time.monotonic() < end, f"it has not said {words!r}: {self.last_words()}"
+            time.sleep(0.02)
+
+    def rss(self) -> int:
+        """Return its resident memory in bytes."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
 
     def end(self) -> None:
         if self.code is None:
@@ -69,27 +92,41 @@ class Worker(WorkerProcess):
             self.kill()
 
 
-def start(settings: Settings, folder: Path, *, failpoint: str | None = None, transactions: bool = True) -> Worker:
-    """Start a worker; `failpoint` is as in DEALPULSE_FAILPOINT."""
+def start(
+    settings: Settings,
+    folder: Path,
+    *,
+    failpoint: str | None = None,
+    transactions: bool = True,
+    sabotage: Sequence[str] = (),
+    accept_older_state: bool = False,
+    slot: str | None = None,
+) -> Worker:
+    """Start a worker; `failpoint` is as in DEALPULSE_FAILPOINT, `sabotage` names deeds of sabotage.py."""
     port = reserved_port()
     log = folder / f"worker-{port}.log"
+    log.touch()
     faults = ({FAILPOINT: failpoint} if failpoint else {}) | ({} if transactions else {PLAIN_PRODUCING: "1"})
-    environment = msgspec.structs.asdict(msgspec.structs.replace(settings.environment, web_port=port))
-    process = _processes.Process(target=_work, args=(environment, str(log), faults, transactions), daemon=True)
+    environment = msgspec.structs.asdict(msgspec.structs.replace(settings.environment, web_port=port, slot=slot))
+    options = {"transactions": transactions, "accept_older_state": accept_older_state}
+    process = _processes.Process(target=_work, args=(environment, str(log), faults, sabotage, options), daemon=True)
     process.start()
     return Worker(_Polled(process), log, port)  # type: ignore[arg-type]  # it is only ever polled
 
 
-def _work(said: dict[str, Any], log: str, faults: dict[str, str], transactions: bool) -> None:
+def _work(said: dict[str, Any], log: str, faults: dict[str, str], sabotage: Sequence[str], options: dict[str, Any]) -> None:
     """Be a worker."""
     from streams.cli.worker import end_with
     from streams.worker import run
+    from tests.faults.wide.sabotage import DEEDS
 
     if not end_with(os.getppid()):
         return
     with open(log, "wb") as output:  # noqa: PTH123  # its descriptor is what counts
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
+    for name in sabotage:
+        DEEDS[name]()
     environment = Environment(**said)
     sys.exit(
         run(
@@ -97,7 +134,7 @@ def _work(said: dict[str, Any], log: str, faults: dict[str, str], transactions: 
             read_definitions(environment.config),
             ticks=False,
             session_timeout=SESSION,
-            transactions=transactions,
             faults=Faults.read(faults),
+            **options,
         )
     )

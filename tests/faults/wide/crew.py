@@ -17,7 +17,8 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from streams.cli.read import every_record
 from streams.kafka.admin import check_topics
 from streams.topics import ACTIVITY, DEAD_LETTER, KPI_HISTORY, KPI_LATEST, STAGE_CHANGE, all_topics
-from tests.faults.wide import load, report, workers
+from tests.faults import workers
+from tests.faults.wide import load, report
 from tests.faults.wide.dose import dose
 from tests.faults.wide.progress import Progress, quantile
 from tests.flow.installation import Installation, observer

@@ -10,12 +10,10 @@ import heapq
 import itertools
 import random
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from datetime import timedelta
+from typing import Any
 
-import orjson
-
-from streams.topics import ACTIVITY, STAGE_CHANGE
+from tests.faults.load import BEGIN, Event, Sent, Story, as_sent
 from tests.flow import poison
 
 # Shares of what is sent.
@@ -25,7 +23,6 @@ VERY_LATE = 0.01  # known only days later
 SKEWED = 0.005  # by a clock that is up to two hours off
 POISONED = 0.005
 
-BEGIN = datetime(2024, 3, 25, tzinfo=UTC)  # a month end and a change of the clocks are near
 TEN_MINUTES = 600.0
 REPS = tuple(f"rep-{number}" for number in range(200))
 _ZIPF = tuple(itertools.accumulate(1 / (rank + 1) for rank in range(len(REPS))))
@@ -39,21 +36,6 @@ STAGES = [
     {"name": "Won", "kind": "won"},
     {"name": "Lost", "kind": "lost"},
 ]
-SOURCES = ("web", "fair", "partner")
-REGIONS = ("EU", "US", "UA")
-PRODUCTS = ("basic", "plus", "pro")
-CURRENCIES = ("EUR", "EUR", "UAH", "JPY")
-
-Event = tuple[str, dict[str, Any]]
-
-
-class Sent(NamedTuple):
-    """One record; `reason` is why it must be refused."""
-
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    reason: str | None = None
 
 
 def definitions(**more: Any) -> dict[str, Any]:
@@ -104,17 +86,18 @@ def _poison(dice: random.Random) -> Sent:
 
 def _in_order(dice: random.Random, step: float, name: str) -> Iterator[Sent]:
     """Yield the events of ever new deals, interleaved, each as it happens."""
+    story = _Busier()
     running: list[Iterator[Event]] = []
     serial = 0
     now = BEGIN
     while True:
         now += timedelta(seconds=step)
         if len(running) < 1_000 or dice.random() < 0.02:
-            running.append(_deal(f"{name}{serial}", dice))
+            running.append(story.deal(f"{name}{serial}", dice))
             serial += 1
         if dice.random() < 0.03:
             serial += 1
-            yield _sent(_lonely(now, f"{name}{serial}", dice))
+            yield as_sent(story.lonely(now, f"{name}{serial}", dice))
         place = dice.randrange(len(running))
         event = next(running[place], None)
         if event is None:
@@ -129,90 +112,20 @@ def _in_order(dice: random.Random, step: float, name: str) -> Iterator[Sent]:
         event[1]["occurred_at"] = (now - back).isoformat()
         serial += 1
         event[1]["event_id"] = f"{name}{serial}"
-        yield _sent(event)
+        yield as_sent(event)
 
 
-def _sent(event: Event) -> Sent:
-    topic, value = event
-    return Sent(topic, str(value.get("deal_id") or value["rep_id"]).encode(), orjson.dumps(value))
+class _Busier(Story):
+    """Two hundred reps of whom few have most of the deals."""
 
+    path = PATH
 
-def _lonely(now: datetime, serial: str, dice: random.Random) -> Event:
-    """Return an activity without a deal."""
-    return ACTIVITY, {
-        "event_id": f"lonely-{serial}",
-        "occurred_at": now.isoformat(),
-        "rep_id": _rep(dice),
-        "type": dice.choice(("call", "email", "note")),
-        "duration_s": dice.randrange(600),
-    }
+    def rep(self, dice: random.Random) -> str:
+        return dice.choices(REPS, cum_weights=_ZIPF)[0]
 
+    def acting(self, dice: random.Random) -> tuple[str | None, ...]:
+        return (self.rep(dice), None, None)
 
-def _deal(serial: str, dice: random.Random) -> Iterator[Event]:
-    """Yield what happens to one deal; whoever takes it adds id and time."""
-    deal = {"deal_id": f"d{serial}"}
-    yield STAGE_CHANGE, deal | _first_words(dice) | {"to_stage": PATH[0]}
-    for stage in PATH[1 : dice.randrange(2, 7)]:
-        for _ in range(dice.randrange(4)):
-            yield ACTIVITY, deal | _activity(dice)
-        if dice.random() < 0.3:
-            yield STAGE_CHANGE, deal | _correction(dice)
-        yield STAGE_CHANGE, deal | {"to_stage": stage, "from_stage": dice.choice((*PATH, None))}
-    for _ in range(dice.randrange(3)):
-        yield ACTIVITY, deal | _activity(dice)
-    if dice.random() < 0.8:
-        yield STAGE_CHANGE, deal | {"to_stage": dice.choice(("Won", "Lost", "Lost")), "amount": dice.randrange(10_000) / 4}
-    if dice.random() < 0.1:  # opened again
-        yield STAGE_CHANGE, deal | {"to_stage": "Proposal"}
-        yield STAGE_CHANGE, deal | _correction(dice)
-        yield STAGE_CHANGE, deal | {"to_stage": "Won"}
-    if dice.random() < 0.05:
-        yield STAGE_CHANGE, deal | {"deleted": True}
-        if dice.random() < 0.4:
-            yield STAGE_CHANGE, deal | {"deleted": False}
-
-
-def _rep(dice: random.Random) -> str:
-    """Return a rep; few have most of the deals."""
-    return dice.choices(REPS, cum_weights=_ZIPF)[0]
-
-
-def _first_words(dice: random.Random) -> dict[str, Any]:
-    said = {
-        "rep_id": _rep(dice),
-        "customer_id": dice.randrange(40),
-        "product": dice.choice(PRODUCTS),
-        "region": dice.choice(REGIONS),
-        "lead_source": dice.choice(SOURCES),
-        "amount": str(dice.randrange(1, 100_000) / 100),
-        "currency": dice.choice(CURRENCIES),
-    }
-    return {name: value for name, value in said.items() if dice.random() < 0.9}
-
-
-def _activity(dice: random.Random) -> dict[str, Any]:
-    act: dict[str, Any] = {"type": dice.choice(("call", "call", "email", "meeting", "message", "proposal", "task", "note"))}
-    for name, values in (
-        ("direction", ("inbound", "outbound", "outbound", None)),
-        ("outcome", ("connected", "no_answer", None)),
-        ("rep_id", (_rep(dice), None, None)),
-        ("automated", (True, None, None, None, None)),
-        ("duration_s", (None, 0, 61.5, 300)),
-    ):
-        if (value := dice.choice(values)) is not None:
-            act[name] = value
-    return act
-
-
-def _correction(dice: random.Random) -> dict[str, Any]:
-    """Return a new owner, another amount or currency, a value taken away, or a change known only days later."""
-    kind = dice.randrange(5)
-    if kind == 0:
-        return {"rep_id": _rep(dice)}
-    if kind == 1:
-        return {"amount": dice.randrange(1, 10_000), "currency": dice.choice(CURRENCIES)}
-    if kind == 2:
-        return {"clear": [dice.choice(("rep_id", "region", "amount", "product"))]}
-    if kind == 3:
-        return {"region": dice.choice(REGIONS), "lead_source": dice.choice(SOURCES)}
-    return {"known_later": True, "product": dice.choice(PRODUCTS), "amount": dice.randrange(500)}
+    def known_later(self, dice: random.Random) -> dict[str, Any]:
+        del dice
+        return {"known_later": True}

@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from tests.faults.wide import load, workers
+from tests.faults import workers
+from tests.faults.wide import load
 from tests.faults.wide.dose import SEED, dose, only_heavy, patience
 
 pytestmark = [*patience(300, 900), only_heavy]

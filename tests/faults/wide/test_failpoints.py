@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streams.kafka.faults import POINTS
-from tests.faults.wide import workers
+from tests.faults import workers
 from tests.faults.wide.dose import SEED, only_heavy, patience
 
 pytestmark = patience(240, 900)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.wide import workers
+from tests.faults import workers
 from tests.faults.wide.crew import open_transactions
 from tests.faults.wide.dose import SEED, dose, only_heavy, patience
 from tests.faults.wide.progress import quantile

@@ -12,7 +12,8 @@ import yaml
 
 from streams.cli.read import every_record
 from streams.topics import DEAD_LETTER
-from tests.faults.wide import load, workers
+from tests.faults import workers
+from tests.faults.wide import load
 from tests.faults.wide.crew import Crew
 from tests.faults.wide.dose import SEED, dose, only_heavy, patience
 

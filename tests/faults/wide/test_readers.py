@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from streams.kafka.clients import TRANSACTION_TIMEOUT
 from streams.topics import DELTAS, KPI_LATEST
-from tests.faults.wide import workers
+from tests.faults import workers
 from tests.faults.wide.crew import Crew, open_transactions
 from tests.faults.wide.dose import SEED, dose, only_heavy, patience
 from tests.faults.wide.progress import quantile

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.faults.wide import workers
+from tests.faults import workers
 from tests.faults.wide.dose import SEED, dose, only_heavy, patience
 
 pytestmark = patience(240, 1500)
