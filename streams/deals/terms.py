@@ -90,7 +90,7 @@ class Terms:
         self._reps = definitions.reps
         self._maturity = {name: pipeline.maturity_days * _DAY_US for name, pipeline in definitions.pipelines.items()}
         self.cuts = {kind: _cuts(definitions, kind) for kind in Kind}
-        self.stages_of_activities = "rep_stage" in self.cuts[Kind.ACTIVITY]
+        self.stages_of_activities = "rep_stage" in (*self.cuts[Kind.ACTIVITY], *self.cuts[Kind.TALK])
         self.enabled = frozenset(kind for kind in Kind if self.cuts[kind])
         self.activities, self.talk = Kind.ACTIVITY in self.enabled, Kind.TALK in self.enabled
         self.responses = Kind.RESPONSE in self.enabled or Kind.WAIT in self.enabled

@@ -17,6 +17,8 @@ from tests.deals.told import TERMS, deal_of, timeless
 
 _OF_MOVES = {"activities", "talk_time", "stage_entered", "stage_left", "time_in_stage"}
 ONLY_MOVES = Terms(told(cuts=["rep", "stage"], kpis={kpi: kpi in _OF_MOVES for kpi in BY_ID}))
+BY_REP_AND_STAGE = Terms(told(cuts=["rep_stage"], kpis={kpi: kpi in _OF_MOVES for kpi in BY_ID}))
+TALK = Terms(told(kpis={kpi: kpi == "talk_time" for kpi in BY_ID}))
 NOTHING = encode(deal_of())
 NO_STAGES = Terms(told(cuts=["all", "rep", "team", "stage"]))
 
@@ -40,7 +42,9 @@ def both(kept, event, terms):
 
 
 @pytest.mark.parametrize(
-    "terms", [ONLY_MOVES, NO_STAGES, TERMS], ids=["only moves", "no stages of activities", "everything"]
+    "terms",
+    [ONLY_MOVES, BY_REP_AND_STAGE, TALK, NO_STAGES, TERMS],
+    ids=["only moves", "by rep and stage", "talk time alone", "no stages of activities", "everything"],
 )
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(events=strategies.deal_history("d1", most=8), seed=st.randoms(use_true_random=False), repeat=st.booleans())
