@@ -1,6 +1,6 @@
 """What does a deal add to the numbers?  Its facts, a pure function of its record.
 
-A fact is a tuple of fixed shape (see FIELDS): its kind, when, whose, and up to two numbers.  Applying an
+A fact is a tuple of fixed shape (see Fact): its kind, when, whose, and up to two numbers.  Applying an
 event to a deal adds facts(after) - facts(before) to the panes, so late events, corrections, new owners,
 new amounts, re-openings and deletions are one mechanism (law 1).
 """
@@ -20,10 +20,12 @@ from streams.events.contract import Activity
 from streams.panes.calendar import FINE_US
 from streams.panes.cell import currency_code
 
+# Whom and what a fact belongs to; what no configured cut asks for is left out (None), so that more facts add up.
+WHOSE = ("pipeline", "stage", "rep", "product", "region", "lead_source", "customer")
+Whose = tuple[str | None, str | None, str | None, str | None, str | None, str | None, str | None]
+# Kind, when, whose, and the numbers of the kind: see expand.py, which turns facts into cells.
 # `when` is the fine pane of the fact's instant; for levels it is 0 until the change is given its day.
-# a and b are the numbers of the kind: see expand.py, which turns facts into cells.
-FIELDS = ("kind", "when", "pipeline", "stage", "rep", "product", "region", "lead_source", "customer", "a", "b")
-Fact = tuple[Kind, int, str | None, str | None, str | None, str | None, str | None, str | None, str | None, Any, Any]
+Fact = tuple[Kind, int, Whose, Any, Any]
 
 _LEAD, _ENTER, _LEAVE, _CONVERSION, _COHORT, _RESPONSE, _OUTCOME, _CYCLE, _MONEY = (Kind(n) for n in range(9))
 _ACTIVITY, _TALK, _LEVEL, _VALUE, _WAIT = (Kind(n) for n in range(9, 14))
@@ -32,8 +34,8 @@ _OF_CLOSE = frozenset((_OUTCOME, _CYCLE, _MONEY))
 _OF_PRESENT = frozenset((_LEVEL, _VALUE))
 
 
-class Whose(NamedTuple):
-    """Whom and what a fact of a deal belongs to."""
+class Owner(NamedTuple):
+    """What the stage events said of whom a deal belongs to."""
 
     rep: str | None
     product: str | None
@@ -41,19 +43,19 @@ class Whose(NamedTuple):
     source: str | None
 
 
-def _known(history: History, until: int, limit: int, terms: Terms) -> Whose:
+def _known(history: History, until: int, limit: int, terms: Terms) -> Owner:
     """Return the last words of the events before place `until`, each else the first value said before `limit`."""
     known = history.known
     rep = known("rep_id", until, limit)
     region = known("region", until, limit) or terms.rep(rep).region
-    return Whose(rep, known("product", until, limit), region, known("lead_source", until, limit))
+    return Owner(rep, known("product", until, limit), region, known("lead_source", until, limit))
 
 
-def _at_instant(history: History, at: int, terms: Terms) -> Whose:
+def _at_instant(history: History, at: int, terms: Terms) -> Owner:
     return _known(history, bisect_right(history.times, at), len(history.events), terms)
 
 
-def _present(history: History, until: int, terms: Terms) -> Whose:
+def _present(history: History, until: int, terms: Terms) -> Owner:
     """Return what the events before place `until` leave."""
     return _known(history, until, until, terms)
 
@@ -147,17 +149,17 @@ def appended_facts(history: History, deal: Deal, terms: Terms) -> tuple[list[Fac
 def _entry(history: History, index: int, terms: Terms, found: list[Fact]) -> None:
     if _ENTER in terms.enabled:
         entry = history.entries[index]
-        rep = history.at_instant("rep_id", entry.at)
+        rep = history.at_instant("rep_id", entry.at) if terms.reps_of_moves else None
         when = entry.at // FINE_US
-        found.append((_ENTER, when, entry.pipeline, entry.stage, rep, None, None, None, None, None, None))
+        found.append((_ENTER, when, (entry.pipeline, entry.stage, rep, None, None, None, None), None, None))
 
 
 def _exit(history: History, index: int, terms: Terms, found: list[Fact]) -> None:
     if _LEAVE in terms.enabled and index + 1 < len(history.entries):
         entry, after = history.entries[index], history.entries[index + 1]
-        rep = history.known("rep_id", after.place, len(history.events))
+        rep = history.known("rep_id", after.place, len(history.events)) if terms.reps_of_moves else None
         stay, when = (after.at - entry.at) // 1000, after.at // FINE_US
-        found.append((_LEAVE, when, entry.pipeline, entry.stage, rep, None, None, None, None, stay, None))
+        found.append((_LEAVE, when, (entry.pipeline, entry.stage, rep, None, None, None, None), stay, None))
 
 
 def _cohorts(history: History, settled: list[bytes]) -> list[int]:
@@ -203,9 +205,8 @@ def _advances(entry: Entry, later: Entry) -> bool:
 def _conversion(history: History, index: int, advance: Entry | None, terms: Terms, found: list[Fact]) -> None:
     entry = history.entries[index]
     in_time = advance is not None and advance.at - entry.at <= terms.maturity(entry.pipeline)
-    rep = _of_cohort(history, index, "rep_id")
-    when = entry.at // FINE_US
-    found.append((_CONVERSION, when, entry.pipeline, entry.stage, rep, None, None, None, None, advance is not None, in_time))
+    whose = (entry.pipeline, entry.stage, _of_cohort(history, index, "rep_id"), None, None, None, None)
+    found.append((_CONVERSION, entry.at // FINE_US, whose, advance is not None, in_time))
 
 
 def _of_cohort(history: History, index: int, name: str) -> Any:
@@ -223,8 +224,8 @@ def creation_facts(history: History, terms: Terms, found: list[Fact]) -> None:
     """Add the facts of the deal's creation."""
     if _LEAD in terms.enabled:
         entry = history.entries[history.created]
-        when = entry.at // FINE_US
-        found.append((_LEAD, when, entry.pipeline, None, *_at_instant(history, entry.at, terms), None, None, None))
+        whose = (entry.pipeline, None, *_at_instant(history, entry.at, terms), None)
+        found.append((_LEAD, entry.at // FINE_US, whose, None, None))
     if _COHORT in terms.enabled:
         _cohort(history, terms, found, won=history.entries[-1].meaning.kind == WON)
 
@@ -234,8 +235,8 @@ def _cohort(history: History, terms: Terms, found: list[Fact], *, won: bool) -> 
     until, limit = _cohort_bounds(history, history.created)
     close = history.close() if won else None
     in_time = close is not None and close.at - entry.at <= terms.maturity(entry.pipeline)
-    when = entry.at // FINE_US
-    found.append((_COHORT, when, entry.pipeline, None, *_known(history, until, limit, terms), None, won, in_time))
+    whose = (entry.pipeline, None, *_known(history, until, limit, terms), None)
+    found.append((_COHORT, entry.at // FINE_US, whose, won, in_time))
 
 
 def response_facts(history: History, touch: int, terms: Terms) -> list[Fact]:
@@ -249,35 +250,36 @@ def response_facts(history: History, touch: int, terms: Terms) -> list[Fact]:
         if touch >= 0:
             response = (touch - created.at) // 1000
             business = response if terms.hours.always else terms.hours.between(created.at, touch)
-        when = created.at // FINE_US
-        found.append((_RESPONSE, when, created.pipeline, None, rep, None, None, source, None, response, business))
+        whose = (created.pipeline, None, rep, None, None, source, None)
+        found.append((_RESPONSE, created.at // FINE_US, whose, response, business))
     last = history.entries[-1]
     if touch < 0 and last.meaning.begins:
         _wait(history, _present(history, len(history.events), terms), last, terms, found)
     return found
 
 
-def _wait(history: History, whose: Whose, entry: Entry, terms: Terms, found: list[Fact]) -> None:
+def _wait(history: History, owner: Owner, entry: Entry, terms: Terms, found: list[Fact]) -> None:
     """Add that an open deal in an entry's stage waits for its first touch."""
     if _WAIT in terms.enabled:
-        found.append((_WAIT, 0, entry.pipeline, None, whose.rep, None, None, whose.source, None, created_at(history), None))
+        whose = (entry.pipeline, None, owner.rep, None, None, owner.source, None)
+        found.append((_WAIT, 0, whose, created_at(history), None))
 
 
-def _close(history: History, close: Entry, whose: Whose, terms: Terms, found: list[Fact]) -> None:
+def _close(history: History, close: Entry, owner: Owner, terms: Terms, found: list[Fact]) -> None:
     """Add what the close of a deal says."""
     at, when, pipeline = close.at, close.at // FINE_US, close.pipeline
     won = close.meaning.kind == WON
-    rep, product, region, _ = whose
+    rep, product, region, _ = owner
     if _OUTCOME in terms.enabled:
-        found.append((_OUTCOME, when, pipeline, None, *whose, None, won, None))
+        found.append((_OUTCOME, when, (pipeline, None, *owner, None), won, None))
     if _CYCLE in terms.enabled:
         cycle = (at - created_at(history)) // 1000
-        found.append((_CYCLE, when, pipeline, None, rep, product, region, None, None, won, cycle))
+        found.append((_CYCLE, when, (pipeline, None, rep, product, region, None, None), won, cycle))
     if won and _MONEY in terms.enabled:
         money = _money(history, len(history.events), terms)
         if money is not None:
             customer = history.at_instant("customer_id", at)
-            found.append((_MONEY, when, pipeline, None, *whose, customer, *money))
+            found.append((_MONEY, when, (pipeline, None, *owner, customer), *money))
 
 
 def _money(history: History, until: int, terms: Terms) -> tuple[int, int] | None:
@@ -289,17 +291,17 @@ def _money(history: History, until: int, terms: Terms) -> tuple[int, int] | None
     return currency_code(currency), to_minor(amount, currency)
 
 
-def _levels(history: History, until: int, whose: Whose, entry: Entry, terms: Terms, found: list[Fact]) -> None:  # noqa: PLR0913
+def _levels(history: History, until: int, owner: Owner, entry: Entry, terms: Terms, found: list[Fact]) -> None:  # noqa: PLR0913
     """Add the levels of an open deal in an entry's stage, as the events before place `until` leave it."""
     pipeline, stage = entry.pipeline, entry.stage
     if _LEVEL in terms.enabled:
         lead = entry.meaning.kind == LEAD
-        found.append((_LEVEL, 0, pipeline, stage, *whose, None, lead, None))
+        found.append((_LEVEL, 0, (pipeline, stage, *owner, None), lead, None))
     if _VALUE in terms.enabled:
         money = _money(history, until, terms)
         if money is not None:
-            rep, product, region, _ = whose
-            found.append((_VALUE, 0, pipeline, stage, rep, product, region, None, None, *money))
+            rep, product, region, _ = owner
+            found.append((_VALUE, 0, (pipeline, stage, rep, product, region, None, None), *money))
 
 
 # ------------------------------------------------------------------ from activities
@@ -322,11 +324,11 @@ def facts_of_row(row: Row | Activity, rep: str | None, pipeline: str | None, sta
     """Return the facts of one human activity whose rep and stage are known."""
     found: list[Fact] = []
     when = row.at // FINE_US
+    if not terms.stages_of_activities:
+        pipeline = stage = None
+    whose = (pipeline, stage, rep, None, None, None, None)
     if terms.activities:
-        sub = row.type << 2 | row.direction
-        if not terms.stages_of_activities:
-            pipeline = stage = None
-        found.append((_ACTIVITY, when, pipeline, stage, rep, None, None, None, None, sub, row.outcome == CONNECTED))
+        found.append((_ACTIVITY, when, whose, row.type << 2 | row.direction, row.outcome == CONNECTED))
     if row.type == CALL and row.duration_ms >= 0 and terms.talk:
-        found.append((_TALK, when, pipeline, stage, rep, None, None, None, None, row.duration_ms, None))
+        found.append((_TALK, when, whose, row.duration_ms, None))
     return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from streams.deals.contributions import Fact
+from streams.deals.contributions import WHOSE, Fact, Whose
 from streams.deals.record import CALL, OUTBOUND, UNSAID
 from streams.deals.terms import FIRST_LEVEL, Kind, Terms
 from streams.events.contract import ACTIVITY_TYPES
@@ -20,10 +20,8 @@ from streams.panes.pane import DAY, FINE, LEVEL, WAIT, pane
 Entity = tuple[str, ...]  # the cut, then the values
 Cells = dict[Entity, dict[int, Cell]]
 Amounts = list[tuple[int, int]]
-Whose = tuple[str | None, ...]  # what a fact says of whom it belongs to, from pipeline to customer
 
-# Where the value of a cut that has one stands among them.
-_PLACES = {"pipeline": 0, "rep": 2, "product": 3, "region": 4, "lead_source": 5, "customer": 6}
+_PLACES = {name: place for place, name in enumerate(WHOSE)}
 
 _ACTIVITY, _WAIT = Kind.ACTIVITY, Kind.WAIT
 _KEYS = {measure: measure << 16 for measure in Measure}
@@ -45,22 +43,20 @@ class Sums:
     def add(self, changes: Iterable[tuple[Fact, int]]) -> None:
         """Add facts times their counts."""
         of, terms = self._of, self._terms
-        for fact, count in changes:
-            kind, when, whose = fact[0], fact[1], fact[2:9]
+        for (kind, when, whose, a, b), count in changes:
             try:
                 cell = of[kind][whose][when]
             except KeyError:
                 cell = of[kind].setdefault(whose, {}).setdefault(when, {})
             if kind is _ACTIVITY:
-                for key in _ACTIVITIES[fact[9], fact[10]]:
+                for key in _CONNECTED[a] if b else _ACTIVITIES[a]:
                     cell[key] = cell.get(key, 0) + count
                 continue
-            for key, amount in _MEASURES[kind](fact[9], fact[10], terms):
+            for key, amount in _MEASURES[kind](a, b, terms):
                 cell[key] = cell.get(key, 0) + amount * count
             if kind is _WAIT:
-                since = fact[9]
-                waiting = self._waiting.setdefault(whose, {}).setdefault(since // FINE_US, {})
-                waiting[since] = waiting.get(since, 0) + count
+                waiting = self._waiting.setdefault(whose, {}).setdefault(a // FINE_US, {})
+                waiting[a] = waiting.get(a, 0) + count
 
     def take(self, finest: int) -> Cells:
         """Return the cells of every entity, and begin anew.
@@ -135,7 +131,8 @@ def entities(cuts: tuple[str, ...], whose: Whose, terms: Terms) -> list[Entity]:
 
 def measures(fact: Fact, terms: Terms) -> Amounts:
     """Return the integers of a fact."""
-    return _MEASURES[fact[0]](fact[9], fact[10], terms)
+    kind, _, _, a, b = fact
+    return _MEASURES[kind](a, b, terms)
 
 
 def _one(measure: Measure) -> Amounts:
@@ -183,12 +180,10 @@ def _activity(sub: int, *, connected: bool) -> list[int]:
     return found
 
 
-# What an activity is counted in, by type << 2 | direction, and connected: asked for each.
-_ACTIVITIES = {
-    (sub, connected): _activity(sub, connected=connected)
-    for sub in range(len(ACTIVITY_TYPES) << 2)
-    for connected in (False, True)
-}
+# What an activity is counted in, by type << 2 | direction: asked for each.
+_ACTIVITIES, _CONNECTED = (
+    [_activity(sub, connected=connected) for sub in range(len(ACTIVITY_TYPES) << 2)] for connected in (False, True)
+)
 
 
 def _level(lead: bool, _: None, __: Terms) -> Amounts:
@@ -205,7 +200,7 @@ _MEASURES: dict[Kind, Callable[..., Amounts]] = {
     Kind.OUTCOME: lambda won, *_: _one(Measure.WON if won else Measure.LOST),
     Kind.CYCLE: _cycle,
     Kind.MONEY: lambda currency, minor, _: _money(Measure.REVENUE, Measure.REVENUE_DEALS, currency, minor),
-    Kind.ACTIVITY: lambda sub, connected, _: [(key, 1) for key in _ACTIVITIES[sub, connected]],
+    Kind.ACTIVITY: lambda sub, connected, _: [(key, 1) for key in (_CONNECTED if connected else _ACTIVITIES)[sub]],
     Kind.TALK: lambda talk, *_: [(_KEYS[Measure.TALK_MS], talk), *_one(Measure.TALKS)],
     Kind.LEVEL: _level,
     Kind.VALUE: lambda currency, minor, _: _money(Measure.VALUE, Measure.VALUE_DEALS, currency, minor),

@@ -99,7 +99,8 @@ def begin(event: StageChange, terms: Terms, changes: Changes, noticed: Noticed) 
     places = [*accumulate(map(len, texts), initial=HEAD_BYTES)]
     head = HEAD.pack(at, -1, at, at, at, flags, 1, *places[1:], places[-1])
     if Kind.ENTER in terms.enabled:
-        changes.append(((Kind.ENTER, at // FINE_US, pipeline, stage, rep, None, None, None, None, None, None), 1))
+        whose = (pipeline, stage, rep if terms.reps_of_moves else None, None, None, None, None)
+        changes.append(((Kind.ENTER, at // FINE_US, whose, None, None), 1))
     return b"".join((head, *texts))
 
 
@@ -141,9 +142,11 @@ def append_move(data: bytes, event: StageChange, terms: Terms, changes: Changes,
     flags = flags if meaning.begins else flags & ~OPEN
     packed = HEAD.pack(max(at, newest), touch, at, created, at, flags, count + 1, *places[1:])
     when = at // FINE_US
+    if not terms.reps_of_moves:
+        rep = rep_before = None
     if Kind.ENTER in terms.enabled:
-        changes.append(((Kind.ENTER, when, *went, rep, None, None, None, None, None, None), 1))
+        changes.append(((Kind.ENTER, when, (*went, rep, None, None, None, None), None, None), 1))
     if Kind.LEAVE in terms.enabled:
         stay = (at - entered) // 1000
-        changes.append(((Kind.LEAVE, when, *came, rep_before, None, None, None, None, stay, None), 1))
+        changes.append(((Kind.LEAVE, when, (*came, rep_before, None, None, None, None), stay, None), 1))
     return b"".join((packed, *texts, data[held_at:rest_at], kept, data[rest_at:]))

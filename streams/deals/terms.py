@@ -90,7 +90,9 @@ class Terms:
         self._reps = definitions.reps
         self._maturity = {name: pipeline.maturity_days * _DAY_US for name, pipeline in definitions.pipelines.items()}
         self.cuts = {kind: _cuts(definitions, kind) for kind in Kind}
+        # Does a cut ask for the stage in which an activity falls, and for the rep of an entry or an exit?
         self.stages_of_activities = "rep_stage" in (*self.cuts[Kind.ACTIVITY], *self.cuts[Kind.TALK])
+        self.reps_of_moves = "rep_stage" in (*self.cuts[Kind.ENTER], *self.cuts[Kind.LEAVE])
         self.enabled = frozenset(kind for kind in Kind if self.cuts[kind])
         self.activities, self.talk = Kind.ACTIVITY in self.enabled, Kind.TALK in self.enabled
         self.responses = Kind.RESPONSE in self.enabled or Kind.WAIT in self.enabled

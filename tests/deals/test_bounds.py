@@ -84,7 +84,7 @@ def test_the_first_entry_of_a_stage_stays_the_first_when_it_is_settled():
     cohorts = Counter()
     for fact, count in total.items():
         if fact[0] is Kind.CONVERSION:
-            cohorts[fact[3]] += count
+            cohorts[fact[2][1]] += count
     assert +cohorts == Counter({"New": 1, "Qualified": 1, "Proposal": 1})
 
 
@@ -145,7 +145,7 @@ def test_an_activity_older_than_all_that_are_held_is_too_late(minute, refused):
 def test_a_settled_first_touch_is_still_the_response():
     """The call of minute 1 is gone from the record; the answer came after a minute all the same."""
     deal = deal_of(stage_at(0, "New"), *(call_at(n) for n in range(1, 601)))
-    assert [fact[9] for fact in from_scratch(deal, TERMS) if fact[0] is Kind.RESPONSE] == [60_000]
+    assert [fact[3] for fact in from_scratch(deal, TERMS) if fact[0] is Kind.RESPONSE] == [60_000]
 
 
 def test_deleting_a_deal_with_settled_activities_leaves_those_and_takes_the_rest():

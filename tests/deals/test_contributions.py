@@ -42,6 +42,14 @@ def test_each_entry_counts_at_its_instant_for_the_rep_of_that_instant():
     ]
 
 
+def test_no_fact_says_what_no_cut_asks_for():
+    """By stage alone, all that enter it in five minutes are one sum; so are all calls of a rep, whatever the stage."""
+    story = change("1", "2024-03-01 10:00", "New", rep_id="anna"), act("a", "2024-03-01 11:00", rep_id="anna")
+    terms = Terms(settings(cuts=["rep", "stage"]))
+    assert [one.keys() for one in facts_of(Kind.ENTER, *story, terms=terms)] == [{"pipeline", "stage", "when"}]
+    assert [one.keys() for one in facts_of(Kind.ACTIVITY, *story, terms=terms)] == [{"rep", "a", "b", "when"}]
+
+
 def test_an_exit_belongs_to_the_values_just_before_the_event_that_made_it():
     """Borys is named by the event that left New, so the exit is still anna's; it stayed 24 hours and 4 minutes."""
     found = facts_of(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from streams.deals.contributions import WHOSE
 from streams.deals.expand import entities, expand
 from streams.deals.terms import Kind, Terms
 from streams.panes.cell import Measure, currency_code
@@ -10,20 +11,21 @@ from streams.panes.pane import DAY, FINE, LEVEL, WAIT, pane
 from tests.audit.tables import act, change, settings, us
 from tests.deals.told import TERMS, deal_of, take, timeless
 
-EVERYTHING = {
-    "pipeline": "default", "stage": "New", "rep": "anna", "product": "P1", "region": "EU", "lead_source": "web",
-    "customer": "c1",
-}  # fmt: skip
+EVERYTHING = dict(zip(WHOSE, ("default", "New", "anna", "P1", "EU", "web", "c1"), strict=True))
 NOON = us("2024-03-01 12:00")
 FINE_NOON = NOON // 300_000_000
 
 
 def fact(kind, when=FINE_NOON, a=None, b=None, **known):
-    return (kind, when, *(known.get(name) for name in EVERYTHING), a, b)
+    return kind, when, whose(**known), a, b
+
+
+def whose(**known):
+    return tuple(map(known.get, WHOSE))
 
 
 def cuts_of(kind, terms=TERMS, **known):
-    return {entity[0]: entity[1:] for entity in entities(terms.cuts[kind], fact(kind, **known)[2:9], terms)}
+    return {entity[0]: entity[1:] for entity in entities(terms.cuts[kind], whose(**known), terms)}
 
 
 @pytest.mark.parametrize(

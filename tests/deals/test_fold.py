@@ -95,7 +95,7 @@ def test_an_earlier_touch_that_comes_late_replaces_the_response():
     """Answered at 11, and at 10:30 as it turns out."""
     deal = deal_of(change("1", "2024-03-01 10:00", "New"), act("a", "2024-03-01 11:00"))
     changes = take(deal, act("b", "2024-03-01 10:30"))
-    assert [(fact[9], count) for fact, count in changes if fact[0] is Kind.RESPONSE] == [(1_800_000, 1), (3_600_000, -1)]
+    assert [(fact[3], count) for fact, count in changes if fact[0] is Kind.RESPONSE] == [(1_800_000, 1), (3_600_000, -1)]
 
 
 def test_activities_of_a_deleted_deal_count_when_it_comes_back():

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from streams.deals.contributions import FIELDS, Fact, facts
+from streams.deals.contributions import WHOSE, Fact, facts
 from streams.deals.fold import Changes, Noticed, Refusal, apply_activity, apply_stage_change
 from streams.deals.history import History
 from streams.deals.record import Deal, decode, encode, insert_stage_event, stage_event
@@ -42,12 +42,13 @@ def deal_of(*events: Event, terms: Terms = TERMS) -> Deal:
 
 def words(found: Iterable[Fact], kind: Kind) -> list[dict[str, Any]]:
     """Return the facts of a kind with what they say by name; `when` as µs where the fact has an instant."""
-    told = [dict(zip(FIELDS, fact, strict=True)) for fact in found if fact[0] is kind]
-    return [
-        {name: value for name, value in one.items() if name not in ("kind", "when") and value is not None}
-        | ({"when": one["when"] * FIVE_MINUTES} if kind < FIRST_LEVEL else {})
-        for one in told
-    ]
+    told: list[dict[str, Any]] = []
+    for one, when, whose, a, b in found:
+        if one is kind:
+            said = dict(zip((*WHOSE, "a", "b"), (*whose, a, b), strict=True))
+            instant = {"when": when * FIVE_MINUTES} if kind < FIRST_LEVEL else {}
+            told.append({name: value for name, value in said.items() if value is not None} | instant)
+    return told
 
 
 def facts_of(kind: Kind, *events: Event, terms: Terms = TERMS) -> list[dict[str, Any]]:
@@ -59,7 +60,7 @@ def timeless(changes: Iterable[tuple[Fact, int]]) -> Counter[Fact]:
     """Add up changes; levels over all days, so that they compare with what holds now."""
     total: Counter[Fact] = Counter()
     for fact, count in changes:
-        total[(fact[0], 0, *fact[2:]) if fact[0] >= FIRST_LEVEL else fact] += count  # type: ignore[index]
+        total[(fact[0], 0, *fact[2:]) if fact[0] >= FIRST_LEVEL else fact] += count
     return Counter({fact: count for fact, count in total.items() if count})
 
 
