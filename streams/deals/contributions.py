@@ -147,19 +147,28 @@ def appended_facts(history: History, deal: Deal, terms: Terms) -> tuple[list[Fac
 
 
 def _entry(history: History, index: int, terms: Terms, found: list[Fact]) -> None:
-    if _ENTER in terms.enabled:
+    if terms.entries:
         entry = history.entries[index]
-        rep = history.at_instant("rep_id", entry.at) if terms.reps_of_moves else None
-        when = entry.at // FINE_US
-        found.append((_ENTER, when, (entry.pipeline, entry.stage, rep, None, None, None, None), None, None))
+        rep = history.at_instant("rep_id", entry.at)
+        found.append(entry_fact(entry.at, entry.pipeline, entry.stage, rep, terms))
 
 
 def _exit(history: History, index: int, terms: Terms, found: list[Fact]) -> None:
-    if _LEAVE in terms.enabled and index + 1 < len(history.entries):
+    if terms.exits and index + 1 < len(history.entries):
         entry, after = history.entries[index], history.entries[index + 1]
-        rep = history.known("rep_id", after.place, len(history.events)) if terms.reps_of_moves else None
-        stay, when = (after.at - entry.at) // 1000, after.at // FINE_US
-        found.append((_LEAVE, when, (entry.pipeline, entry.stage, rep, None, None, None, None), stay, None))
+        rep = history.known("rep_id", after.place, len(history.events))
+        found.append(exit_fact(entry.at, after.at, entry.pipeline, entry.stage, rep, terms))
+
+
+def entry_fact(at: int, pipeline: str, stage: str, rep: str | None, terms: Terms) -> Fact:
+    """Return the fact of an entry into a stage; its rep is the one of that instant."""
+    return _ENTER, at // FINE_US, (pipeline, stage, rep if terms.reps_of_moves else None, None, None, None, None), None, None
+
+
+def exit_fact(entered: int, at: int, pipeline: str, stage: str, rep: str | None, terms: Terms) -> Fact:  # noqa: PLR0913
+    """Return the fact of an exit out of a stage; its rep is the one before the event that left it."""
+    whose = (pipeline, stage, rep if terms.reps_of_moves else None, None, None, None, None)
+    return _LEAVE, at // FINE_US, whose, (at - entered) // 1000, None
 
 
 def _cohorts(history: History, settled: list[bytes]) -> list[int]:

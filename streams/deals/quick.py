@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from itertools import accumulate
 
-from streams.deals.contributions import facts_of_row
+from streams.deals.contributions import entry_fact, exit_fact, facts_of_row
 from streams.deals.fold import Changes, Noticed, Refusal
 from streams.deals.history import DEFAULT_PIPELINE
 from streams.deals.record import (
@@ -20,7 +20,6 @@ from streams.deals.record import (
     MAX_RECORD_BYTES,
     MAX_STAGE_EVENTS,
     NEWEST_AND_TOUCH,
-    NO_WORDS,
     OPEN,
     ROW,
     ROW_BYTES,
@@ -31,13 +30,12 @@ from streams.deals.record import (
     fingerprint,
     has_activity,
     is_touch_going_out,
+    pack_events,
     pack_row,
     spoken,
-    stage_event,
 )
-from streams.deals.terms import Kind, Terms
+from streams.deals.terms import Terms
 from streams.events.contract import Activity, StageChange
-from streams.panes.calendar import FINE_US
 
 _NOT_USUAL = DELETED | SETTLED
 _FULL = (MAX_ACTIVITIES + SETTLED_AT_ONCE - 2) * ROW_BYTES
@@ -84,23 +82,22 @@ def _last_row(data: bytes) -> int:
 
 def begin(event: StageChange, terms: Terms, changes: Changes, noticed: Noticed) -> bytes | None:
     """Make the record of a deal of which nothing is held, where entries and exits are all that is counted of stage events."""
-    stage, said = event.to_stage, event.said
+    stage, said, at = event.to_stage, event.said, event.at
     if stage is None or event.deleted is not None or event.clear or not terms.only_moves:
         return None
-    pipeline, rep, at = event.pipeline or DEFAULT_PIPELINE, said.get("rep_id"), event.at
+    pipeline, rep = event.pipeline or DEFAULT_PIPELINE, said.get("rep_id")
     meaning = terms.stage(pipeline, stage)
     if not meaning.configured:
         return None
     noticed.stage_mismatches += event.from_stage is not None
-    words, kept = append_event(NO_WORDS, stage_event(event))
+    _, words, kept = pack_events([event])
     named = rep.encode() if rep else b""
     texts = (pipeline.encode(), stage.encode(), named, named, words, kept)
+    _, stage_at, rep_at, named_at, words_at, held_at, end = accumulate(map(len, texts), initial=HEAD_BYTES)
     flags = spoken(said) << SPOKEN_AT | (OPEN if meaning.begins else 0)
-    places = [*accumulate(map(len, texts), initial=HEAD_BYTES)]
-    head = HEAD.pack(at, -1, at, at, at, flags, 1, *places[1:], places[-1])
-    if Kind.ENTER in terms.enabled:
-        whose = (pipeline, stage, rep if terms.reps_of_moves else None, None, None, None, None)
-        changes.append(((Kind.ENTER, at // FINE_US, whose, None, None), 1))
+    head = HEAD.pack(at, -1, at, at, at, flags, 1, stage_at, rep_at, named_at, words_at, held_at, end, end)
+    if terms.entries:
+        changes.append((entry_fact(at, pipeline, stage, rep, terms), 1))
     return b"".join((head, *texts))
 
 
@@ -110,11 +107,12 @@ def append_move(data: bytes, event: StageChange, terms: Terms, changes: Changes,
     As in fold.py the event must be newer than the stage events held, and say for the first time nothing that facts
     belong to.
     """
-    if event.to_stage is None or event.deleted is not None or event.clear or not terms.only_moves:
+    stage, said, at = event.to_stage, event.said, event.at
+    if stage is None or event.deleted is not None or event.clear or not terms.only_moves:
         return None
-    newest, touch, told, created, entered, flags, count, *places = HEAD.unpack_from(data)
-    stage_at, rep_at, named_at, words_at, held_at, rest_at, rows_at = places
-    said, at = event.said, event.at
+    (
+        newest, touch, told, created, entered, flags, count, stage_at, rep_at, named_at, words_at, held_at, rest_at, rows_at,
+    ) = HEAD.unpack_from(data)  # fmt: skip
     if (
         at <= told
         or flags & (OPEN | _NOT_USUAL) != OPEN
@@ -122,31 +120,35 @@ def append_move(data: bytes, event: StageChange, terms: Terms, changes: Changes,
         or count >= MAX_STAGE_EVENTS
     ):
         return None
-    came = data[HEAD_BYTES:stage_at].decode(), data[stage_at:rep_at].decode()
-    went = event.pipeline or came[0], event.to_stage
-    rep_before = data[rep_at:named_at].decode() or None
-    rep = said.get("rep_id", rep_before)
-    if went == came or event.from_stage not in {None, came[1]} or data.find(event.event_id.encode(), held_at, rest_at) >= 0:
+    left, rep_before = data[stage_at:rep_at].decode(), data[rep_at:named_at].decode() or None
+    pipeline_before = data[HEAD_BYTES:stage_at].decode()
+    pipeline, rep = event.pipeline or pipeline_before, said.get("rep_id", rep_before)
+    if (
+        (stage == left and pipeline == pipeline_before)
+        or (event.from_stage is not None and event.from_stage != left)
+        or data.find(event.event_id.encode(), held_at, rest_at) >= 0
+    ):
         return None
     if at <= newest and (terms.stages_of_activities or rep != rep_before):  # activities behind it would change
         return None
-    meaning = terms.stage(*went)
-    words, kept = append_event(data[words_at:held_at], stage_event(event))
-    texts = (went[0].encode(), went[1].encode(), rep.encode() if rep else b"", data[named_at:words_at], words)
-    places = [*accumulate(map(len, texts), initial=HEAD_BYTES)]
-    places += [places[-1] + rest_at - held_at + len(kept), places[-1] + rows_at - held_at + len(kept)]
-    if not meaning.configured or places[-1] + len(data) - rows_at > MAX_RECORD_BYTES:
+    meaning = terms.stage(pipeline, stage)
+    words, kept = append_event(data[words_at:held_at], event, stage)
+    held, behind = data[held_at:rest_at] + kept, data[rest_at:]
+    texts = (pipeline.encode(), stage.encode(), rep.encode() if rep else b"", data[named_at:words_at], words, held)
+    more = rows_at - rest_at
+    _, stage_at, rep_at, named_at, words_at, held_at, rest_at = accumulate(map(len, texts), initial=HEAD_BYTES)
+    if not meaning.configured or rest_at + len(behind) > MAX_RECORD_BYTES:
         return None
     if at < newest:
         noticed.late += 1
-    flags = flags if meaning.begins else flags & ~OPEN
-    packed = HEAD.pack(max(at, newest), touch, at, created, at, flags, count + 1, *places[1:])
-    when = at // FINE_US
-    if not terms.reps_of_moves:
-        rep = rep_before = None
-    if Kind.ENTER in terms.enabled:
-        changes.append(((Kind.ENTER, when, (*went, rep, None, None, None, None), None, None), 1))
-    if Kind.LEAVE in terms.enabled:
-        stay = (at - entered) // 1000
-        changes.append(((Kind.LEAVE, when, (*came, rep_before, None, None, None, None), stay, None), 1))
-    return b"".join((packed, *texts, data[held_at:rest_at], kept, data[rest_at:]))
+    else:
+        newest = at
+    head = HEAD.pack(
+        newest, touch, at, created, at, flags if meaning.begins else flags & ~OPEN, count + 1,
+        stage_at, rep_at, named_at, words_at, held_at, rest_at, rest_at + more,
+    )  # fmt: skip
+    if terms.entries:
+        changes.append((entry_fact(at, pipeline, stage, rep, terms), 1))
+    if terms.exits:
+        changes.append((exit_fact(entered, at, pipeline_before, left, rep_before, terms), 1))
+    return b"".join((head, *texts, behind))

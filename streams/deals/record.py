@@ -12,7 +12,7 @@ event changes the head and is appended (quick.py).
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate, pairwise
 from struct import Struct as Layout
@@ -83,6 +83,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _Packed = tuple[int, str, int | None, int | None, dict[int, int], list[int], bool | None]
 _events = msgspec.msgpack.Decoder(list[_Packed])
 _words = msgspec.msgpack.Decoder(list[str])
+_NO_CODES: list[int] = []
 _CODES = {name: code for code, name in enumerate(SAYABLE)}
 _Rare = tuple[list[str], int, list[bytes], int, int]
 _rare = msgspec.msgpack.Decoder(_Rare)
@@ -129,8 +130,7 @@ class PackedEvents(NamedTuple):
     events: bytes
 
 
-NO_WORDS = _encode([])
-_NO_EVENTS = PackedEvents(0, NO_WORDS, b"")
+_NO_EVENTS = PackedEvents(0, _encode([]), b"")
 
 
 class Deal(msgspec.Struct, gc=False):
@@ -174,7 +174,7 @@ class Deal(msgspec.Struct, gc=False):
 
 def encode(deal: Deal) -> bytes:
     """Return the record as bytes."""
-    count, words, events = deal.held if isinstance(deal.held, PackedEvents) else _pack_events(deal.held)
+    count, words, events = deal.held if isinstance(deal.held, PackedEvents) else pack_events(deal.held)
     reps = deal.reps
     rest = b""
     if len(reps) > 1 or deal.settled or deal.settled_activities:
@@ -213,24 +213,38 @@ def stage_event(event: StageChange) -> StageEvent:
     return StageEvent(event.at, event.event_id, event.to_stage, event.pipeline, said, list(event.clear), event.deleted)
 
 
-def _pack_event(event: StageEvent, words: dict[str, int]) -> _Packed:
-    """Return an event by the places of its words, which are added when new."""
-    place = words.setdefault
+def _without_attributes(event: StageEvent | StageChange) -> StageEvent | StageChange:
+    return stage_event(event) if isinstance(event, StageChange) and "attributes" in event.said else event
+
+
+class _Places(dict[str, int]):
+    """The places of words; one that is asked for and not known is added."""
+
+    __slots__ = ()
+
+    def __missing__(self, word: str) -> int:
+        place = self[word] = len(self)
+        return place
+
+
+def _pack_event(event: StageEvent | StageChange, place: Callable[[str], int]) -> _Packed:
+    """Return an event by the places of its words."""
     return (
         event.at,
         event.event_id,
-        None if event.to_stage is None else place(event.to_stage, len(words)),
-        None if event.pipeline is None else place(event.pipeline, len(words)),
-        {_CODES[name]: place(value, len(words)) for name, value in event.said.items()},
-        [_CODES[name] for name in event.clear],
+        None if event.to_stage is None else place(event.to_stage),
+        None if event.pipeline is None else place(event.pipeline),
+        {_CODES[name]: place(value) for name, value in event.said.items()},
+        [_CODES[name] for name in event.clear] if event.clear else _NO_CODES,
         event.deleted,
     )
 
 
-def _pack_events(held: list[StageEvent]) -> PackedEvents:
-    words: dict[str, int] = {}
-    events = _encode([_pack_event(event, words) for event in held])
-    return PackedEvents(len(held), _encode(list(words)), events[1 if len(held) < _SHORT else _COUNT_BYTES :])
+def pack_events(held: Sequence[StageEvent | StageChange]) -> PackedEvents:
+    """Return stage events as they stand in a record."""
+    places = _Places()
+    events = _encode([_pack_event(event, places.__getitem__) for event in map(_without_attributes, held)])
+    return PackedEvents(len(held), _encode(list(places)), events[1 if len(held) < _SHORT else _COUNT_BYTES :])
 
 
 def _unpack_events(packed: PackedEvents) -> list[StageEvent]:
@@ -246,12 +260,18 @@ def _unpack_events(packed: PackedEvents) -> list[StageEvent]:
     ]  # fmt: skip
 
 
-def append_event(words: bytes, event: StageEvent) -> tuple[bytes, bytes]:
-    """Return the words with those of one more event, and the event."""
-    known = {word: place for place, word in enumerate(_words.decode(words))}
+def append_event(words: bytes, event: StageChange, stage: str) -> tuple[bytes, bytes]:
+    """Return the words with those of one more event, which names a stage, and the event."""
+    known, kept = _words.decode(words), _without_attributes(event)
     count = len(known)
-    packed = _encode(_pack_event(event, known))
-    return words if len(known) == count else _encode(list(known)), packed
+    if stage not in known:
+        known.append(stage)
+    try:  # the words of a deal are few, and usually nothing but the stage is new: a dict of them takes longer
+        packed = _pack_event(kept, known.index)
+    except ValueError:
+        places = _Places({word: place for place, word in enumerate(known)})
+        packed, known = _pack_event(kept, places.__getitem__), list(places)
+    return words if len(known) == count else _encode(known), _encode(packed)
 
 
 def spoken(said: Mapping[str, Any]) -> int:

@@ -94,6 +94,7 @@ class Terms:
         self.stages_of_activities = "rep_stage" in (*self.cuts[Kind.ACTIVITY], *self.cuts[Kind.TALK])
         self.reps_of_moves = "rep_stage" in (*self.cuts[Kind.ENTER], *self.cuts[Kind.LEAVE])
         self.enabled = frozenset(kind for kind in Kind if self.cuts[kind])
+        self.entries, self.exits = Kind.ENTER in self.enabled, Kind.LEAVE in self.enabled
         self.activities, self.talk = Kind.ACTIVITY in self.enabled, Kind.TALK in self.enabled
         self.responses = Kind.RESPONSE in self.enabled or Kind.WAIT in self.enabled
         self.only_moves = self.enabled <= _OF_MOVES
