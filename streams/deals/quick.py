@@ -101,54 +101,61 @@ def begin(event: StageChange, terms: Terms, changes: Changes, noticed: Noticed) 
     return b"".join((head, *texts))
 
 
-def append_move(data: bytes, event: StageChange, terms: Terms, changes: Changes, noticed: Noticed) -> bytes | None:
-    """Take in the next move of an open deal where entries and exits are all that is counted of stage events.
+def append_stage_change(data: bytes, event: StageChange, terms: Terms, changes: Changes, noticed: Noticed) -> bytes | None:
+    """Take in the next move of a deal, or what else is said of it, where entries and exits are all that is counted.
 
     As in fold.py the event must be newer than the stage events held, and say for the first time nothing that facts
-    belong to.
+    belong to.  A closed deal may go on to another closing stage: it is neither created nor opened by that.
     """
-    stage, said, at = event.to_stage, event.said, event.at
-    if stage is None or event.deleted is not None or event.clear or not terms.only_moves:
+    if event.deleted is not None or event.clear or not terms.only_moves:
         return None
     (
         newest, touch, told, created, entered, flags, count, stage_at, rep_at, named_at, words_at, held_at, rest_at, rows_at,
     ) = HEAD.unpack_from(data)  # fmt: skip
+    said, at = event.said, event.at
     if (
         at <= told
-        or flags & (OPEN | _NOT_USUAL) != OPEN
-        or spoken(said) & ~(flags >> SPOKEN_AT)
+        or flags & _NOT_USUAL
+        or stage_at == rep_at
         or count >= MAX_STAGE_EVENTS
-    ):
-        return None
-    left, rep_before = data[stage_at:rep_at].decode(), data[rep_at:named_at].decode() or None
-    pipeline_before = data[HEAD_BYTES:stage_at].decode()
-    pipeline, rep = event.pipeline or pipeline_before, said.get("rep_id", rep_before)
-    if (
-        (stage == left and pipeline == pipeline_before)
-        or (event.from_stage is not None and event.from_stage != left)
+        or spoken(said) & ~(flags >> SPOKEN_AT)
         or data.find(event.event_id.encode(), held_at, rest_at) >= 0
     ):
         return None
-    if at <= newest and (terms.stages_of_activities or rep != rep_before):  # activities behind it would change
-        return None
+    was_in, left, rep_before = (
+        data[HEAD_BYTES:stage_at].decode(),
+        data[stage_at:rep_at].decode(),
+        data[rep_at:named_at].decode() or None,
+    )
+    pipeline, stage, rep = was_in, left, said.get("rep_id", rep_before)
+    if event.to_stage is not None:
+        pipeline, stage = event.pipeline or was_in, event.to_stage
     meaning = terms.stage(pipeline, stage)
-    words, kept = append_event(data[words_at:held_at], event, stage)
+    if (
+        not meaning.configured
+        or (meaning.begins and not flags & OPEN)
+        or (event.from_stage is not None and event.from_stage != left)
+        or (at <= newest and (terms.stages_of_activities or rep != rep_before))  # activities behind it would change
+    ):
+        return None
+    moves = stage != left or pipeline != was_in
+    words, kept = append_event(data[words_at:held_at], event)
     held, behind = data[held_at:rest_at] + kept, data[rest_at:]
     texts = (pipeline.encode(), stage.encode(), rep.encode() if rep else b"", data[named_at:words_at], words, held)
     more = rows_at - rest_at
     _, stage_at, rep_at, named_at, words_at, held_at, rest_at = accumulate(map(len, texts), initial=HEAD_BYTES)
-    if not meaning.configured or rest_at + len(behind) > MAX_RECORD_BYTES:
+    if rest_at + len(behind) > MAX_RECORD_BYTES:
         return None
     if at < newest:
         noticed.late += 1
     else:
         newest = at
+    if moves and terms.entries:
+        changes.append((entry_fact(at, pipeline, stage, rep, terms), 1))
+    if moves and terms.exits:
+        changes.append((exit_fact(entered, at, was_in, left, rep_before, terms), 1))
     head = HEAD.pack(
-        newest, touch, at, created, at, flags if meaning.begins else flags & ~OPEN, count + 1,
+        newest, touch, at, created, at if moves else entered, flags if meaning.begins else flags & ~OPEN, count + 1,
         stage_at, rep_at, named_at, words_at, held_at, rest_at, rest_at + more,
     )  # fmt: skip
-    if terms.entries:
-        changes.append((entry_fact(at, pipeline, stage, rep, terms), 1))
-    if terms.exits:
-        changes.append((exit_fact(entered, at, pipeline_before, left, rep_before, terms), 1))
     return b"".join((head, *texts, behind))

@@ -260,12 +260,12 @@ def _unpack_events(packed: PackedEvents) -> list[StageEvent]:
     ]  # fmt: skip
 
 
-def append_event(words: bytes, event: StageChange, stage: str) -> tuple[bytes, bytes]:
-    """Return the words with those of one more event, which names a stage, and the event."""
+def append_event(words: bytes, event: StageChange) -> tuple[bytes, bytes]:
+    """Return the words with those of one more event, and the event."""
     known, kept = _words.decode(words), _without_attributes(event)
     count = len(known)
-    if stage not in known:
-        known.append(stage)
+    if event.to_stage is not None and event.to_stage not in known:
+        known.append(event.to_stage)
     try:  # the words of a deal are few, and usually nothing but the stage is new: a dict of them takes longer
         packed = _pack_event(kept, known.index)
     except ValueError:

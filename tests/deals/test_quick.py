@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streams.deals.fold import Noticed, Refusal, apply_activity, apply_stage_change
-from streams.deals.quick import append_activity, append_move, begin
+from streams.deals.quick import append_activity, append_stage_change, begin
 from streams.deals.record import MAX_ACTIVITIES, SETTLED_AT_ONCE, decode, encode
 from streams.deals.terms import Terms
 from streams.events.contract import StageChange
@@ -27,7 +27,11 @@ def both(kept, event, terms):
     """Return what each way makes of an event, each as (record, changes or refusal, what was noticed); None: not taken."""
     short, long, changes = Noticed(), Noticed(), []
     if isinstance(event, StageChange):
-        quick = begin(event, terms, changes, short) if kept == NOTHING else append_move(kept, event, terms, changes, short)
+        quick = (
+            begin(event, terms, changes, short)
+            if kept == NOTHING
+            else append_stage_change(kept, event, terms, changes, short)
+        )
         apply = apply_stage_change
     else:
         quick, apply = append_activity(kept, event, terms, changes, short), apply_activity
@@ -76,6 +80,9 @@ QUALIFIED = change("2", "2024-03-02 10:00", "Qualified")
         ([NEW, CALLED], QUALIFIED),
         ([NEW, CALLED], change("2", "2024-03-02 10:00", "Qualified", rep_id="borys")),
         ([NEW, CALLED, QUALIFIED], change("3", "2024-03-03 10:00", "Won")),
+        ([NEW, change("2", "2024-03-02 10:00", "Won")], change("3", "2024-03-03 10:00", "Lost")),
+        ([NEW, CALLED], change("2", "2024-03-02 10:00", "New", amount="10")),
+        ([NEW, CALLED], change("2", "2024-03-02 10:00", amount="10", lost_reason="price")),
         # where the two topics are not in step:
         ([NEW, CALLED, QUALIFIED], act("b", "2024-03-01 10:30", rep_id="anna")),
         ([NEW, CALLED], change("2", "2024-03-01 10:10", "Qualified", rep_id="anna")),
@@ -102,6 +109,11 @@ HANDED_OVER = change("2", "2024-03-02 10:00", "Qualified", rep_id="borys")
         ([NEW, HANDED_OVER], ANYBODY),
         # older than the last call held:
         ([NEW, act("b", "2024-03-01 11:00", rep_id="anna")], act("c", "2024-03-01 10:30", rep_id="anna")),
+        # opened again, or created only now, by which the close before it moves behind it:
+        ([NEW, change("2", "2024-03-02 10:00", "Won")], change("3", "2024-03-03 10:00", "New")),
+        ([change("1", "2024-03-01 01:00", "Won")], change("2", "2024-03-01 10:00", "New")),
+        # of a deal that is in no stage yet:
+        ([change("1", "2024-03-01 10:00", rep_id="anna")], QUALIFIED),
         # an id that is held, with other content:
         ([NEW, QUALIFIED], change("2", "2024-03-05 10:00", "Won")),
         ([NEW, CALLED], act("a", "2024-03-05 10:00", rep_id="anna")),
