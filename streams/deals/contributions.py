@@ -325,19 +325,18 @@ def activity_facts(rows: Iterable[Row], history: History, terms: Terms) -> list[
             index = bisect_right(instants, row.at) - 1
             entry = history.entries[index] if index >= 0 else None
             rep = row.rep if row.rep is not None else history.at_instant("rep_id", row.at)
-            found.extend(facts_of_row(row, rep, entry and entry.pipeline, entry and entry.stage, terms))
+            facts_of_row(row, rep, entry and entry.pipeline, entry and entry.stage, terms, found)
     return found
 
 
-def facts_of_row(row: Row | Activity, rep: str | None, pipeline: str | None, stage: str | None, terms: Terms) -> list[Fact]:
-    """Return the facts of one human activity whose rep and stage are known."""
-    found: list[Fact] = []
-    when = row.at // FINE_US
+def facts_of_row(  # noqa: PLR0913
+    row: Row | Activity, rep: str | None, pipeline: str | None, stage: str | None, terms: Terms, found: list[Fact]
+) -> None:
+    """Add the facts of one human activity whose rep and stage are known."""
     if not terms.stages_of_activities:
         pipeline = stage = None
-    whose = (pipeline, stage, rep, None, None, None, None)
+    when, whose = row.at // FINE_US, (pipeline, stage, rep, None, None, None, None)
     if terms.activities:
         found.append((_ACTIVITY, when, whose, row.type << 2 | row.direction, row.outcome == CONNECTED))
-    if row.type == CALL and row.duration_ms >= 0 and terms.talk:
+    if terms.talk and row.type == CALL and row.duration_ms >= 0:
         found.append((_TALK, when, whose, row.duration_ms, None))
-    return found

@@ -166,8 +166,8 @@ def _append(deal: Deal, event: StageChange, kept: StageEvent, terms: Terms, noti
     if event.at <= deal.newest:
         for row in unpack_rows(deal, event.at):
             if row.human:
-                gone += facts_of_row(row, row.rep or before[0], before[1], before[2], terms)
-                come += facts_of_row(row, row.rep or deal.rep, pipeline, stage, terms)
+                facts_of_row(row, row.rep or before[0], before[1], before[2], terms, gone)
+                facts_of_row(row, row.rep or deal.rep, pipeline, stage, terms, come)
     deal.newest = max(deal.newest, event.at)
     return difference(gone, come, terms.calendar.day_of(deal.newest))
 
@@ -262,7 +262,7 @@ def apply_activity(deal: Deal, event: Activity, terms: Terms, noticed: Noticed) 
         deal.newest = event.at
         if not (deal.deleted or event.automated or event.planned):
             rep = deal.rep if event.rep_id is None else event.rep_id
-            changes = [(fact, 1) for fact in facts_of_row(event, rep, deal.pipeline, deal.stage, terms)]
+            changes = _added(event, rep, deal.pipeline, deal.stage, terms)
             if deal.touch < 0 <= deal.created and is_touch_going_out(event.type, event.direction):
                 changes += _touched(deal, event.at, terms)
     if deal.activities >= MAX_ACTIVITIES + SETTLED_AT_ONCE:
@@ -283,7 +283,7 @@ def _late_activity(deal: Deal, event: Activity, terms: Terms) -> Changes:
         pipeline, stage = (entry.pipeline, entry.stage) if entry else (None, None)
     elif terms.stages_of_activities:
         pipeline, stage = _stage_at(deal, event.at)
-    changes: Changes = [(fact, 1) for fact in facts_of_row(event, rep, pipeline, stage, terms)]
+    changes = _added(event, rep, pipeline, stage, terms)
     touch, created = deal.touch, deal.created
     if 0 <= created <= event.at and (touch < 0 or event.at < touch) and is_touch_going_out(event.type, event.direction):
         changes += _touched(deal, event.at, terms)
@@ -316,7 +316,13 @@ def facts_without_deal(event: Activity, terms: Terms) -> Changes:
     """Return the facts of an activity without a deal: it counts for its rep, the team and all."""
     if event.automated or event.planned:
         return []
-    return [(fact, 1) for fact in facts_of_row(event, event.rep_id, None, None, terms)]
+    return _added(event, event.rep_id, None, None, terms)
+
+
+def _added(event: Activity, rep: str | None, pipeline: str | None, stage: str | None, terms: Terms) -> Changes:
+    found: list[Fact] = []
+    facts_of_row(event, rep, pipeline, stage, terms, found)
+    return [(fact, 1) for fact in found]
 
 
 def fit(deal: Deal, terms: Terms, noticed: Noticed) -> bytes:

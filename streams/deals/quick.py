@@ -1,15 +1,15 @@
 """Which events are taken in without unpacking their deal's record?  The usual next ones: they are appended.
 
-Each function returns the record with the event, and adds the changed facts to `changes`; or None: then fold.py takes the
-event in the long way.  A property test holds both to the same record and the same facts.
+Each function returns the record with the event, and adds the facts that come with it to `found`: none goes.  Or it returns
+None: then fold.py takes the event in the long way.  A property test holds both to the same record and the same facts.
 """
 
 from __future__ import annotations
 
 from itertools import accumulate
 
-from streams.deals.contributions import entry_fact, exit_fact, facts_of_row
-from streams.deals.fold import Changes, Noticed, Refusal
+from streams.deals.contributions import Fact, entry_fact, exit_fact, facts_of_row
+from streams.deals.fold import Noticed, Refusal
 from streams.deals.history import DEFAULT_PIPELINE
 from streams.deals.record import (
     DELETED,
@@ -19,13 +19,14 @@ from streams.deals.record import (
     MAX_ACTIVITIES,
     MAX_RECORD_BYTES,
     MAX_STAGE_EVENTS,
-    NEWEST_AND_TOUCH,
     OPEN,
     ROW,
     ROW_BYTES,
     SETTLED,
     SETTLED_AT_ONCE,
     SPOKEN_AT,
+    TIMES,
+    TIMES_BYTES,
     append_event,
     fingerprint,
     has_activity,
@@ -38,16 +39,17 @@ from streams.deals.terms import Terms
 from streams.events.contract import Activity, StageChange
 
 _NOT_USUAL = DELETED | SETTLED
+_LARGEST = MAX_RECORD_BYTES - ROW_BYTES
 _FULL = (MAX_ACTIVITIES + SETTLED_AT_ONCE - 2) * ROW_BYTES
 
 
 def append_activity(
-    data: bytes, event: Activity, terms: Terms, changes: Changes, noticed: Noticed
+    data: bytes, event: Activity, terms: Terms, found: list[Fact], noticed: Noticed
 ) -> bytes | Refusal | None:
     """Take in an activity that is newer than those held, by nobody or by the first of the reps that the record knows."""
     newest, touch, created, flags, stage_at, rep_at, named_at, words_at, rows_at = LOOK.unpack_from(data)
     size, at = len(data), event.at
-    if flags & DELETED or (flags & SETTLED and at <= newest) or size > min(rows_at + _FULL, MAX_RECORD_BYTES - ROW_BYTES):
+    if flags & DELETED or (flags & SETTLED and at <= newest) or size > _LARGEST or size - rows_at > _FULL:
         return None
     rep = event.rep_id
     if at < newest and (rep is None or terms.stages_of_activities or (size > rows_at and at < _last_row(data))):
@@ -66,13 +68,11 @@ def append_activity(
         pipeline = stage = None
         if terms.stages_of_activities:
             pipeline, stage = data[HEAD_BYTES:stage_at].decode() or None, data[stage_at:rep_at].decode() or None
-        for fact in facts_of_row(event, whose, pipeline, stage, terms):
-            changes.append((fact, 1))  # a comprehension takes twice as long for one or two
+        facts_of_row(event, whose, pipeline, stage, terms, found)
     if at < newest:
         noticed.late += 1
         at = newest
-    times = NEWEST_AND_TOUCH.pack(at, touch)
-    return b"".join((times, data[NEWEST_AND_TOUCH.size :], pack_row(event, 0 if rep is None else 1, mark)))
+    return b"".join((TIMES.pack(at, touch), data[TIMES_BYTES:], pack_row(event, 0 if rep is None else 1, mark)))
 
 
 def _last_row(data: bytes) -> int:
@@ -80,7 +80,7 @@ def _last_row(data: bytes) -> int:
     return at
 
 
-def begin(event: StageChange, terms: Terms, changes: Changes, noticed: Noticed) -> bytes | None:
+def begin(event: StageChange, terms: Terms, found: list[Fact], noticed: Noticed) -> bytes | None:
     """Make the record of a deal of which nothing is held, where entries and exits are all that is counted of stage events."""
     stage, said, at = event.to_stage, event.said, event.at
     if stage is None or event.deleted is not None or event.clear or not terms.only_moves:
@@ -97,11 +97,11 @@ def begin(event: StageChange, terms: Terms, changes: Changes, noticed: Noticed) 
     flags = spoken(said) << SPOKEN_AT | (OPEN if meaning.begins else 0)
     head = HEAD.pack(at, -1, at, at, at, flags, 1, stage_at, rep_at, named_at, words_at, held_at, end, end)
     if terms.entries:
-        changes.append((entry_fact(at, pipeline, stage, rep, terms), 1))
+        found.append(entry_fact(at, pipeline, stage, rep, terms))
     return b"".join((head, *texts))
 
 
-def append_stage_change(data: bytes, event: StageChange, terms: Terms, changes: Changes, noticed: Noticed) -> bytes | None:
+def append_stage_change(data: bytes, event: StageChange, terms: Terms, found: list[Fact], noticed: Noticed) -> bytes | None:
     """Take in the next move of a deal, or what else is said of it, where entries and exits are all that is counted.
 
     As in fold.py the event must be newer than the stage events held, and say for the first time nothing that facts
@@ -151,9 +151,9 @@ def append_stage_change(data: bytes, event: StageChange, terms: Terms, changes: 
     else:
         newest = at
     if moves and terms.entries:
-        changes.append((entry_fact(at, pipeline, stage, rep, terms), 1))
+        found.append(entry_fact(at, pipeline, stage, rep, terms))
     if moves and terms.exits:
-        changes.append((exit_fact(entered, at, was_in, left, rep_before, terms), 1))
+        found.append(exit_fact(entered, at, was_in, left, rep_before, terms))
     head = HEAD.pack(
         newest, touch, at, created, at if moves else entered, flags if meaning.begins else flags & ~OPEN, count + 1,
         stage_at, rep_at, named_at, words_at, held_at, rest_at, rest_at + more,

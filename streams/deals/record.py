@@ -45,7 +45,8 @@ HEAD = Layout("<qqqqqHHHHHHIII")
 LOOK = Layout(
     "<qq8xq8xH2xHHHH8xI"
 )  # what the next activity asks of it: newest, touch, created, flags; stage, rep, ..., rows
-NEWEST_AND_TOUCH = Layout("<qq")  # what the next activity changes in it
+TIMES = Layout("<qq")  # what the next activity changes in it: newest, touch
+TIMES_BYTES = TIMES.size
 HEAD_BYTES = HEAD.size
 OPEN, DELETED, MOVED, SETTLED = 1, 2, 4, 8
 SPOKEN_AT = 8  # the bits of OWNERS begin here

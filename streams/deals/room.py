@@ -9,6 +9,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,6 +17,7 @@ from confluent_kafka import Message
 
 from streams import metrics, topics
 from streams.config import BadInput, Definitions
+from streams.deals.contributions import Fact
 from streams.deals.expand import Cells, Sums
 from streams.deals.fold import Changes, Noticed, Refusal, apply_activity, apply_stage_change, facts_without_deal, fit
 from streams.deals.quick import append_activity, append_stage_change, begin
@@ -23,7 +25,7 @@ from streams.deals.record import ID_BYTES, Deal, fingerprint, holds
 from streams.deals.record import decode as unpack
 from streams.deals.terms import Terms
 from streams.events.contract import Activity, Limits, Reason, Rejection
-from streams.events.decode import Record, decode_activities, decode_stage_changes
+from streams.events.decode import decode_activities, decode_stage_changes
 from streams.kafka.room import Moment, Output, StateTable
 from streams.panes import delta
 from streams.panes.calendar import FINE_US
@@ -130,12 +132,10 @@ class DealsRoom:
             for message in run:
                 self._tick(owned, message)
             return len(run)
-        records = [(message.key(), message.value(), message.timestamp()[1] * 1000) for message in run]
+        keys, received = [message.key() for message in run], [message.timestamp()[1] * 1000 for message in run]
         decode, ways = _READ[topic]
-        events, noticed = decode(records, self.limits), Noticed()
-        changes: Changes = []
-        refused = self._fold(owned, zip(records, events, strict=True), ways, changes, noticed)
-        self._sums.add(changes)
+        events = decode(zip(keys, [message.value() for message in run], received, strict=True), self.limits)
+        refused = self._fold(owned, zip(range(len(run)), keys, events, strict=True), ways)
         for place, why in refused.items():
             if why is not Refusal.DUPLICATE:
                 self._refuse(_TOO_LATE if why is Refusal.TOO_LATE else why, run[place])
@@ -145,33 +145,33 @@ class DealsRoom:
         owned.seen += len(run)
         if times:
             owned.changed, owned.settled = True, False
-        self._born = min(self._born or records[0][2], records[0][2])
+        self._born = min(self._born or received[0], received[0])
         metrics.EVENTS_CONSUMED.labels(topic).inc(len(run))
         metrics.EVENTS_ACCEPTED.inc(len(times))
         metrics.EVENTS_DUPLICATE.inc(sum(why is Refusal.DUPLICATE for why in refused.values()))
-        metrics.LAST_EVENT.set(records[-1][2] / 1_000_000)
-        _count(noticed)
+        metrics.LAST_EVENT.set(received[-1] / 1_000_000)
         return sum(map(len, run))
 
-    def _fold(
-        self, owned: _Partition, arrived: Iterable[tuple[Record, Any]], ways: Ways, changes: Changes, noticed: Noticed
-    ) -> _Refused:
-        """Fold events into their deals' records; return the places of those that are refused, and why."""
+    def _fold(self, owned: _Partition, arrived: Iterable[tuple[int, bytes | None, Any]], ways: Ways) -> _Refused:
+        """Fold events into their deals' records, add up what changes; return the places of those refused, and why."""
         terms, deals, rows, changed = self.terms, owned.deals, owned.state.rows, owned.state.changed
         begin, append, apply = ways
+        found: list[Fact] = []
+        changes: Changes = []
         refused: _Refused = {}
-        for place, (record, event) in enumerate(arrived):
+        noticed = Noticed()
+        for place, owner, event in arrived:
             if isinstance(event, Rejection):
                 refused[place] = event
                 continue
             if event.deal_id is None:
                 result = self._without_deal(owned, event)
             else:
-                key = b"d" + (record[0] or b"")
+                key = b"d" + (owner or b"")
                 deal = deals.get(key)
                 if deal is None:
                     kept = rows.get(key)
-                    quick = append(kept, event, terms, changes, noticed) if kept else begin(event, terms, changes, noticed)
+                    quick = append(kept, event, terms, found, noticed) if kept else begin(event, terms, found, noticed)
                     if isinstance(quick, bytes):
                         rows[key] = quick
                         changed.add(key)
@@ -185,6 +185,9 @@ class DealsRoom:
                 refused[place] = result
             else:
                 changes += result
+        self._sums.add(zip(found, repeat(1)))
+        self._sums.add(changes)
+        _count(noticed)
         return refused
 
     def _without_deal(self, owned: _Partition, event: Activity) -> Changes | Refusal:
