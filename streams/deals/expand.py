@@ -6,7 +6,9 @@ looked at, so what many events have in common is expanded once.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from streams.deals.contributions import WHOSE, Fact, Whose
 from streams.deals.record import CALL, OUTBOUND, UNSAID
@@ -23,6 +25,8 @@ Amounts = list[tuple[int, int]]
 
 _PLACES = {name: place for place, name in enumerate(WHOSE)}
 
+_ByWhose = defaultdict[Whose, defaultdict[int, Cell]]
+_cells = partial(defaultdict[int, Cell], dict[int, int])
 _ACTIVITY, _WAIT = Kind.ACTIVITY, Kind.WAIT
 _KEYS = {measure: measure << 16 for measure in Measure}
 
@@ -33,21 +37,18 @@ class Sums:
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
         # Kinds of the same cuts share their sums: (cuts, grain) → whose → when → cell.
-        self._sums: dict[tuple[tuple[str, ...], int], dict[Whose, dict[int, Cell]]] = {}
+        self._sums: dict[tuple[tuple[str, ...], int], _ByWhose] = {}
         self._of = {kind: self._shared(kind, LEVEL if kind >= FIRST_LEVEL else FINE) for kind in Kind}
         self._waiting = self._shared(Kind.WAIT, WAIT)
 
-    def _shared(self, kind: Kind, grain: int) -> dict[Whose, dict[int, Cell]]:
-        return self._sums.setdefault((self._terms.cuts[kind], grain), {})
+    def _shared(self, kind: Kind, grain: int) -> _ByWhose:
+        return self._sums.setdefault((self._terms.cuts[kind], grain), defaultdict(_cells))
 
     def add(self, changes: Iterable[tuple[Fact, int]]) -> None:
         """Add facts times their counts."""
         of, terms = self._of, self._terms
         for (kind, when, whose, a, b), count in changes:
-            try:
-                cell = of[kind][whose][when]
-            except KeyError:
-                cell = of[kind].setdefault(whose, {}).setdefault(when, {})
+            cell = of[kind][whose][when]
             if kind is _ACTIVITY:
                 for key in _CONNECTED[a] if b else _ACTIVITIES[a]:
                     cell[key] = cell.get(key, 0) + count
@@ -55,7 +56,7 @@ class Sums:
             for key, amount in _MEASURES[kind](a, b, terms):
                 cell[key] = cell.get(key, 0) + amount * count
             if kind is _WAIT:
-                waiting = self._waiting.setdefault(whose, {}).setdefault(a // FINE_US, {})
+                waiting = self._waiting[whose][a // FINE_US]
                 waiting[a] = waiting.get(a, 0) + count
 
     def take(self, finest: int) -> Cells:
@@ -139,8 +140,18 @@ def _one(measure: Measure) -> Amounts:
     return [(_KEYS[measure], 1)]
 
 
-def _duration(total: Measure, histogram: Measure, milliseconds: int) -> Amounts:
-    return [(_KEYS[total], milliseconds), (_KEYS[histogram] | bucket(milliseconds), 1)]
+def _duration(total: Measure, histogram: Measure) -> Callable[[int], Amounts]:
+    sum_, buckets = _KEYS[total], _KEYS[histogram]
+    return lambda milliseconds: [(sum_, milliseconds), (buckets | bucket(milliseconds), 1)]
+
+
+# What stage changes make most of the time is put together once.
+_ENTERED, _LEFT = _one(Measure.ENTERED), _one(Measure.LEFT)
+_stay = _duration(Measure.STAY_MS, Measure.STAY)
+_response_time = _duration(Measure.RESPONSE_MS, Measure.RESPONSE)
+_business_time = _duration(Measure.BUSINESS_MS, Measure.BUSINESS)
+_closed_cycle = _duration(Measure.CLOSED_CYCLE_MS, Measure.CLOSED_CYCLE)
+_won_cycle = _duration(Measure.WON_CYCLE_MS, Measure.WON_CYCLE)
 
 
 def _conversion(advanced: bool, in_time: bool, _: Terms) -> Amounts:
@@ -157,15 +168,14 @@ def _response(response: int | None, business: int | None, terms: Terms) -> Amoun
     found = _one(Measure.ASKED)
     if response is not None and business is not None:
         found += _one(Measure.ANSWERED) + (_one(Measure.WITHIN_SLA) if business <= terms.sla_ms else [])
-        found += _duration(Measure.RESPONSE_MS, Measure.RESPONSE, response)
-        found += _duration(Measure.BUSINESS_MS, Measure.BUSINESS, business)
+        found += _response_time(response) + _business_time(business)
     return found
 
 
 def _cycle(won: bool, cycle: int, _: Terms) -> Amounts:
-    found = _one(Measure.CLOSED_CYCLES) + _duration(Measure.CLOSED_CYCLE_MS, Measure.CLOSED_CYCLE, cycle)
+    found = _one(Measure.CLOSED_CYCLES) + _closed_cycle(cycle)
     if won:
-        found += _one(Measure.WON_CYCLES) + _duration(Measure.WON_CYCLE_MS, Measure.WON_CYCLE, cycle)
+        found += _one(Measure.WON_CYCLES) + _won_cycle(cycle)
     return found
 
 
@@ -192,8 +202,8 @@ def _level(lead: bool, _: None, __: Terms) -> Amounts:
 
 _MEASURES: dict[Kind, Callable[..., Amounts]] = {
     Kind.LEAD: lambda *_: _one(Measure.NEW_LEADS),
-    Kind.ENTER: lambda *_: _one(Measure.ENTERED),
-    Kind.LEAVE: lambda stay, *_: _one(Measure.LEFT) + _duration(Measure.STAY_MS, Measure.STAY, stay),
+    Kind.ENTER: lambda *_: _ENTERED,
+    Kind.LEAVE: lambda stay, *_: _LEFT + _stay(stay),
     Kind.CONVERSION: _conversion,
     Kind.COHORT: _cohort,
     Kind.RESPONSE: _response,

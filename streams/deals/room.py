@@ -140,14 +140,14 @@ class DealsRoom:
             if why is not Refusal.DUPLICATE:
                 self._refuse(_TOO_LATE if why is Refusal.TOO_LATE else why, run[place])
                 self._watch_share(owned, partition, topic, owned.seen + place)
-        times = [event.at for place, event in enumerate(events) if place not in refused]
-        owned.newest[topic] = max(owned.newest[topic], max(times, default=-1))
+        accepted = [event for place, event in enumerate(events) if place not in refused] if refused else events
         owned.seen += len(run)
-        if times:
+        if accepted:
+            owned.newest[topic] = max(owned.newest[topic], *[event.at for event in accepted])
             owned.changed, owned.settled = True, False
         self._born = min(self._born or received[0], received[0])
         metrics.EVENTS_CONSUMED.labels(topic).inc(len(run))
-        metrics.EVENTS_ACCEPTED.inc(len(times))
+        metrics.EVENTS_ACCEPTED.inc(len(accepted))
         metrics.EVENTS_DUPLICATE.inc(sum(why is Refusal.DUPLICATE for why in refused.values()))
         metrics.LAST_EVENT.set(received[-1] / 1_000_000)
         return sum(map(len, run))
