@@ -20,7 +20,8 @@ from streams.events.contract import Activity
 from streams.panes.calendar import FINE_US
 from streams.panes.cell import currency_code
 
-# Whom and what a fact belongs to; what no configured cut asks for is left out (None), so that more facts add up.
+# Whom and what a fact belongs to, None where nothing is known.  Where no configured cut asks for them, an activity's stage
+# and the rep of an entry or an exit are left out, so that more facts are one sum.
 WHOSE = ("pipeline", "stage", "rep", "product", "region", "lead_source", "customer")
 Whose = tuple[str | None, str | None, str | None, str | None, str | None, str | None, str | None]
 # Kind, when, whose, and the numbers of the kind: see expand.py, which turns facts into cells.

@@ -26,7 +26,7 @@ Amounts = list[tuple[int, int]]
 _PLACES = {name: place for place, name in enumerate(WHOSE)}
 
 _ByWhose = defaultdict[Whose, defaultdict[int, Cell]]
-_cells = partial(defaultdict[int, Cell], dict[int, int])
+_cells: Callable[[], defaultdict[int, Cell]] = partial(defaultdict, dict)
 _ACTIVITY, _WAIT = Kind.ACTIVITY, Kind.WAIT
 _KEYS = {measure: measure << 16 for measure in Measure}
 

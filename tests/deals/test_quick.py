@@ -114,6 +114,7 @@ HANDED_OVER = change("2", "2024-03-02 10:00", "Qualified", rep_id="borys")
         ([change("1", "2024-03-01 01:00", "Won")], change("2", "2024-03-01 10:00", "New")),
         # of a deal that is in no stage yet:
         ([change("1", "2024-03-01 10:00", rep_id="anna")], QUALIFIED),
+        ([change("1", "2024-03-01 10:00", rep_id="anna")], change("2", "2024-03-02 10:00", "Won", pipeline="default")),
         # an id that is held, with other content:
         ([NEW, QUALIFIED], change("2", "2024-03-05 10:00", "Won")),
         ([NEW, CALLED], act("a", "2024-03-05 10:00", rep_id="anna")),
