@@ -113,11 +113,14 @@ def producer(connection: Connection, *, transactions: bool = True) -> dict[str, 
         "compression.type": "lz4",
         "linger.ms": 1,
         "batch.size": 900_000,
-        # Right after a commit the broker refuses for a moment; the default waits 100 ms, then 500.
-        "retry.backoff.ms": 10,
+        # Right after a commit the broker refuses for a moment. Of two transactions in a row the second takes 9 ms if asked
+        # again after 2, 34 after 10; the default is 100. Each time it waits twice as long, up to a second.
+        "retry.backoff.ms": 2,
         # One flush is bounded far below; the default of 100,000 messages is not.
         "queue.buffering.max.messages": 2_000_000,
         "queue.buffering.max.kbytes": 1_000_000,
+        # Nobody asks about each record: the flush says whether all are delivered, and these say which was not.
+        "delivery.report.only.error": True,
     }
     if transactions:
         settings["transactional.id"] = connection.member
