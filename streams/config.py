@@ -31,7 +31,8 @@ WINDOWS = ("1h", "24h", "7d", "28d", "90d", "day", "week", "month", "quarter", "
 # While events keep coming, this many publish_intervals lie at least between two records of a key: one event is little in a
 # wide window, and a record of it costs as much as one of an hour.
 PACE = {
-    "1h": 1, "24h": 10, "day": 10, "7d": 20, "week": 20, "28d": 30, "month": 30, "90d": 60, "quarter": 60, "year": 60, "all": 60,
+    "now": 5, "1h": 5, "24h": 30, "day": 30,
+    "7d": 60, "week": 60, "28d": 60, "month": 60, "90d": 60, "quarter": 60, "year": 60, "all": 60,
 }  # fmt: skip
 
 
@@ -163,12 +164,15 @@ class Definitions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def flush_every(self) -> float:
         """Return how many seconds lie at least between two flushes of new events when little arrives.
 
-        Nobody could see more often what follows from them, so without a word it is half of what readers wait.
+        Nobody could see more often what follows from them, so without a word it is publish_interval.
         """
-        return self.publish_interval / 2 if self.flush_interval is None else self.flush_interval
+        return self.publish_interval if self.flush_interval is None else self.flush_interval
 
     def told_every(self, window: str) -> float:
-        """Return how many seconds lie at least between two records of a key of this window while events keep coming."""
+        """Return how many seconds lie at least between two records of a key of this window while events keep coming.
+
+        An entity is told at most as often as the one of its windows that is told most often; "now" stands for the levels.
+        """
         return self.publish_interval * self.pace.get(window, PACE[window])
 
     @property
@@ -294,7 +298,7 @@ def check(found: Definitions) -> Definitions:
             raise ConfigError(f"pipelines.{name}.maturity_days: must be 0 or more")
     for setting, values, known in (
         ("windows", found.windows, WINDOWS),
-        ("pace", found.pace, WINDOWS),
+        ("pace", found.pace, (*PACE,)),
         ("cuts", found.cuts, CUTS),
     ):
         for value in values:

@@ -7,6 +7,7 @@ touches; totals of rolling windows are kept by adding what changed and subtracti
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Set as AbstractSet
 from heapq import heapify, heappop, heappush
 
 import msgspec
@@ -33,19 +34,20 @@ _WARM = 24  # cells: a few panes of each grain; a window of 90 days that was wor
 class Head(msgspec.Struct, array_like=True):
     """What readers were told, and what they still have to be told."""
 
-    revision: int = 0
+    revision: int = 0  # in older states; now it is the partition's
     # window's place → [number, keys]; a key is the KPI's row << 16 | currency code + 1
     published: dict[int, tuple[int, set[int]]] = {}
-    # calendar windows that changed since they were told: [place, number]
-    untold: list[tuple[int, int]] = []
+    # calendar windows that may have changed since they were told: [place, number]
+    untold: set[tuple[int, int]] = set()
     # calendar windows that history holds with nothing in them, because their facts were taken back
     emptied: set[tuple[int, int]] = set()
     currencies: set[int] = set()  # codes of the currencies that a reader was ever told a value in
     judged: dict[str, int] = {}  # rule → the last day given to the alerts
-    held: bool = False  # does a rolling window have something to tell
+    held: bool = False  # may a rolling window have something to tell
 
 
 _head = msgspec.msgpack.Decoder(Head)
+_NOTHING_TOLD: tuple[int, AbstractSet[int]] = (-1, frozenset())
 
 
 def row_prefix(entity: tuple[str, ...]) -> bytes:
@@ -86,7 +88,7 @@ class Entity:
     """One entity of one partition of the kpis room."""
 
     __slots__ = (
-        "age_told", "ended", "head", "held", "hot", "level_mask", "levels", "name", "not_before", "paced", "prefix", "rolled",
+        "age_told", "ended", "head", "head_changed", "held", "hot", "level_mask", "levels", "name", "not_before", "paced", "prefix", "rolled",
         "rolling", "rows", "state", "text", "told_early", "untold", "waiting", "warm", "young",
     )  # fmt: skip
 
@@ -112,6 +114,7 @@ class Entity:
         self.not_before = 0  # µs of the wall clock: it was told so recently that the next round must not be before
         self.paced: dict[int, int] = {}  # the same for windows that are told at a slower pace, by their place
         self.head = Head()
+        self.head_changed = False
 
     # -------------------------------------------------------------- state
 
@@ -163,16 +166,57 @@ class Entity:
 
     @property
     def head_is_old(self) -> bool:
-        """Is there more to tell than the state knows of?"""
-        head, untold = self.head, self.untold
-        if head.held != bool(self.rolled) or len(head.untold) != len(untold):
+        """Does the state know too little, or of something to tell where there is nothing?
+
+        That it still has windows as untold while others are is not worth a row: who takes over tells them once more.
+        """
+        head, untold = self.head, self.untold.keys()
+        if self.head_changed or not untold <= head.untold or (self.rolled and not head.held):
             return True
-        return any(one not in untold for one in head.untold)
+        return not untold and not self.rolled and (bool(head.untold) or head.held)
 
     def write_head(self) -> None:
         """Write what readers were told into the state."""
-        self.head.untold, self.head.held = sorted(self.untold), bool(self.rolled)
+        self.head.untold, self.head.held = set(self.untold), bool(self.rolled)
         self.state.put(self.prefix + b"h", _encoder.encode(self.head))
+        self.head_changed = False
+
+    # -------------------------------------------------------------- what readers were told
+
+    def told(self, place: int) -> tuple[int, AbstractSet[int]]:
+        """Return the number of the window that readers of latest were told of last, and the marks of the keys."""
+        return self.head.published.get(place, _NOTHING_TOLD)
+
+    def tell(self, place: int, number: int, marks: set[int]) -> None:
+        """Note the marks of all that latest now holds of a window."""
+        if self.head.published.get(place) != (number, marks):
+            self.head.published[place] = (number, marks)
+            self.head_changed = True
+
+    def take_back(self, place: int) -> tuple[int, AbstractSet[int]]:
+        """Note that latest holds nothing of a window any more; return what it held."""
+        found = self.told(place)
+        if self.head.published.pop(place, None) is not None:
+            self.head_changed = True
+        return found
+
+    def empty(self, place: int, number: int) -> None:
+        """Note that history holds a calendar window with nothing in it."""
+        if (place, number) not in self.head.emptied:
+            self.head.emptied.add((place, number))
+            self.head_changed = True
+
+    def name_currencies(self, codes: AbstractSet[int]) -> None:
+        """Note in which currencies readers are told a value."""
+        if not codes <= self.head.currencies:
+            self.head.currencies |= codes
+            self.head_changed = True
+
+    def judge(self, rule: str, day: int) -> None:
+        """Note the last day that was given to the alerts."""
+        if day > self.head.judged.get(rule, 0):
+            self.head.judged[rule] = day
+            self.head_changed = True
 
     def drop(self, place: int) -> None:
         """Forget a pane that no window can need."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
@@ -48,15 +48,41 @@ def kinds_in(mask: int) -> list[int]:
     return [one.value for one in Measure if mask >> one & 1 or (one is Measure.ACTIVITIES and mask >= activity_type(0))]
 
 
-_ALL = frozenset(one.value for one in Measure)
+class Wanted(NamedTuple):
+    """Which kinds of a cell are wanted, and each key that they can have; without keys where a kind can have any sub."""
+
+    kinds: AbstractSet[int]
+    keys: tuple[tuple[int, int, int], ...]  # key, kind, sub
 
 
-def split(cell: Cell, wanted: AbstractSet[int] = _ALL) -> Split:
+_ANY_SUB = frozenset({
+    Measure.STAY, Measure.RESPONSE, Measure.BUSINESS, Measure.WON_CYCLE, Measure.CLOSED_CYCLE,
+    Measure.REVENUE, Measure.REVENUE_DEALS, Measure.VALUE, Measure.VALUE_DEALS,
+})  # fmt: skip
+_ALL = Wanted(frozenset(one.value for one in Measure), ())
+
+
+def wanted(kinds: Iterable[int]) -> Wanted:
+    """Return which kinds of a cell are wanted."""
+    found = frozenset(kinds)
+    if found & _ANY_SUB:
+        return Wanted(found, ())
+    subs = {kind: range(len(ACTIVITY_TYPES) << 2) if kind == Measure.ACTIVITIES else range(1) for kind in found}
+    return Wanted(found, tuple((kind << 16 | sub, kind, sub) for kind in sorted(found) for sub in subs[kind]))
+
+
+def split(cell: Cell, want: Wanted = _ALL) -> Split:
     """Return the wanted kinds of a cell by kind and sub."""
     found: Split = {}
+    if want.keys and len(want.keys) < len(cell):  # most of a full cell are histograms
+        for key, kind, sub in want.keys:
+            if key in cell:
+                found.setdefault(kind, {})[sub] = cell[key]
+        return found
+    kinds = want.kinds
     for key, amount in cell.items():
         kind, sub = key >> 16, key & 0xFFFF
-        if kind not in wanted:
+        if kind not in kinds:
             continue
         if kind in found:
             found[kind][sub] = amount

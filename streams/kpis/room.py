@@ -40,9 +40,19 @@ _RECORD_US = 12  # to work out, write down and send one record
 # One flush is one transaction: this bounds its memory and how long readers wait for it.
 _RECORDS_PER_FLUSH = 20_000
 _WAITING = 1 << Measure.WAITING
-_progress = msgspec.msgpack.Decoder(tuple[dict[int, delta.Progress], int])
 _encoder = msgspec.msgpack.Encoder()
 _CALENDAR_WINDOWS: tuple[tuple[int, Window], ...] = tuple((at, one) for at, one in enumerate(WINDOWS) if not one.rolling)
+
+
+class _Kept(msgspec.Struct, array_like=True):
+    """What a partition's state knows of time."""
+
+    progress: dict[int, delta.Progress]
+    at: int  # µs: where the clock was in the last round, -1 before the first
+    revision: int = 0  # of the last round; in older states each entity has its own
+
+
+_kept = msgspec.msgpack.Decoder(_Kept)
 
 
 class _Partition:
@@ -50,10 +60,12 @@ class _Partition:
 
     def __init__(self, state: StateTable, first_revision: int) -> None:
         self.state = state
-        self.first_revision = first_revision
+        self.revision = first_revision  # of the last round; every key is told at most once in one
         self.entities: dict[tuple[str, ...], Entity] = {}
         self.progress: dict[int, delta.Progress] = {}
-        self.now: Now | None = None
+        self.now: Now | None = None  # the clock of the last round
+        self.numbers = (-1,) * len(WINDOWS)  # of its current windows
+        self.days_kept = 0  # the first day that still has a pane
         self.hot: set[Entity] = set()  # panes changed since the last flush
         self.warm: dict[Entity, None] = {}  # with decoded panes, those that changed last at the end
         self.changed: set[Entity] = set()  # something to tell
@@ -75,16 +87,19 @@ class _Partition:
         self.caught_up = False
         self.settled = False
 
+    def set_clock(self, now: Now) -> None:
+        """Note where the clock is."""
+        self.now, self.numbers, self.days_kept = now, _numbers_at(now), now.day - DAYS_KEPT
+
     def progress_row(self) -> bytes:
-        """Return what is known of time, as it is kept: the sources' progress, and the instant of the last round."""
-        return _encoder.encode((self.progress, self.now.at if self.now else -1))
+        """Return what is known of time, as it is kept."""
+        return _encoder.encode(_Kept(self.progress, self.now.at if self.now else -1, self.revision))
 
     def entity(self, name: tuple[str, ...]) -> Entity:
         """Return the entity, new if need be."""
         found = self.entities.get(name)
         if found is None:
             found = self.entities[name] = Entity(name, self.state)
-            found.head.revision = self.first_revision
         return found
 
     def index(self, entity: Entity, place: int) -> None:
@@ -120,8 +135,10 @@ class KpisRoom:
         owned = self._owned[partition] = _Partition(state, self._first_revision)
         kept = state.get(_PROGRESS_KEY)
         if kept is not None:
-            owned.progress, at = _progress.decode(kept)
-            owned.now = now_at(self.calendar, at) if at >= 0 else None
+            found = _kept.decode(kept)
+            owned.progress, owned.revision = found.progress, max(owned.revision, found.revision)
+            if found.at >= 0:
+                owned.set_clock(now_at(self.calendar, found.at))
         for key, value in state.rows.items():
             if key[:1] == b"c":
                 name, rest = parse_row_key(key)
@@ -131,6 +148,7 @@ class KpisRoom:
                     owned.index(entity, place)
         for entity in owned.entities.values():
             entity.restored()
+            owned.revision = max(owned.revision, entity.head.revision)
         owned.changed.update(owned.entities.values())
 
     def close(self, partition: int) -> None:
@@ -191,7 +209,7 @@ class KpisRoom:
     def _add_days(self, owned: _Partition, entity: Entity, days: dict[int, Cell]) -> None:
         months: dict[int, Cell] = {}
         life: Cell = {}
-        days_kept = owned.now.day - DAYS_KEPT if owned.now else 0
+        days_kept = owned.days_kept
         for day, cell in days.items():
             month = self.calendar.month_of_day(day)
             if day >= days_kept:
@@ -200,22 +218,22 @@ class KpisRoom:
                 owned.index(entity, place)
             cells.add(months.setdefault(month, {}), cell)
             cells.add(life, cell)
-            self._mark(entity, day, month, days_kept, cells.kinds(cell))
+            self._mark(owned, entity, day, month, cells.kinds(cell))
         for month, cell in months.items():
             entity.change(pane(MONTH, month), cell)
         if life:
             entity.change(pane(LIFE, 0), life)
 
-    def _mark(self, entity: Entity, day: int, month: int, days_kept: int, mask: int) -> None:
-        """Note which calendar windows a change concerns: those that hold the day, and those after them."""
-        untold = entity.untold
+    def _mark(self, owned: _Partition, entity: Entity, day: int, month: int, mask: int) -> None:
+        """Note which calendar windows a change concerns: those that hold the day, and those after them if they have begun."""
+        untold, numbers, is_kept = entity.untold, owned.numbers, day >= owned.days_kept
         for at, window in self._calendar_windows:
-            if window.grain == DAY and day < days_kept:
+            if window.grain == DAY and not is_kept:
                 continue
             number = number_of_day(window, day, month)
             own, previous = untold.get((at, number), (0, 0))
             untold[at, number] = (own | mask, previous)
-            if window.grain != LIFE:
+            if number < numbers[at] and window.grain != LIFE:
                 own, previous = untold.get((at, number + 1), (0, 0))
                 untold[at, number + 1] = (own, previous | mask)
 
@@ -302,18 +320,20 @@ class KpisRoom:
         if watermark is None:
             return
         now, before = now_at(self.calendar, watermark), owned.now
+        owned.revision += 1
         newest = max(one.watermark for one in owned.progress.values())
         settled = _all_settled(owned.progress.values())
         caught_up = _all_caught_up(owned)
         owned.round = Round(
             partition=partition,
             output=[],
+            revision=owned.revision,
             wall=moment.now,
             at_once=self._is_quiet(owned, moment)
             or (settled and not owned.settled)
             or self._caught_up_at_last(owned, moment),
             now=now,
-            numbers=tuple(number_at(window, now) for window in WINDOWS),
+            numbers=_numbers_at(now),
             watermark=iso(watermark),
             new_day=before is None or now.day != before.day,
             caught_up=caught_up,
@@ -346,7 +366,8 @@ class KpisRoom:
 
     def _end(self, owned: _Partition, round_: Round, moment: Moment) -> None:
         before = owned.now
-        owned.round, owned.now, owned.caught_up = None, round_.now, round_.caught_up
+        owned.round, owned.caught_up = None, round_.caught_up
+        owned.set_clock(round_.now)
         if before is None or round_.now.fine != before.fine:
             self._expire(owned, round_.now)
         if owned.round_born:
@@ -403,8 +424,8 @@ class KpisRoom:
         return self._without_told(owned, visit, round_)
 
     def _without_told(self, owned: _Partition, visit: set[Entity], round_: Round) -> list[Entity]:
-        """Return those that may be told; who was told within the interval is held back for the rest of it."""
-        if not any(entity.not_before > round_.wall for entity in visit):
+        """Return those that may be told; who was told a moment ago is held back, unless nothing is."""
+        if round_.at_once or not any(entity.not_before > round_.wall for entity in visit):
             return list(visit)
         found = []
         for entity in visit:
@@ -428,6 +449,11 @@ class KpisRoom:
             for old in [one for one in index if one < first]:
                 for entity in index.pop(old):
                     entity.drop(pane(grain, old))
+
+
+def _numbers_at(now: Now) -> tuple[int, ...]:
+    """Return the number of the current window of each name."""
+    return tuple(number_at(window, now) for window in WINDOWS)
 
 
 def _earlier(born: int, other: int) -> int:

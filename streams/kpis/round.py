@@ -20,7 +20,19 @@ from streams.config import Definitions
 from streams.kafka.room import Output
 from streams.kpis.catalogue import BY_ID, CATALOGUE
 from streams.kpis.entity import ALL, ROLLING, Entity
-from streams.kpis.formulas import OLDEST_WAITING, Compiled, Split, Value, compile_cut, kinds_in, oldest, one, split
+from streams.kpis.formulas import (
+    OLDEST_WAITING,
+    Compiled,
+    Split,
+    Value,
+    Wanted,
+    compile_cut,
+    kinds_in,
+    oldest,
+    one,
+    split,
+    wanted,
+)
 from streams.kpis.publish import Fragment, Page, key, record, window_fragment
 from streams.panes.calendar import Calendar
 from streams.panes.cell import Cell, Measure, activity_type, currency_code, currency_name
@@ -38,6 +50,7 @@ class Round(NamedTuple):
 
     partition: int
     output: list[Output]
+    revision: int  # of all its records
     wall: int  # µs of the wall clock when it began: only what the pace is kept by
     at_once: bool  # no window waits for its pace
     now: Now
@@ -87,6 +100,8 @@ class Teller:
         # µs between two records of a key; the interval itself is kept by the rounds
         self._every = [round(definitions.told_every(one.name) * 1_000_000) for one in WINDOWS]
         self._interval = round(definitions.publish_interval * 1_000_000)
+        least = min(definitions.told_every(name) for name in ("now", *definitions.windows))
+        self._least = round(least * 1_000_000)  # µs between two visits that tell something
         self._period: dict[str, list[Compiled]] = {}
         self._levels: dict[str, list[Compiled]] = {}
         for cut in definitions.cuts:
@@ -109,7 +124,6 @@ class Teller:
 
         Return when it has to be visited again because a window is held back by its pace; None when none is.
         """
-        entity.head.revision += 1
         told = len(round_.output)
         if round_.new_day:
             self._close_days(entity, round_)
@@ -122,12 +136,9 @@ class Teller:
         self._calendar_windows(entity, round_)
         self._tell_levels(entity, round_)
         if len(round_.output) > told:
-            entity.not_before = round_.wall + self._interval
+            entity.not_before = round_.wall + self._least
+        if entity.head_is_old:
             entity.write_head()
-        else:
-            entity.head.revision -= 1
-            if entity.head_is_old:
-                entity.write_head()
         return self._held_until(entity, round_)
 
     # -------------------------------------------------------------- the pace of wide windows
@@ -165,10 +176,9 @@ class Teller:
 
     def _roll(self, entity: Entity, at: int, window: Window, round_: Round) -> None:
         number = round_.numbers[at]
-        told = entity.head.published.get(at)
         own, before = entity.rolled.get(at, (0, 0))
         changed = own | before
-        if told is None or told[0] != number:
+        if entity.told(at)[0] != number:
             self._tombstones(entity, at, round_)
             changed = ALL
         elif changed and self._must_wait(entity, at, round_):
@@ -201,7 +211,7 @@ class Teller:
     def _told_kinds(self, entity: Entity, at: int) -> int:
         """Return the kinds of all that latest was told of a window: history may hold a copy of what was taken back since."""
         mask = 0
-        for mark in entity.head.published.get(at, (0, _NONE))[1]:
+        for mark in entity.told(at)[1]:
             mask |= self._masks.get(mark >> 16, 0)  # the KPI may have been turned off since
         return mask
 
@@ -252,7 +262,7 @@ class Teller:
     @staticmethod
     def _page(entity: Entity, span: _Span, round_: Round, *, final: bool, latest: bool) -> _Page:
         topic = topics.KPI_LATEST if latest else topics.KPI_HISTORY
-        page = Page(topic, entity.name[0], entity.text, span.text, final, entity.head.revision, round_.watermark)
+        page = Page(topic, entity.name[0], entity.text, span.text, final, round_.revision, round_.watermark)
         return _Page(span, latest, page)
 
     def _tell(  # one window of one entity
@@ -261,10 +271,10 @@ class Teller:
         """Tell what changed: `news` says which kinds did in the window itself, and which there or in the one before it."""
         own, changed = news
         span, latest, sheet = page
-        concerned, wanted = self._concerned(entity.name[0], changed)
-        now, before = split(totals[0], wanted), split(totals[1], wanted)
+        concerned, want = self._concerned(entity.name[0], changed)
+        now, before = split(totals[0], want), split(totals[1], want)
         holds, held_before = _kinds(now), _kinds(before)
-        told = entity.head.published.get(span.place, (0, _NONE))[1] if latest else _NONE
+        told = entity.told(span.place)[1] if latest else _NONE
         marks: set[int] = set()
         for kpi in concerned:
             formula = kpi.formula
@@ -286,18 +296,18 @@ class Teller:
                     round_.output.append(record(sheet, kpi.kpi, value, last, share, currency or None))
                     marks.add(mark)
                     if not (latest or value.n):
-                        entity.head.emptied.add((span.place, span.number))
+                        entity.empty(span.place, span.number)
         if latest and marks:
-            entity.head.published[span.place] = (span.number, marks | told)
+            entity.tell(span.place, span.number, marks | told)
             if self._every[span.place] > self._interval:
                 entity.paced[span.place] = round_.wall + self._every[span.place]
 
-    def _work_out_concerned(self, cut: str, changed: int) -> tuple[list[Compiled], frozenset[int]]:
+    def _work_out_concerned(self, cut: str, changed: int) -> tuple[list[Compiled], Wanted]:
         """Return the KPIs of a cut that a change of these kinds concerns, and the kinds that they are worked out from."""
         concerned = [kpi for kpi in self._period.get(cut, ()) if kpi.formula.mask & changed]
-        wanted = {kind for kpi in concerned for kind in kinds_in(kpi.formula.mask)}
-        wanted.update(kpi.cohort.value for kpi in concerned if kpi.cohort is not None)
-        return concerned, frozenset(wanted)
+        kinds = {kind for kpi in concerned for kind in kinds_in(kpi.formula.mask)}
+        kinds.update(kpi.cohort.value for kpi in concerned if kpi.cohort is not None)
+        return concerned, wanted(kinds)
 
     @staticmethod
     def _currencies(
@@ -305,7 +315,7 @@ class Teller:
     ) -> Iterable[str]:
         """Return the currencies to tell: those with facts, and those that a reader may still hold a value in."""
         found = set(values)
-        entity.head.currencies.update(map(currency_code, values))
+        entity.name_currencies(set(map(currency_code, values)))
         if retold:
             found.update(map(currency_name, entity.head.currencies))
         found.update(_currency_of(mark) or "" for mark in told if mark >> 16 == kpi.row)
@@ -328,11 +338,11 @@ class Teller:
 
     def _tombstones(self, entity: Entity, at: int, round_: Round) -> None:
         """Take the keys of a window that is no longer current out of latest."""
-        told = entity.head.published.pop(at, None)
-        if told is None:
+        number, marks = entity.take_back(at)
+        if not marks:
             return
-        window = self._span(at, told[0]).text
-        for mark in sorted(told[1]):
+        window = self._span(at, number).text
+        for mark in sorted(marks):
             name = key(CATALOGUE[mark >> 16], entity.text, window, _currency_of(mark))
             round_.output.append((topics.KPI_LATEST, -1, name, None, None))
 
@@ -344,7 +354,7 @@ class Teller:
             return
         now = split(entity.level())
         sheet = self._page(entity, _NOW, round_, final=False, latest=True).sheet
-        told = entity.head.published.get(_NOW_PLACE, (0, _NONE))[1]
+        told = entity.told(_NOW_PLACE)[1]
         for kpi in self._levels.get(entity.name[0], ()):
             if kpi.formula.mask & entity.level_mask:
                 values = kpi.formula.work_out(now)
@@ -366,7 +376,7 @@ class Teller:
         kpi = BY_ID[OLDEST_WAITING]
         mark = _mark(CATALOGUE.index(kpi), "")
         since = entity.oldest()
-        told = entity.head.published.get(_NOW_PLACE, (0, _NONE))[1]
+        told = entity.told(_NOW_PLACE)[1]
         if since is None and mark not in told:
             return
         waiting = entity.level().get(Measure.WAITING << 16, 0)
@@ -385,11 +395,10 @@ class Teller:
             return
         closed = now_at(self._calendar, self._calendar.start_of_day(round_.now.day) - 1)
         for at, window in ROLLING:
-            told = entity.head.published.get(at)
-            if told is None or not self._on[at] or (window.grain == FINE and not round_.fine):
+            if at not in entity.head.published or not self._on[at] or (window.grain == FINE and not round_.fine):
                 continue
             number = number_at(window, closed)
-            if told[0] <= number:
+            if entity.told(at)[0] <= number:
                 totals = entity.roll_to(at, window, number)
                 page = self._page(entity, self._span(at, number), round_, final=True, latest=False)
                 self._tell(entity, page, (totals.now, totals.before), (0, ALL), round_)
@@ -421,7 +430,7 @@ class Teller:
                         "rule": rule.name, "entity": entity.name, "day": day, "n": entries, "k": successes, "at": at,
                     }  # fmt: skip
                     round_.output.append((topics.MATURED, round_.partition, None, msgspec.json.encode(fields), None))
-            entity.head.judged[rule.name] = max(last, entity.head.judged.get(rule.name, 0))
+            entity.judge(rule.name, last)
 
 
 _JUDGED: dict[str, tuple[Measure | None, Measure | None]] = {
@@ -443,10 +452,9 @@ def _currency_of(mark: int) -> str | None:
 
 
 def _remember(entity: Entity, span: _Span, mark: int) -> None:
-    told = entity.head.published.get(span.place)
-    if told is None:
-        told = entity.head.published[span.place] = (span.number, set())
-    told[1].add(mark)
+    marks = entity.told(span.place)[1]
+    if mark not in marks:
+        entity.tell(span.place, span.number, {*marks, mark})
 
 
 def _kinds(cell: Split) -> int:
