@@ -119,8 +119,6 @@ def producer(connection: Connection, *, transactions: bool = True) -> dict[str, 
         # One flush is bounded far below; the default of 100,000 messages is not.
         "queue.buffering.max.messages": 2_000_000,
         "queue.buffering.max.kbytes": 1_000_000,
-        # Nobody asks about each record: the flush says whether all are delivered, and these say which was not.
-        "delivery.report.only.error": True,
     }
     if transactions:
         settings["transactional.id"] = connection.member
