@@ -87,9 +87,9 @@ class _Partition:
         self.caught_up = False
         self.settled = False
 
-    def set_clock(self, now: Now) -> None:
-        """Note where the clock is."""
-        self.now, self.numbers, self.days_kept = now, _numbers_at(now), now.day - DAYS_KEPT
+    def set_clock(self, now: Now, numbers: tuple[int, ...]) -> None:
+        """Note where the clock is, and the numbers of its current windows."""
+        self.now, self.numbers, self.days_kept = now, numbers, now.day - DAYS_KEPT
 
     def progress_row(self) -> bytes:
         """Return what is known of time, as it is kept."""
@@ -138,7 +138,8 @@ class KpisRoom:
             found = _kept.decode(kept)
             owned.progress, owned.revision = found.progress, max(owned.revision, found.revision)
             if found.at >= 0:
-                owned.set_clock(now_at(self.calendar, found.at))
+                now = now_at(self.calendar, found.at)
+                owned.set_clock(now, _numbers_at(now))
         for key, value in state.rows.items():
             if key[:1] == b"c":
                 name, rest = parse_row_key(key)
@@ -209,10 +210,9 @@ class KpisRoom:
     def _add_days(self, owned: _Partition, entity: Entity, days: dict[int, Cell]) -> None:
         months: dict[int, Cell] = {}
         life: Cell = {}
-        days_kept = owned.days_kept
         for day, cell in days.items():
             month = self.calendar.month_of_day(day)
-            if day >= days_kept:
+            if day >= owned.days_kept:
                 place = pane(DAY, day)
                 entity.change(place, cell)
                 owned.index(entity, place)
@@ -367,9 +367,9 @@ class KpisRoom:
     def _end(self, owned: _Partition, round_: Round, moment: Moment) -> None:
         before = owned.now
         owned.round, owned.caught_up = None, round_.caught_up
-        owned.set_clock(round_.now)
+        owned.set_clock(round_.now, round_.numbers)
         if before is None or round_.now.fine != before.fine:
-            self._expire(owned, round_.now)
+            self._expire(owned)
         if owned.round_born:
             self._born.append(owned.round_born)
         owned.state.put(_PROGRESS_KEY, owned.progress_row())
@@ -441,10 +441,10 @@ class KpisRoom:
         if instant is not None:
             owned.parked.setdefault(instant, set()).add(entity)
 
-    def _expire(self, owned: _Partition, now: Now) -> None:
+    def _expire(self, owned: _Partition) -> None:
         for index, grain, first in (
             (owned.by_fine, FINE, self._fine_kept(owned)),
-            (owned.by_day, DAY, now.day - DAYS_KEPT),
+            (owned.by_day, DAY, owned.days_kept),
         ):
             for old in [one for one in index if one < first]:
                 for entity in index.pop(old):
