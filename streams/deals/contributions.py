@@ -166,7 +166,9 @@ def entry_fact(at: int, pipeline: str, stage: str, rep: str | None, terms: Terms
     return _ENTER, at // FINE_US, (pipeline, stage, rep if terms.reps_of_moves else None, None, None, None, None), None, None
 
 
-def exit_fact(entered: int, at: int, pipeline: str, stage: str, rep: str | None, terms: Terms) -> Fact:  # noqa: PLR0913
+def exit_fact(  # noqa: PLR0913  # what a fact is made of
+    entered: int, at: int, pipeline: str, stage: str, rep: str | None, terms: Terms
+) -> Fact:
     """Return the fact of an exit out of a stage; its rep is the one before the event that left it."""
     whose = (pipeline, stage, rep if terms.reps_of_moves else None, None, None, None, None)
     return _LEAVE, at // FINE_US, whose, (at - entered) // 1000, None
@@ -301,7 +303,9 @@ def _money(history: History, until: int, terms: Terms) -> tuple[int, int] | None
     return currency_code(currency), to_minor(amount, currency)
 
 
-def _levels(history: History, until: int, owner: Owner, entry: Entry, terms: Terms, found: list[Fact]) -> None:  # noqa: PLR0913
+def _levels(  # noqa: PLR0913  # what two facts are made of
+    history: History, until: int, owner: Owner, entry: Entry, terms: Terms, found: list[Fact]
+) -> None:
     """Add the levels of an open deal in an entry's stage, as the events before place `until` leave it."""
     pipeline, stage = entry.pipeline, entry.stage
     if _LEVEL in terms.enabled:
@@ -330,7 +334,7 @@ def activity_facts(rows: Iterable[Row], history: History, terms: Terms) -> list[
     return found
 
 
-def facts_of_row(  # noqa: PLR0913
+def facts_of_row(  # noqa: PLR0913  # what two facts are made of
     row: Row | Activity, rep: str | None, pipeline: str | None, stage: str | None, terms: Terms, found: list[Fact]
 ) -> None:
     """Add the facts of one human activity whose rep and stage are known."""
