@@ -28,11 +28,11 @@ StageKind = Literal["lead", "open", "won", "lost"]
 
 CUTS = ("all", "pipeline", "stage", "team", "rep", "rep_stage", "product", "region", "lead_source", "customer")
 WINDOWS = ("1h", "24h", "7d", "28d", "90d", "day", "week", "month", "quarter", "year", "all")
-# While events keep coming, this many publish_intervals lie at least between two records of a key: one event is little in a
-# wide window, and a record of it costs as much as one of an hour.
+# While events keep coming, this many publish_intervals lie at least between two records of a key: the wider a window, the
+# less one event is in it, and a record of it costs as much as one of an hour.
 PACE = {
-    "now": 5, "1h": 5, "24h": 30, "day": 30,
-    "7d": 60, "week": 60, "28d": 60, "month": 60, "90d": 60, "quarter": 60, "year": 60, "all": 60,
+    "now": 5, "1h": 5, "24h": 30, "day": 30, "7d": 60, "week": 60,
+    "28d": 120, "month": 120, "90d": 180, "quarter": 180, "year": 300, "all": 300,
 }  # fmt: skip
 
 

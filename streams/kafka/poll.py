@@ -23,8 +23,8 @@ BATCH = 20_000
 MAX_RUN = 4_000
 WAIT = 0.1  # how long to wait for a first record
 # How long to wait for more once there is one, at most: fewer, longer runs at low rates.  Records are read twice on their way
-# to a number, so it is a fifth of what a flush lingers.
-GATHER = 0.04
+# to a number, so it is at most a tenth of what a flush lingers.
+GATHER = 0.1
 # Nothing else serves rebalances while we wait for the rooms, so then pause and go on polling.
 MAX_STALL = 1.0
 HIGHS_EVERY = 1.0
@@ -65,7 +65,7 @@ class PollThread(threading.Thread):
         super().__init__(name="dealpulse-poll", daemon=True)
         self._consumer = Consumer(group_consumer(connection) | {"error_cb": _on_client_error})
         self._owner = owner
-        self._gather = min(GATHER, linger / 5)
+        self._gather = min(GATHER, linger / 10)
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._closing = False
         self.beats = 0  # rounds of the loop: the watchdog looks whether they go on

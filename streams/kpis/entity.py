@@ -7,6 +7,7 @@ touches; totals of rolling windows are kept by adding what changed and subtracti
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from heapq import heapify, heappop, heappush
 
@@ -16,7 +17,7 @@ from streams.kafka.room import StateTable
 from streams.kpis.publish import entity_fragment
 from streams.panes import cell as cells
 from streams.panes.cell import Cell, Measure
-from streams.panes.pane import DAY, DAYS_KEPT, FINE, LEVEL, WAIT, pane
+from streams.panes.pane import DAY, DAYS_KEPT, FINE, LEVEL, LIFE, MONTH, WAIT, pane
 from streams.panes.windows import WINDOWS, Window, first_pane
 
 ALL = -1  # a mask with every kind
@@ -34,7 +35,6 @@ _WARM = 24  # cells: a few panes of each grain; a window of 90 days that was wor
 class Head(msgspec.Struct, array_like=True):
     """What readers were told, and what they still have to be told."""
 
-    revision: int = 0  # in older states; now it is the partition's
     # window's place → [number, keys]; a key is the KPI's row << 16 | currency code + 1
     published: dict[int, tuple[int, set[int]]] = {}
     # calendar windows that may have changed since they were told: [place, number]
@@ -44,6 +44,7 @@ class Head(msgspec.Struct, array_like=True):
     currencies: set[int] = set()  # codes of the currencies that a reader was ever told a value in
     judged: dict[str, int] = {}  # rule → the last day given to the alerts
     held: bool = False  # may a rolling window have something to tell
+    added_up: int = 0  # days before it are also in the panes of their month and of all time; later ones only in their own
 
 
 _head = msgspec.msgpack.Decoder(Head)
@@ -300,17 +301,32 @@ class Entity:
 
     # -------------------------------------------------------------- totals
 
-    def total(self, window: Window, number: int) -> Cell:
-        """Return the sum of a calendar window."""
+    def total(self, window: Window, number: int, first_day: int, last_day: int) -> Cell:
+        """Return the sum of a calendar window, which begins with `first_day` and ends with `last_day`, to be read only."""
         first = first_pane(window, number)
-        if window.panes == 1:
-            return self.cell(pane(window.grain, first)) or {}
+        found = [self.cell(pane(window.grain, index)) for index in range(first, first + window.panes)]
+        if window.grain != DAY:
+            found += self.between(DAY, max(first_day, self.head.added_up), last_day)
+        if len(found) == 1:
+            return found[0] or {}
         total: Cell = {}
-        for index in range(first, first + window.panes):
-            cell = self.cell(pane(window.grain, index))
+        for cell in found:
             if cell:
                 cells.add(total, cell)
         return total
+
+    def add_up_days(self, until: int, month_of_day: Callable[[int], int]) -> None:
+        """Add the days before day `until` that are not yet in the panes of their month and of all time to these.
+
+        Once a day is enough, and a change of today then writes its own panes alone.
+        """
+        indexes = self.held[DAY]
+        for day in indexes[bisect_left(indexes, self.head.added_up) : bisect_left(indexes, until)]:
+            cell = self.cell(pane(DAY, day))
+            if cell:
+                self.change(pane(MONTH, month_of_day(day)), cell)
+                self.change(pane(LIFE, 0), cell)
+                self.head.added_up, self.head_changed = until, True
 
     def roll_to(self, at: int, window: Window, last: int) -> Rolling:
         """Return the totals of a rolling window that ends with pane `last`."""

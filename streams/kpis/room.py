@@ -49,7 +49,7 @@ class _Kept(msgspec.Struct, array_like=True):
 
     progress: dict[int, delta.Progress]
     at: int  # µs: where the clock was in the last round, -1 before the first
-    revision: int = 0  # of the last round; in older states each entity has its own
+    revision: int  # of the last round
 
 
 _kept = msgspec.msgpack.Decoder(_Kept)
@@ -149,7 +149,6 @@ class KpisRoom:
                     owned.index(entity, place)
         for entity in owned.entities.values():
             entity.restored()
-            owned.revision = max(owned.revision, entity.head.revision)
         owned.changed.update(owned.entities.values())
 
     def close(self, partition: int) -> None:
@@ -208,21 +207,17 @@ class KpisRoom:
         self._add_days(owned, entity, days)
 
     def _add_days(self, owned: _Partition, entity: Entity, days: dict[int, Cell]) -> None:
-        months: dict[int, Cell] = {}
-        life: Cell = {}
+        is_added_up_before = max(entity.head.added_up, owned.days_kept)
         for day, cell in days.items():
             month = self.calendar.month_of_day(day)
             if day >= owned.days_kept:
                 place = pane(DAY, day)
                 entity.change(place, cell)
                 owned.index(entity, place)
-            cells.add(months.setdefault(month, {}), cell)
-            cells.add(life, cell)
+            if day < is_added_up_before:
+                entity.change(pane(MONTH, month), cell)
+                entity.change(pane(LIFE, 0), cell)
             self._mark(owned, entity, day, month, cells.kinds(cell))
-        for month, cell in months.items():
-            entity.change(pane(MONTH, month), cell)
-        if life:
-            entity.change(pane(LIFE, 0), life)
 
     def _mark(self, owned: _Partition, entity: Entity, day: int, month: int, mask: int) -> None:
         """Note which calendar windows a change concerns: those that hold the day, and those after them if they have begun."""
@@ -448,6 +443,8 @@ class KpisRoom:
         ):
             for old in [one for one in index if one < first]:
                 for entity in index.pop(old):
+                    if grain == DAY:  # who came in the course of the round was not visited in it
+                        entity.add_up_days(first, self.calendar.month_of_day)
                     entity.drop(pane(grain, old))
 
 

@@ -126,6 +126,7 @@ class Teller:
         """
         told = len(round_.output)
         if round_.new_day:
+            entity.add_up_days(round_.now.day, self._calendar.month_of_day)
             self._close_days(entity, round_)
             self._matured(entity, round_)
         for at, window in ROLLING:
@@ -251,11 +252,15 @@ class Teller:
     def _tell_calendar(  # noqa: PLR0913  # one window of one entity
         self, entity: Entity, at: int, number: int, news: tuple[int, int], round_: Round, *, latest: bool
     ) -> None:
-        window, span = WINDOWS[at], self._span(at, number)
+        span = self._span(at, number)
         final = span.end is not None and round_.now.at >= self._final_at(span)
-        before = entity.total(window, number - 1) if span.end is not None else {}
+        before = self._total(entity, self._span(at, number - 1)) if span.end is not None else {}
         page = self._page(entity, span, round_, final=final, latest=latest)
-        self._tell(entity, page, (entity.total(window, number), before), news, round_)
+        self._tell(entity, page, (self._total(entity, span), before), news, round_)
+
+    @staticmethod
+    def _total(entity: Entity, span: _Span) -> Cell:
+        return entity.total(WINDOWS[span.place], span.number, span.first_day, span.last_day)
 
     # -------------------------------------------------------------- the records of one window
 

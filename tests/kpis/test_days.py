@@ -1,0 +1,107 @@
+"""When do days get into the panes of months and of all time, and is a number ever different for it?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from streams import topics
+from streams.kafka.room import Moment, StateTable
+from streams.kpis import room
+from streams.kpis.entity import parse_row_key
+from streams.kpis.room import KpisRoom
+from streams.panes import delta
+from streams.panes.calendar import Calendar
+from streams.panes.cell import Cell, Measure
+from streams.panes.pane import DAY, LIFE, MONTH, pane
+from tests.audit.tables import settings, us
+from tests.in_memory import Delivered
+from tests.kpis.live import Live, live
+
+EVERYBODY = ("all",)
+
+
+def sums(flow: Live) -> dict[int, int]:
+    """Return the new leads of everybody that the state holds, by grain."""
+    found: dict[int, int] = {}
+    for place, cell in panes(flow.state).items():
+        if place & 7 in (DAY, MONTH, LIFE):
+            found[place & 7] = found.get(place & 7, 0) + cell.get(Measure.NEW_LEADS << 16, 0)
+    return found
+
+
+def panes(state: StateTable) -> dict[int, Cell]:
+    """Return everybody's panes as the state holds them."""
+    return {
+        int.from_bytes(rest, "big"): room.cells.unpack(value)
+        for key, value in state.rows.items()
+        if key[:1] == b"c" and (found := parse_row_key(key))[0] == EVERYBODY and (rest := found[1]) != b"h"
+    }
+
+
+def test_a_day_is_added_up_when_it_closed():
+    """Until then only its own panes are written, however often it changes; a late change is written to all."""
+    flow = live()
+    for minute in range(30):
+        flow.lead(f"2024-03-01 10:{minute:02}")
+    assert sums(flow) == {DAY: 30}
+    flow.lead("2024-03-02 09:00")
+    flow.wait(2)
+    assert sums(flow) == {DAY: 31, MONTH: 30, LIFE: 30}
+    flow.lead("2024-03-01 11:00")
+    assert sums(flow) == {DAY: 32, MONTH: 31, LIFE: 31}
+
+
+@pytest.mark.parametrize("windows", [["day", "month", "quarter", "year", "all"], ["all"]], ids=len)
+@pytest.mark.parametrize("restart", [False, True])
+def test_every_window_holds_all_days_whether_they_are_added_up_or_not(restart, windows):
+    """After each lead of two months, some of them late, one two years; the worker may change before each."""
+    flow = live(windows=windows)
+    days = ["03-01", "02-28", "03-01", "02-29", "03-02", "02-28", "03-01", "03-02", "02-27", "03-03", "03-05"]
+    for count, day in enumerate(days, start=1):
+        flow.lead(f"2024-{day} 10:00")
+        flow.wait(5)
+        today = days[:count].count(max(days[:count]))
+        march = sum(one.startswith("03") for one in days[:count])
+        expected = {"day": today, "month": march, "quarter": count, "year": count, "all": count}
+        assert flow.counts() == {window: expected[window] for window in windows}, day
+        if restart:
+            flow.restart()
+    flow.lead("2022-05-05 10:00")
+    flow.wait(5)
+    assert flow.counts()["all"] == len(days) + 1
+    assert flow.counts().get("year", len(days)) == len(days)
+
+
+def test_who_came_in_the_course_of_a_round_loses_no_day_with_the_panes_that_expire():
+    """The clock jumps over 500 days; while its round is under way somebody new has a lead on the day before them."""
+    day = Calendar(settings().zone).day_of(us("2024-03-01 10:00"))
+    cells = {pane(DAY, day): {Measure.NEW_LEADS << 16: 1}}
+    kpis, state = KpisRoom(settings(partitions=1, windows=["month", "all"])), StateTable()
+    kpis.open(0, state)
+    told: list[dict[str, Any]] = []
+
+    def add(watermark: int, entity: tuple[str, ...], cells: dict[int, Cell]) -> None:
+        progress = {0: delta.Progress(watermark, caught_up=True, settled=False)}
+        kpis.handle(0, topics.DELTAS, [Delivered(one) for one in delta.encode(progress, 0, [(entity, cells)])])
+
+    def drain(seconds: int) -> None:
+        output = kpis.drain(Moment(seconds * 1_000_000, frozenset((0,))))
+        told.extend(orjson.loads(value) for topic, _, _, value, _ in output if value and topic == topics.KPI_LATEST)
+
+    add(us("2024-03-01 12:00"), EVERYBODY, cells)
+    drain(1_000)
+    add(us("2025-07-15 12:00"), EVERYBODY, {})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room, "_RECORDS_PER_FLUSH", 0)
+        drain(2_000)  # the round begins
+    add(us("2025-07-15 12:00"), ("team", "East"), cells)
+    drain(3_000)
+    drain(4_000)
+    assert not any(grain & 7 == DAY for grain in panes(state))
+    assert {(one["cut"], one["value"]) for one in told if (one["kpi"], one["window"]["name"]) == ("new_leads", "all")} == {
+        ("all", 1),
+        ("team", 1),
+    }
