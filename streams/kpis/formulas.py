@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -15,8 +14,6 @@ from streams.kpis.catalogue import CATALOGUE, Kpi
 from streams.panes.cell import Cell, Measure, activity_type, currency_name
 from streams.panes.histogram import quantile
 
-# kind of measure → {sub: integer}
-Split = dict[int, dict[int, int]]
 Number = int | float
 
 
@@ -34,7 +31,7 @@ class Formula(NamedTuple):
     """How a KPI is worked out: by currency ("" = none), from the kinds in the mask."""
 
     mask: int
-    work_out: Callable[[Split], dict[str, Value]]
+    work_out: Callable[[Cell], dict[str, Value]]
     nothing: Value
 
 
@@ -43,65 +40,21 @@ NOTHING_KNOWN = Value(None, 0)
 NOTHING_DIVIDED = Value(None, 0, 0, 0)
 
 
-def kinds_in(mask: int) -> list[int]:
-    """Return the kinds of a mask; a type of activities is part of the kind."""
-    return [one.value for one in Measure if mask >> one & 1 or (one is Measure.ACTIVITIES and mask >= activity_type(0))]
-
-
-class Wanted(NamedTuple):
-    """Which kinds of a cell are wanted, and each key that they can have; without keys where a kind can have any sub."""
-
-    kinds: AbstractSet[int]
-    keys: tuple[tuple[int, int, int], ...]  # key, kind, sub
-
-
-_ANY_SUB = frozenset({
-    Measure.STAY, Measure.RESPONSE, Measure.BUSINESS, Measure.WON_CYCLE, Measure.CLOSED_CYCLE,
-    Measure.REVENUE, Measure.REVENUE_DEALS, Measure.VALUE, Measure.VALUE_DEALS,
-})  # fmt: skip
-_ALL = Wanted(frozenset(one.value for one in Measure), ())
-
-
-def wanted(kinds: Iterable[int]) -> Wanted:
-    """Return which kinds of a cell are wanted."""
-    found = frozenset(kinds)
-    if found & _ANY_SUB:
-        return Wanted(found, ())
-    subs = {kind: range(len(ACTIVITY_TYPES) << 2) if kind == Measure.ACTIVITIES else range(1) for kind in found}
-    return Wanted(found, tuple((kind << 16 | sub, kind, sub) for kind in sorted(found) for sub in subs[kind]))
-
-
-def split(cell: Cell, want: Wanted = _ALL) -> Split:
-    """Return the wanted kinds of a cell by kind and sub."""
-    found: Split = {}
-    if want.keys and len(want.keys) < len(cell):  # most of a full cell are histograms
-        for key, kind, sub in want.keys:
-            if key in cell:
-                found.setdefault(kind, {})[sub] = cell[key]
-        return found
-    kinds = want.kinds
-    for key, amount in cell.items():
-        kind, sub = key >> 16, key & 0xFFFF
-        if kind not in kinds:
-            continue
-        if kind in found:
-            found[kind][sub] = amount
-        else:
-            found[kind] = {sub: amount}
-    return found
-
-
-def one(cell: Split, measure: Measure) -> int:
+def one(cell: Cell, measure: Measure) -> int:
     """Return the integer of a measure without subs."""
-    found = cell.get(measure)
-    return found.get(0, 0) if found else 0
+    return cell.get(measure << 16, 0)
+
+
+def by_sub(cell: Cell, measure: Measure) -> list[tuple[int, int]]:
+    """Return (sub, integer) of a measure that can have any sub: a histogram, or money."""
+    return [(key & 0xFFFF, amount) for key, amount in cell.items() if key >> 16 == measure]
 
 
 # ------------------------------------------------------------------ the families
 
 
 def _count(measure: Measure) -> Formula:
-    def work_out(cell: Split) -> dict[str, Value]:
+    def work_out(cell: Cell) -> dict[str, Value]:
         count = one(cell, measure)
         return {"": Value(count, count)}
 
@@ -109,30 +62,30 @@ def _count(measure: Measure) -> Formula:
 
 
 def _ratio(numerator: Measure, denominator: Measure) -> Formula:
-    def work_out(cell: Split) -> dict[str, Value]:
+    def work_out(cell: Cell) -> dict[str, Value]:
         above, below = one(cell, numerator), one(cell, denominator)
         return {"": Value(above / below if below else None, below, above, below)}
 
     return Formula(1 << numerator | 1 << denominator, work_out, NOTHING_DIVIDED)
 
 
-def _win_rate(cell: Split) -> dict[str, Value]:
+def _win_rate(cell: Cell) -> dict[str, Value]:
     won, lost = one(cell, Measure.WON), one(cell, Measure.LOST)
     closed = won + lost
     return {"": Value(won / closed if closed else None, closed, won, closed)}
 
 
-def _won_lost(cell: Split) -> dict[str, Value]:
+def _won_lost(cell: Cell) -> dict[str, Value]:
     won, lost = one(cell, Measure.WON), one(cell, Measure.LOST)
     return {"": Value(won / lost if lost else None, won + lost, won, lost)}
 
 
 def _distribution(count: Measure, total: Measure, histogram: Measure) -> Formula:
-    def work_out(cell: Split) -> dict[str, Value]:
+    def work_out(cell: Cell) -> dict[str, Value]:
         n = one(cell, count)
         if n <= 0:
             return {"": NOTHING_KNOWN}
-        buckets = sorted(cell.get(histogram, {}).items())
+        buckets = sorted(by_sub(cell, histogram))
         p50 = quantile(buckets, n, 0.5) / 1000
         stats = {"mean": one(cell, total) / (1000 * n), "p50": p50, "p90": quantile(buckets, n, 0.9) / 1000}
         return {"": Value(p50, n, stats=stats)}
@@ -147,53 +100,57 @@ def major(minor: int, currency: str) -> Number:
 
 
 def _sum_of_money(total: Measure, deals: Measure) -> Formula:
-    def work_out(cell: Split) -> dict[str, Value]:
-        sums = cell.get(total, {})
+    def work_out(cell: Cell) -> dict[str, Value]:
         return {
-            (name := currency_name(code)): Value(major(sums.get(code, 0), name), n)
-            for code, n in cell.get(deals, {}).items()
+            (name := currency_name(code)): Value(major(cell.get(total << 16 | code, 0), name), n)
+            for code, n in by_sub(cell, deals)
         }
 
     return Formula(1 << total | 1 << deals, work_out, NOTHING_COUNTED)
 
 
 def _mean_of_money(total: Measure, deals: Measure) -> Formula:
-    def work_out(cell: Split) -> dict[str, Value]:
-        sums = cell.get(total, {})
+    def work_out(cell: Cell) -> dict[str, Value]:
         found: dict[str, Value] = {}
-        for code, n in cell.get(deals, {}).items():
-            name = currency_name(code)
+        for code, n in by_sub(cell, deals):
+            name, minor = currency_name(code), cell.get(total << 16 | code, 0)
             scale = 10 ** MINOR_DIGITS.get(name, 2)
-            found[name] = Value(sums.get(code, 0) / (scale * n), n, major(sums.get(code, 0), name), n)
+            found[name] = Value(minor / (scale * n), n, major(minor, name), n)
         return found
 
     return Formula(1 << total | 1 << deals, work_out, NOTHING_DIVIDED)
 
 
-def _activities(cell: Split) -> dict[str, Value]:
+_ACTIVITIES = Measure.ACTIVITIES << 16
+
+
+def _activities(cell: Cell) -> dict[str, Value]:
     by_direction = [0, 0, 0, 0]
-    for sub, count in cell.get(Measure.ACTIVITIES, {}).items():
-        by_direction[sub & 3] += count
+    for sub in range(len(ACTIVITY_TYPES) << 2):
+        by_direction[sub & 3] += cell.get(_ACTIVITIES | sub, 0)
     return {"": _by_direction(*by_direction)}
 
 
 def _activity(name: str) -> Formula:
     first = ACTIVITY_TYPES.index(name) << 2
+    key = _ACTIVITIES | first
 
-    def work_out(cell: Split) -> dict[str, Value]:
-        count = cell.get(Measure.ACTIVITIES, {}).get
-        return {"": _by_direction(count(first, 0), count(first | 1, 0), count(first | 2, 0), count(first | 3, 0))}
+    def work_out(cell: Cell) -> dict[str, Value]:
+        count = cell.get
+        return {"": _by_direction(count(key, 0), count(key | 1, 0), count(key | 2, 0), count(key | 3, 0))}
 
     return Formula(activity_type(first), work_out, NOTHING_COUNTED)
 
 
 def _by_direction(unknown: int, inbound: int, outbound: int, internal: int) -> Value:
     count = unknown + inbound + outbound + internal
+    if not count:
+        return NOTHING_COUNTED
     stats: dict[str, Number] = {"inbound": inbound, "outbound": outbound, "internal": internal, "unknown": unknown}
     return Value(count, count, stats=stats)
 
 
-def _talk_time(cell: Split) -> dict[str, Value]:
+def _talk_time(cell: Cell) -> dict[str, Value]:
     milliseconds, talks = one(cell, Measure.TALK_MS), one(cell, Measure.TALKS)
     return {"": Value(milliseconds // 1000 if milliseconds % 1000 == 0 else milliseconds / 1000, talks)}
 

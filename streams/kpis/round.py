@@ -23,19 +23,14 @@ from streams.kpis.entity import ALL, ROLLING, Entity
 from streams.kpis.formulas import (
     OLDEST_WAITING,
     Compiled,
-    Split,
     Value,
-    Wanted,
     compile_cut,
-    kinds_in,
     oldest,
     one,
-    split,
-    wanted,
 )
 from streams.kpis.publish import Fragment, Page, key, record, window_fragment
 from streams.panes.calendar import Calendar
-from streams.panes.cell import Cell, Measure, activity_type, currency_code, currency_name
+from streams.panes.cell import Cell, Measure, currency_code, currency_name
 from streams.panes.pane import DAY, FINE
 from streams.panes.text import iso
 from streams.panes.windows import WINDOWS, Now, Window, bounds, now_at, number_at
@@ -63,6 +58,7 @@ class Round(NamedTuple):
 
 
 _NONE: AbstractSet[int] = frozenset()
+_NOTHING: dict[str, Value] = {}
 _NO_CURRENCY = ("",)
 
 
@@ -276,20 +272,14 @@ class Teller:
         """Tell what changed: `news` says which kinds did in the window itself, and which there or in the one before it."""
         own, changed = news
         span, latest, sheet = page
-        concerned, want = self._concerned(entity.name[0], changed)
-        now, before = split(totals[0], want), split(totals[1], want)
-        holds, held_before = _kinds(now), _kinds(before)
+        now, before = totals
         told = entity.told(span.place)[1] if latest else _NONE
         marks: set[int] = set()
-        for kpi in concerned:
+        for kpi in self._concerned(entity.name[0], changed):
             formula = kpi.formula
-            mask = formula.mask
             # In history, what was taken back to nothing must be said: a reader may hold the old value.
-            retold = not latest and bool(mask & own)
-            if not (mask & holds or told or retold):
-                continue
-            values = formula.work_out(now) if mask & holds else {}
-            previous = formula.work_out(before) if mask & held_before else {}
+            retold = not latest and bool(formula.mask & own)
+            values, previous = formula.work_out(now), formula.work_out(before) if before else _NOTHING
             money = kpi.kpi.unit == "money"
             for currency in self._currencies(entity, kpi, values, told, retold=retold) if money else _NO_CURRENCY:
                 value = values.get(currency, formula.nothing)
@@ -307,12 +297,9 @@ class Teller:
             if self._every[span.place] > self._interval:
                 entity.paced[span.place] = round_.wall + self._every[span.place]
 
-    def _work_out_concerned(self, cut: str, changed: int) -> tuple[list[Compiled], Wanted]:
-        """Return the KPIs of a cut that a change of these kinds concerns, and the kinds that they are worked out from."""
-        concerned = [kpi for kpi in self._period.get(cut, ()) if kpi.formula.mask & changed]
-        kinds = {kind for kpi in concerned for kind in kinds_in(kpi.formula.mask)}
-        kinds.update(kpi.cohort.value for kpi in concerned if kpi.cohort is not None)
-        return concerned, wanted(kinds)
+    def _work_out_concerned(self, cut: str, changed: int) -> list[Compiled]:
+        """Return the KPIs of a cut that a change of these kinds concerns."""
+        return [kpi for kpi in self._period.get(cut, ()) if kpi.formula.mask & changed]
 
     @staticmethod
     def _currencies(
@@ -326,9 +313,9 @@ class Teller:
         found.update(_currency_of(mark) or "" for mark in told if mark >> 16 == kpi.row)
         return sorted(found)
 
-    def _mature_share(self, entity: Entity, measure: Measure, span: _Span, cohort: Split, round_: Round) -> float | None:
+    def _mature_share(self, entity: Entity, measure: Measure, span: _Span, total: Cell, round_: Round) -> float | None:
         """Return the share of the window's entries that are older than the pipeline's maturity."""
-        entries = one(cohort, measure)
+        entries = one(total, measure)
         if entries <= 0:
             return None
         first_immature = round_.now.day - self._maturity_of(entity)
@@ -357,7 +344,7 @@ class Teller:
         self._tell_age(entity, round_)
         if not entity.level_mask:
             return
-        now = split(entity.level())
+        now = entity.level()
         sheet = self._page(entity, _NOW, round_, final=False, latest=True).sheet
         told = entity.told(_NOW_PLACE)[1]
         for kpi in self._levels.get(entity.name[0], ()):
@@ -395,7 +382,7 @@ class Teller:
     def _close_days(self, entity: Entity, round_: Round) -> None:
         """Write the snapshots of the days that closed: levels of each day they changed, rolling windows of the last."""
         for day, level in entity.close_levels(round_.now.day):
-            self._snapshot_levels(entity, day, split(level), round_)
+            self._snapshot_levels(entity, day, level, round_)
         if not round_.caught_up:
             return
         closed = now_at(self._calendar, self._calendar.start_of_day(round_.now.day) - 1)
@@ -408,7 +395,7 @@ class Teller:
                 page = self._page(entity, self._span(at, number), round_, final=True, latest=False)
                 self._tell(entity, page, (totals.now, totals.before), (0, ALL), round_)
 
-    def _snapshot_levels(self, entity: Entity, day: int, level: Split, round_: Round) -> None:
+    def _snapshot_levels(self, entity: Entity, day: int, level: Cell, round_: Round) -> None:
         sheet = self._page(entity, self._span(_DAY_PLACE, day), round_, final=True, latest=False).sheet
         for kpi in self._levels.get(entity.name[0], ()):
             values = kpi.formula.work_out(level)
@@ -460,12 +447,3 @@ def _remember(entity: Entity, span: _Span, mark: int) -> None:
     marks = entity.told(span.place)[1]
     if mark not in marks:
         entity.tell(span.place, span.number, {*marks, mark})
-
-
-def _kinds(cell: Split) -> int:
-    mask = 0
-    for kind in cell:
-        mask |= 1 << kind
-    for sub in cell.get(Measure.ACTIVITIES, ()):
-        mask |= activity_type(sub)
-    return mask
