@@ -21,9 +21,11 @@ _DAYS_IN_400_YEARS = 146_097
 _DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
 _FRACTION = re.compile(r"\.([0-9]+)([^0-9].*)")
 
-_HOURS = {f"{mark}{hour:02}": hour * 3600 * SECOND for mark in "Tt " for hour in range(24)}
+# The columns of a time.
+_DAY, _MINUTE, _SECOND, _TAIL = slice(10), slice(10, 16), slice(16, 19), slice(19, None)
+_MINUTES = {f"{mark}{minute // 60:02}:{minute % 60:02}": minute * 60 * SECOND for mark in "Tt " for minute in range(24 * 60)}
 # 60 is a leap second: the first instant after it.
-_MINUTES = {f":{minute:02}:{second:02}": (minute * 60 + second) * SECOND for minute in range(60) for second in range(61)}
+_SECONDS = {f":{second:02}": second * SECOND for second in range(61)}
 _OFFSETS = {
     f"{sign}{minute // 60:02}:{minute % 60:02}": east * minute * 60 * SECOND
     for sign, east in (("+", -1), ("-", 1))
@@ -34,9 +36,9 @@ _MILLIS = {f".{milli:03}": milli * 1000 for milli in range(1000)}
 # Pieces of times that were read before, by what stands at their columns; forgotten when they are too many.
 _MAX_KNOWN = 131_072
 _known_days: dict[str, int] = {}  # 2024-05-06
-_known_hours: dict[str, int] = {}  # 2024-05-06T07
-_known_rests: dict[str, int] = {}  # :08:09Z
+_known_tails: dict[str, int] = {}  # Z, or .123Z
 _known_ends: dict[str, int] = {}  # 456Z, of .123456Z
+_LONG = 26  # a time from here on may say its fraction too finely for the whole tail to come again
 
 
 def instant(said: str | float, zone: ZoneInfo) -> int | None:
@@ -47,28 +49,27 @@ def instant(said: str | float, zone: ZoneInfo) -> int | None:
     if not isinstance(said, str):
         return _of_number(said)
     try:
-        if len(said) > 20 and said[19] == ".":
-            return _known_hours[said[:13]] + _MINUTES[said[13:19]] + _MILLIS[said[19:23]] + _known_ends[said[23:]]
-        return _known_hours[said[:13]] + _known_rests[said[13:]]
+        start = _known_days[said[_DAY]] + _MINUTES[said[_MINUTE]] + _SECONDS[said[_SECOND]]
+        if len(said) < _LONG:
+            return start + _known_tails[said[_TAIL]]
+        return start + _MILLIS[said[19:23]] + _known_ends[said[23:]]
     except KeyError:
         return _read(said, zone)
 
 
 def _read(said: str, zone: ZoneInfo) -> int | None:
     """Read any text, and remember the pieces of which the next time is likely to be made."""
-    day = day_of(said[:10])
+    day = day_of(said[_DAY])
     if day is None or len(said) == 10:
         return None if day is None else day_start(said, zone)
-    hour, minutes, tail = _HOURS.get(said[10:13]), _MINUTES.get(said[13:19]), _fraction_and_offset(said[19:])
-    if hour is None or minutes is None or tail is None:
+    minutes, seconds, tail = _MINUTES.get(said[_MINUTE]), _SECONDS.get(said[_SECOND]), _fraction_and_offset(said[_TAIL])
+    if minutes is None or seconds is None or tail is None:
         return None
-    _remember(_known_hours, said[:13], day + hour)
-    milli = _MILLIS.get(said[19:23])
-    if said[19] != ".":
-        _remember(_known_rests, said[13:], minutes + tail)
-    elif milli is not None and len(said) <= 32:
+    if len(said) < _LONG:
+        _remember(_known_tails, said[_TAIL], tail)
+    elif len(said) <= 32 and (milli := _MILLIS.get(said[19:23])) is not None:
         _remember(_known_ends, said[23:], tail - milli)
-    return day + hour + minutes + tail
+    return day + minutes + seconds + tail
 
 
 def _remember(known: dict[str, int], text: str, value: int) -> None:
