@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 import msgspec
 
 from streams.events import validate
-from streams.events.amounts import plain
+from streams.events.amounts import MAX_WHOLE_DIGITS, plain
 from streams.events.contract import (
     ACTIVITY_TYPES,
     DIRECTIONS,
@@ -31,13 +31,14 @@ from streams.events.contract import (
 )
 from streams.events.currencies import MINOR_DIGITS
 from streams.events.fields import tidy_attributes
-from streams.events.times import instant, is_date, milliseconds
+from streams.events.times import MAX_DURATION_S, instant, is_date, milliseconds
 
 __all__ = ["Limits", "decode_activities", "decode_activity", "decode_stage_change", "decode_stage_changes"]
 
 _String = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 # Integers beyond 64 bits are left to the full check: the typed decoder reads only some of them.
 _Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_Seconds = Annotated[int, msgspec.Meta(ge=0, le=MAX_DURATION_S)]
 _UNSAID = msgspec.Raw(b"null")
 
 
@@ -73,7 +74,7 @@ class _ActivityWire(msgspec.Struct, gc=False):
     customer_id: _String | _Integer | None = None
     direction: _String | None = None
     outcome: _String | None = None
-    duration_s: int | float | None = None
+    duration_s: _Seconds | float | None = None
     automated: bool | None = None
     planned: bool | None = None
     due_at: _String | int | float | None = None
@@ -163,7 +164,8 @@ def decode_activities(records: Iterable[Record], limits: Limits) -> list[Activit
                 deal_id = deal_id.strip() if type(deal_id) is str else _digits(deal_id)
                 rep_id = rep_id.strip() if type(rep_id) is str else _digits(rep_id)
                 owner = deal_id or rep_id
-                duration = -1 if wire.duration_s is None else milliseconds(wire.duration_s)
+                duration = wire.duration_s
+                duration = duration * 1000 if type(duration) is int else -1 if duration is None else milliseconds(duration)
                 at = instant(wire.occurred_at, zone)
                 if (
                     event_id
@@ -227,13 +229,13 @@ def _said(wire: _StageWire) -> dict[str, Any]:
         said["region"] = wire.region.strip() or _doubt()
     if wire.lead_source:
         said["lead_source"] = wire.lead_source.strip() or _doubt()
-    if wire.amount is not _UNSAID and (amount := _amount(bytes(wire.amount))):
+    if wire.amount is not _UNSAID and (amount := _amount(wire.amount)):
         said["amount"] = amount
     if wire.currency:
         said["currency"] = wire.currency if wire.currency in MINOR_DIGITS else _doubt()
-    if wire.quantity is not _UNSAID and (quantity := _amount(bytes(wire.quantity))):
+    if wire.quantity is not _UNSAID and (quantity := _amount(wire.quantity)):
         said["quantity"] = quantity
-    if wire.cost is not _UNSAID and (cost := _amount(bytes(wire.cost))):
+    if wire.cost is not _UNSAID and (cost := _amount(wire.cost)):
         said["cost"] = cost
     if wire.close_date:
         said["close_date"] = wire.close_date if is_date(wire.close_date) else _doubt()
@@ -245,9 +247,14 @@ def _said(wire: _StageWire) -> dict[str, Any]:
     return said
 
 
-@lru_cache(maxsize=32768)
-def _amount(raw: bytes) -> str | None:
+def _amount(raw: msgspec.Raw) -> str | None:
     """Return a JSON number or string as plain decimal text, None where nothing is said."""
+    said = bytes(raw)  # of digits alone it is a number, which in JSON has no zeros in front
+    return said.decode() if said.isdigit() and len(said) <= MAX_WHOLE_DIGITS else _any_amount(said)
+
+
+@lru_cache(maxsize=32768)
+def _any_amount(raw: bytes) -> str | None:
     if len(raw) > _MAX_AMOUNT:  # what raises is not cached, so that the cache stays small
         raise _Doubt
     text = raw.decode()
