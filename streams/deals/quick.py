@@ -6,8 +6,6 @@ None: then fold.py takes the event in the long way.  A property test holds both 
 
 from __future__ import annotations
 
-from itertools import accumulate
-
 from streams.deals.contributions import Fact, entry_fact, exit_fact, facts_of_row
 from streams.deals.fold import Noticed, Refusal
 from streams.deals.history import DEFAULT_PIPELINE
@@ -40,6 +38,7 @@ from streams.events.contract import Activity, StageChange
 
 _NOT_USUAL = DELETED | SETTLED
 _LARGEST = MAX_RECORD_BYTES - ROW_BYTES
+_BEHIND_TIMES = slice(TIMES_BYTES, None)
 _FULL = (MAX_ACTIVITIES + SETTLED_AT_ONCE - 2) * ROW_BYTES
 
 
@@ -72,7 +71,7 @@ def append_activity(
     if at < newest:
         noticed.late += 1
         at = newest
-    return b"".join((TIMES.pack(at, touch), data[TIMES_BYTES:], pack_row(event, 0 if rep is None else 1, mark)))
+    return b"".join((TIMES.pack(at, touch), data[_BEHIND_TIMES], pack_row(event, 0 if rep is None else 1, mark)))
 
 
 def _last_row(data: bytes) -> int:
@@ -91,14 +90,18 @@ def begin(event: StageChange, terms: Terms, found: list[Fact], noticed: Noticed)
         return None
     noticed.stage_mismatches += event.from_stage is not None
     _, words, kept = pack_events([event])
-    named = rep.encode() if rep else b""
-    texts = (pipeline.encode(), stage.encode(), named, named, words, kept)
-    _, stage_at, rep_at, named_at, words_at, held_at, end = accumulate(map(len, texts), initial=HEAD_BYTES)
+    in_pipeline, in_stage, named = pipeline.encode(), stage.encode(), rep.encode() if rep else b""
+    stage_at = HEAD_BYTES + len(in_pipeline)  # written out: accumulate() takes longer
+    rep_at = stage_at + len(in_stage)
+    named_at = rep_at + len(named)
+    words_at = named_at + len(named)
+    held_at = words_at + len(words)
+    end = held_at + len(kept)
     flags = spoken(said) << SPOKEN_AT | (OPEN if meaning.begins else 0)
     head = HEAD.pack(at, -1, at, at, at, flags, 1, stage_at, rep_at, named_at, words_at, held_at, end, end)
     if terms.entries:
         found.append(entry_fact(at, pipeline, stage, rep, terms))
-    return b"".join((head, *texts))
+    return b"".join((head, in_pipeline, in_stage, named, named, words, kept))
 
 
 def append_stage_change(data: bytes, event: StageChange, terms: Terms, found: list[Fact], noticed: Noticed) -> bytes | None:
@@ -131,19 +134,25 @@ def append_stage_change(data: bytes, event: StageChange, terms: Terms, found: li
     if event.to_stage is not None:
         pipeline, stage = event.pipeline or was_in, event.to_stage
     meaning = terms.stage(pipeline, stage)
+    begins = meaning.begins
     if (
         not meaning.configured
-        or (meaning.begins and not flags & OPEN)
+        or (begins and not flags & OPEN)
         or (event.from_stage is not None and event.from_stage != left)
         or (at <= newest and (terms.stages_of_activities or rep != rep_before))  # activities behind it would change
     ):
         return None
     moves = stage != left or pipeline != was_in
     words, kept = append_event(data[words_at:held_at], event)
-    held, behind = data[held_at:rest_at] + kept, data[rest_at:]
-    texts = (pipeline.encode(), stage.encode(), rep.encode() if rep else b"", data[named_at:words_at], words, held)
+    named, held, behind = data[named_at:words_at], data[held_at:rest_at], data[rest_at:]
+    in_pipeline, in_stage, of_rep = pipeline.encode(), stage.encode(), rep.encode() if rep else b""
     more = rows_at - rest_at
-    _, stage_at, rep_at, named_at, words_at, held_at, rest_at = accumulate(map(len, texts), initial=HEAD_BYTES)
+    stage_at = HEAD_BYTES + len(in_pipeline)
+    rep_at = stage_at + len(in_stage)
+    named_at = rep_at + len(of_rep)
+    words_at = named_at + len(named)
+    held_at = words_at + len(words)
+    rest_at = held_at + len(held) + len(kept)
     if rest_at + len(behind) > MAX_RECORD_BYTES:
         return None
     if at < newest:
@@ -155,7 +164,7 @@ def append_stage_change(data: bytes, event: StageChange, terms: Terms, found: li
     if moves and terms.exits:
         found.append(exit_fact(entered, at, was_in, left, rep_before, terms))
     head = HEAD.pack(
-        newest, touch, at, created, at if moves else entered, flags if meaning.begins else flags & ~OPEN, count + 1,
+        newest, touch, at, created, at if moves else entered, flags if begins else flags & ~OPEN, count + 1,
         stage_at, rep_at, named_at, words_at, held_at, rest_at, rest_at + more,
     )  # fmt: skip
-    return b"".join((head, *texts, behind))
+    return b"".join((head, in_pipeline, in_stage, of_rep, named, words, held, kept, behind))

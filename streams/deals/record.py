@@ -215,7 +215,7 @@ def stage_event(event: StageChange) -> StageEvent:
 
 
 def _without_attributes(event: StageEvent | StageChange) -> StageEvent | StageChange:
-    return stage_event(event) if isinstance(event, StageChange) and "attributes" in event.said else event
+    return stage_event(event) if "attributes" in event.said and isinstance(event, StageChange) else event
 
 
 class _Places(dict[str, int]):
