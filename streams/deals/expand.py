@@ -1,16 +1,17 @@
-"""Which cells does a fact touch?  Facts of one flush, expanded once into cells per cut and entity.
+"""Which cells does a fact touch?  Facts of one flush, added up by whom they belong to, then by cut and entity.
 
-An entity is (cut, its values in the cut's order); its cells are by pane.  Facts add up before cuts are
-looked at, so what many events have in common is expanded once.
+An entity is (cut, its values in the cut's order); its cells are by pane.  Facts add up before cuts are looked at, and a
+coarser cut is added up from a finer one: what many events have in common is expanded once.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
+from operator import itemgetter
+from typing import Any, NamedTuple
 
-from streams.deals.contributions import WHOSE, Fact, Whose
+from streams.deals.contributions import Fact, Whose
 from streams.deals.record import CALL, OUTBOUND, UNSAID
 from streams.deals.terms import FIRST_LEVEL, Kind, Terms
 from streams.events.contract import ACTIVITY_TYPES
@@ -22,11 +23,18 @@ from streams.panes.pane import DAY, FINE, LEVEL, WAIT, pane
 Entity = tuple[str, ...]  # the cut, then the values
 Cells = dict[Entity, dict[int, Cell]]
 Amounts = list[tuple[int, int]]
+Values = tuple[str | None, ...]
 
-_PLACES = {name: place for place, name in enumerate(WHOSE)}
+# Where the values of a cut stand in Whose, in the cut's order; cuts with few entities first.
+_PLACES: dict[str, tuple[int, ...]] = {
+    "all": (), "pipeline": (0,), "team": (2,), "region": (4,), "lead_source": (5,), "stage": (0, 1), "product": (3,),
+    "rep": (2,), "rep_stage": (2, 0, 1), "customer": (6,),
+}  # fmt: skip
 
-_ByWhose = defaultdict[Whose, defaultdict[int, Cell]]
-_cells: Callable[[], defaultdict[int, Cell]] = partial(defaultdict, dict)
+_Sum = dict[int, int]  # when << _WHEN_AT | measure key → amount; of who waits: when the deal was created, µs → deals
+_WHEN_AT = 24
+_KEY = (1 << _WHEN_AT) - 1
+_ByWhose = defaultdict[Whose, _Sum]
 _ACTIVITY, _WAIT = Kind.ACTIVITY, Kind.WAIT
 _KEYS = {measure: measure << 16 for measure in Measure}
 
@@ -36,27 +44,31 @@ class Sums:
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
-        # Kinds of the same cuts share their sums: (cuts, grain) → whose → when → cell.
+        # Kinds of the same cuts share their sums: (cuts, grain) → whose → sum.
         self._sums: dict[tuple[tuple[str, ...], int], _ByWhose] = {}
         self._of = {kind: self._shared(kind, LEVEL if kind >= FIRST_LEVEL else FINE) for kind in Kind}
         self._waiting = self._shared(Kind.WAIT, WAIT)
+        self._steps = {cuts: _steps(cuts, terms) for cuts, _ in self._sums}
 
     def _shared(self, kind: Kind, grain: int) -> _ByWhose:
-        return self._sums.setdefault((self._terms.cuts[kind], grain), defaultdict(_cells))
+        return self._sums.setdefault((self._terms.cuts[kind], grain), defaultdict(dict))
 
     def add(self, changes: Iterable[tuple[Fact, int]]) -> None:
         """Add facts times their counts."""
         of, terms = self._of, self._terms
         for (kind, when, whose, a, b), count in changes:
-            cell = of[kind][whose][when]
+            sums = of[kind][whose]
+            at = when << _WHEN_AT
             if kind is _ACTIVITY:
-                for key in _CONNECTED[a] if b else _ACTIVITIES[a]:
-                    cell[key] = cell.get(key, 0) + count
+                for measure in _CONNECTED[a] if b else _ACTIVITIES[a]:
+                    key = at | measure
+                    sums[key] = sums.get(key, 0) + count
                 continue
-            for key, amount in _MEASURES[kind](a, b, terms):
-                cell[key] = cell.get(key, 0) + amount * count
+            for measure, amount in _MEASURES[kind](a, b, terms):
+                key = at | measure
+                sums[key] = sums.get(key, 0) + amount * count
             if kind is _WAIT:
-                waiting = self._waiting[whose][a // FINE_US]
+                waiting = self._waiting[whose]
                 waiting[a] = waiting.get(a, 0) + count
 
     def take(self, finest: int) -> Cells:
@@ -66,37 +78,88 @@ class Sums:
         """
         found: Cells = {}
         for (cuts, grain), by_whose in self._sums.items():
-            for whose, by_when in by_whose.items():
-                panes = self._panes(grain, by_when, finest)
-                for entity in entities(cuts, whose, self._terms) if panes else ():
-                    total = found.get(entity)
-                    if total is None:
-                        found[entity] = {place: cell.copy() for place, cell in panes.items()}
-                    else:
-                        _add(total, panes)
+            if not by_whose:
+                continue
+            finer: dict[str, dict[Values, _Sum]] = {}
+            for cut, of, values in self._steps[cuts]:
+                sums = finer[cut] = _together(finer[of] if of else by_whose, values)
+                for value, one in sums.items():
+                    entity = _entity(cut, value)
+                    if entity:
+                        self._put(found, entity, grain, one, finest)
             by_whose.clear()
         return found
 
-    def _panes(self, grain: int, by_when: dict[int, Cell], finest: int) -> dict[int, Cell]:
-        """Return sums by pane, without zeros."""
-        panes: dict[int, Cell] = {}
-        for when, sums in by_when.items():
-            cell = sums if all(sums.values()) else {key: amount for key, amount in sums.items() if amount}
-            if cell and grain == FINE and when < finest:
-                _add(panes, {pane(DAY, self._terms.calendar.day_of_fine(when)): cell})
-            elif cell:
-                panes[pane(grain, when)] = cell
-        return panes
+    def _put(self, found: Cells, entity: Entity, grain: int, sums: _Sum, finest: int) -> None:
+        """Add a sum to the cells of an entity, without zeros."""
+        panes = found.get(entity)
+        for place, amount in sums.items():
+            if not amount:
+                continue
+            if grain == WAIT:
+                when, key = place // FINE_US, place
+            else:
+                when, key = place >> _WHEN_AT, place & _KEY
+            by_day = grain == FINE and when < finest
+            at = pane(DAY, self._terms.calendar.day_of_fine(when)) if by_day else pane(grain, when)
+            if panes is None:
+                panes = found[entity] = {}
+            cell = panes.get(at)
+            if cell is None:
+                panes[at] = {key: amount}
+            else:
+                cell[key] = cell.get(key, 0) + amount
 
 
-def _add(total: dict[int, Cell], panes: dict[int, Cell]) -> None:
-    for place, cell in panes.items():
-        have = total.get(place)
-        if have is None:
-            total[place] = cell.copy()
+class _Step(NamedTuple):
+    """How the sums of a cut are made: of those of a finer cut, or of whose facts are; and where its values stand there."""
+
+    cut: str
+    finer: str | None
+    values: Callable[[Values], Values]
+
+
+def _steps(cuts: tuple[str, ...], terms: Terms) -> list[_Step]:
+    """Return how cuts are added up, finer ones first."""
+    ordered = [cut for cut in _PLACES if cut in cuts]
+    found = []
+    for at, cut in reversed(list(enumerate(ordered))):
+        places = _PLACES[cut]
+        finer = next((one for one in ordered[at + 1 :] if set(places) <= set(_PLACES[one])), None)
+        values = _values(tuple(map(_PLACES[finer].index, places)) if finer else places)
+        found.append(_Step(cut, finer, _team(values, terms) if cut == "team" else values))
+    return found
+
+
+def _values(places: tuple[int, ...]) -> Callable[[Values], Values]:
+    if len(places) > 1:
+        return itemgetter(*places)
+    first = places[0] if places else 0
+    return itemgetter(slice(first, first + len(places)))
+
+
+def _team(rep: Callable[[Values], Values], terms: Terms) -> Callable[[Values], Values]:
+    return lambda values: (terms.rep(rep(values)[0]).team,)
+
+
+def _together(finer: Mapping[Any, _Sum], values: Callable[[Values], Values]) -> dict[Values, _Sum]:
+    """Add up what has the same values."""
+    found: dict[Values, _Sum] = {}
+    for whose, sums in finer.items():
+        value = values(whose)
+        total = found.get(value)
+        if total is None:
+            found[value] = sums.copy()
         else:
-            for key, amount in cell.items():
-                have[key] = have.get(key, 0) + amount
+            for key, amount in sums.items():
+                total[key] = total.get(key, 0) + amount
+    return found
+
+
+def _entity(cut: str, values: Values) -> Entity | None:
+    """Return the entity of a cut, None when a value is not known: what is not known is in no cut."""
+    known = tuple(value for value in values if value is not None)
+    return (cut, *known) if len(known) == len(values) else None
 
 
 def expand(changes: Iterable[tuple[Fact, int]], terms: Terms, finest: int) -> Cells:
@@ -104,36 +167,6 @@ def expand(changes: Iterable[tuple[Fact, int]], terms: Terms, finest: int) -> Ce
     sums = Sums(terms)
     sums.add(changes)
     return sums.take(finest)
-
-
-def entities(cuts: tuple[str, ...], whose: Whose, terms: Terms) -> list[Entity]:
-    """Return the entity of each cut that a fact of somebody belongs to; what is not known is in no cut."""
-    pipeline, stage, rep = whose[:3]
-    found: list[Entity] = []
-    for cut in cuts:
-        if cut == "all":
-            found.append(("all",))
-        elif cut == "team":
-            team = terms.rep(rep).team
-            if team is not None:
-                found.append(("team", team))
-        elif cut == "rep_stage":
-            if rep is not None and stage is not None:
-                found.append(("rep_stage", rep, pipeline or "", stage))
-        elif cut == "stage":
-            if stage is not None:
-                found.append(("stage", pipeline or "", stage))
-        else:
-            value = whose[_PLACES[cut]]
-            if value is not None:
-                found.append((cut, value))
-    return found
-
-
-def measures(fact: Fact, terms: Terms) -> Amounts:
-    """Return the integers of a fact."""
-    kind, _, _, a, b = fact
-    return _MEASURES[kind](a, b, terms)
 
 
 def _one(measure: Measure) -> Amounts:
@@ -146,7 +179,7 @@ def _duration(total: Measure, histogram: Measure) -> Callable[[int], Amounts]:
 
 
 # What stage changes make most of the time is put together once.
-_ENTERED, _LEFT = _one(Measure.ENTERED), _one(Measure.LEFT)
+_NEW_LEAD, _ENTERED, _LEFT, _WAITING = map(_one, (Measure.NEW_LEADS, Measure.ENTERED, Measure.LEFT, Measure.WAITING))
 _stay = _duration(Measure.STAY_MS, Measure.STAY)
 _response_time = _duration(Measure.RESPONSE_MS, Measure.RESPONSE)
 _business_time = _duration(Measure.BUSINESS_MS, Measure.BUSINESS)
@@ -154,14 +187,15 @@ _closed_cycle = _duration(Measure.CLOSED_CYCLE_MS, Measure.CLOSED_CYCLE)
 _won_cycle = _duration(Measure.WON_CYCLE_MS, Measure.WON_CYCLE)
 
 
-def _conversion(advanced: bool, in_time: bool, _: Terms) -> Amounts:
-    found = _one(Measure.COHORT_ENTERED) + (_one(Measure.COHORT_ADVANCED) if advanced else [])
-    return found + (_one(Measure.ADVANCED_IN_TIME) if in_time else [])
+def _ever_more(*measures: Measure) -> list[Amounts]:
+    """Return the first of the measures, the first two, and so on."""
+    return [[(_KEYS[measure], 1) for measure in measures[: count + 1]] for count in range(len(measures))]
 
 
-def _cohort(won: bool, in_time: bool, _: Terms) -> Amounts:
-    found = _one(Measure.CREATED) + (_one(Measure.CREATED_WON) if won else [])
-    return found + (_one(Measure.WON_IN_TIME) if in_time else [])
+# By how many of the two hold: what is in time has come about.
+_CONVERSIONS = _ever_more(Measure.COHORT_ENTERED, Measure.COHORT_ADVANCED, Measure.ADVANCED_IN_TIME)
+_COHORTS = _ever_more(Measure.CREATED, Measure.CREATED_WON, Measure.WON_IN_TIME)
+_LEVELS = _ever_more(Measure.ACTIVE, Measure.LEADS)
 
 
 def _response(response: int | None, business: int | None, terms: Terms) -> Amounts:
@@ -196,23 +230,19 @@ _ACTIVITIES, _CONNECTED = (
 )
 
 
-def _level(lead: bool, _: None, __: Terms) -> Amounts:
-    return _one(Measure.ACTIVE) + (_one(Measure.LEADS) if lead else [])
-
-
 _MEASURES: dict[Kind, Callable[..., Amounts]] = {
-    Kind.LEAD: lambda *_: _one(Measure.NEW_LEADS),
+    Kind.LEAD: lambda *_: _NEW_LEAD,
     Kind.ENTER: lambda *_: _ENTERED,
     Kind.LEAVE: lambda stay, *_: _LEFT + _stay(stay),
-    Kind.CONVERSION: _conversion,
-    Kind.COHORT: _cohort,
+    Kind.CONVERSION: lambda advanced, in_time, _: _CONVERSIONS[advanced + in_time],
+    Kind.COHORT: lambda won, in_time, _: _COHORTS[won + in_time],
     Kind.RESPONSE: _response,
     Kind.OUTCOME: lambda won, *_: _one(Measure.WON if won else Measure.LOST),
     Kind.CYCLE: _cycle,
     Kind.MONEY: lambda currency, minor, _: _money(Measure.REVENUE, Measure.REVENUE_DEALS, currency, minor),
     Kind.ACTIVITY: lambda sub, connected, _: [(key, 1) for key in (_CONNECTED if connected else _ACTIVITIES)[sub]],
     Kind.TALK: lambda talk, *_: [(_KEYS[Measure.TALK_MS], talk), *_one(Measure.TALKS)],
-    Kind.LEVEL: _level,
+    Kind.LEVEL: lambda lead, *_: _LEVELS[lead],
     Kind.VALUE: lambda currency, minor, _: _money(Measure.VALUE, Measure.VALUE_DEALS, currency, minor),
-    Kind.WAIT: lambda *_: _one(Measure.WAITING),
+    Kind.WAIT: lambda *_: _WAITING,
 }
