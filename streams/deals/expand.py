@@ -1,4 +1,4 @@
-"""Which cells does a fact touch?  Facts of one flush, added up by whom they belong to, then by cut and entity.
+"""Which cells does a fact touch?  Facts of one flush, added up by when and whose they are, then by cut and entity.
 
 An entity is (cut, its values in the cut's order); its cells are by pane.  Facts add up before cuts are looked at, and a
 coarser cut is added up from a finer one: what many events have in common is expanded once.
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from streams.deals.contributions import Fact, Whose
+from streams.deals.contributions import WHOSE, Fact, Whose
 from streams.deals.record import CALL, OUTBOUND, UNSAID
 from streams.deals.terms import FIRST_LEVEL, Kind, Terms
 from streams.events.contract import ACTIVITY_TYPES
@@ -30,45 +31,43 @@ _PLACES: dict[str, tuple[int, ...]] = {
     "all": (), "pipeline": (0,), "team": (2,), "region": (4,), "lead_source": (5,), "stage": (0, 1), "product": (3,),
     "rep": (2,), "rep_stage": (2, 0, 1), "customer": (6,),
 }  # fmt: skip
+_WHOSE = "whose"
+_PLACES[_WHOSE] = tuple(range(len(WHOSE)))
 
-_Sum = dict[int, int]  # when << _WHEN_AT | measure key → amount; of who waits: when the deal was created, µs → deals
-_WHEN_AT = 24
-_KEY = (1 << _WHEN_AT) - 1
-_ByWhose = defaultdict[Whose, _Sum]
+_ByWhose = defaultdict[Whose, Cell]
+_ByWhen = defaultdict[int, _ByWhose]
+_by_whose: Callable[[], _ByWhose] = partial(defaultdict, dict)
 _ACTIVITY, _WAIT = Kind.ACTIVITY, Kind.WAIT
 _KEYS = {measure: measure << 16 for measure in Measure}
 
 
 class Sums:
-    """The changed facts of one flush, added up by whom and when they belong to before cuts are looked at."""
+    """The changed facts of one flush, added up by when and whom they belong to before cuts are looked at."""
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
-        # Kinds of the same cuts share their sums: (cuts, grain) → whose → sum.
-        self._sums: dict[tuple[tuple[str, ...], int], _ByWhose] = {}
+        # Kinds of the same cuts share their sums: (cuts, grain) → when → whose → cell.
+        self._sums: dict[tuple[tuple[str, ...], int], _ByWhen] = {}
         self._of = {kind: self._shared(kind, LEVEL if kind >= FIRST_LEVEL else FINE) for kind in Kind}
         self._waiting = self._shared(Kind.WAIT, WAIT)
         self._steps = {cuts: _steps(cuts, terms) for cuts, _ in self._sums}
 
-    def _shared(self, kind: Kind, grain: int) -> _ByWhose:
-        return self._sums.setdefault((self._terms.cuts[kind], grain), defaultdict(dict))
+    def _shared(self, kind: Kind, grain: int) -> _ByWhen:
+        return self._sums.setdefault((self._terms.cuts[kind], grain), defaultdict(_by_whose))
 
     def add(self, changes: Iterable[tuple[Fact, int]]) -> None:
         """Add facts times their counts."""
         of, terms = self._of, self._terms
         for (kind, when, whose, a, b), count in changes:
-            sums = of[kind][whose]
-            at = when << _WHEN_AT
+            cell = of[kind][when][whose]
             if kind is _ACTIVITY:
-                for measure in _CONNECTED[a] if b else _ACTIVITIES[a]:
-                    key = at | measure
-                    sums[key] = sums.get(key, 0) + count
+                for key in _CONNECTED[a] if b else _ACTIVITIES[a]:
+                    cell[key] = cell.get(key, 0) + count
                 continue
-            for measure, amount in _MEASURES[kind](a, b, terms):
-                key = at | measure
-                sums[key] = sums.get(key, 0) + amount * count
+            for key, amount in _MEASURES[kind](a, b, terms):
+                cell[key] = cell.get(key, 0) + amount * count
             if kind is _WAIT:
-                waiting = self._waiting[whose]
+                waiting = self._waiting[a // FINE_US][whose]
                 waiting[a] = waiting.get(a, 0) + count
 
     def take(self, finest: int) -> Cells:
@@ -77,45 +76,39 @@ class Sums:
         A fact of a fine pane from `finest` on goes to that pane, an older one to its day.
         """
         found: Cells = {}
-        for (cuts, grain), by_whose in self._sums.items():
-            if not by_whose:
-                continue
-            finer: dict[str, dict[Values, _Sum]] = {}
-            for cut, of, values in self._steps[cuts]:
-                sums = finer[cut] = _together(finer[of] if of else by_whose, values)
-                for value, one in sums.items():
-                    entity = _entity(cut, value)
-                    if entity:
-                        self._put(found, entity, grain, one, finest)
-            by_whose.clear()
+        for (cuts, grain), by_when in self._sums.items():
+            for when, by_whose in by_when.items():
+                if grain == FINE and when < finest:
+                    place = pane(DAY, self._terms.calendar.day_of_fine(when))
+                else:
+                    place = pane(grain, when)
+                sums: dict[str, Mapping[Any, Cell]] = {_WHOSE: by_whose}
+                for cut, finer, values in self._steps[cuts]:
+                    sums[cut] = _together(sums[finer], values)
+                for cut, _, _ in self._steps[cuts]:  # now: what is put belongs to the cells
+                    _put(found, cut, sums[cut], place)
+            by_when.clear()
         return found
 
-    def _put(self, found: Cells, entity: Entity, grain: int, sums: _Sum, finest: int) -> None:
-        """Add a sum to the cells of an entity, without zeros."""
-        panes = found.get(entity)
-        for place, amount in sums.items():
-            if not amount:
-                continue
-            if grain == WAIT:
-                when, key = place // FINE_US, place
-            else:
-                when, key = place >> _WHEN_AT, place & _KEY
-            by_day = grain == FINE and when < finest
-            at = pane(DAY, self._terms.calendar.day_of_fine(when)) if by_day else pane(grain, when)
-            if panes is None:
-                panes = found[entity] = {}
-            cell = panes.get(at)
-            if cell is None:
-                panes[at] = {key: amount}
-            else:
-                cell[key] = cell.get(key, 0) + amount
+
+def _put(found: Cells, cut: str, sums: Mapping[Any, Cell], place: int) -> None:
+    """Put sums into the cells of a pane, without zeros; what is not known is in no cut."""
+    for values, sum_ in sums.items():
+        if None in values:
+            continue
+        cell = sum_ if all(sum_.values()) else {key: amount for key, amount in sum_.items() if amount}
+        if cell:
+            have = found.setdefault((cut, *values), {}).setdefault(place, cell)
+            if have is not cell:
+                for key, amount in cell.items():
+                    have[key] = have.get(key, 0) + amount
 
 
 class _Step(NamedTuple):
-    """How the sums of a cut are made: of those of a finer cut, or of whose facts are; and where its values stand there."""
+    """How the sums of a cut are made: of those of a finer cut, or of whose facts are, and how its values follow from theirs."""
 
     cut: str
-    finer: str | None
+    finer: str
     values: Callable[[Values], Values]
 
 
@@ -125,8 +118,8 @@ def _steps(cuts: tuple[str, ...], terms: Terms) -> list[_Step]:
     found = []
     for at, cut in reversed(list(enumerate(ordered))):
         places = _PLACES[cut]
-        finer = next((one for one in ordered[at + 1 :] if set(places) <= set(_PLACES[one])), None)
-        values = _values(tuple(map(_PLACES[finer].index, places)) if finer else places)
+        finer = next((one for one in ordered[at + 1 :] if set(places) <= set(_PLACES[one])), _WHOSE)
+        values = _values(tuple(map(_PLACES[finer].index, places)))
         found.append(_Step(cut, finer, _team(values, terms) if cut == "team" else values))
     return found
 
@@ -142,24 +135,18 @@ def _team(rep: Callable[[Values], Values], terms: Terms) -> Callable[[Values], V
     return lambda values: (terms.rep(rep(values)[0]).team,)
 
 
-def _together(finer: Mapping[Any, _Sum], values: Callable[[Values], Values]) -> dict[Values, _Sum]:
+def _together(finer: Mapping[Any, Cell], values: Callable[[Values], Values]) -> dict[Values, Cell]:
     """Add up what has the same values."""
-    found: dict[Values, _Sum] = {}
-    for whose, sums in finer.items():
+    found: dict[Values, Cell] = {}
+    for whose, cell in finer.items():
         value = values(whose)
         total = found.get(value)
         if total is None:
-            found[value] = sums.copy()
+            found[value] = cell.copy()
         else:
-            for key, amount in sums.items():
+            for key, amount in cell.items():
                 total[key] = total.get(key, 0) + amount
     return found
-
-
-def _entity(cut: str, values: Values) -> Entity | None:
-    """Return the entity of a cut, None when a value is not known: what is not known is in no cut."""
-    known = tuple(value for value in values if value is not None)
-    return (cut, *known) if len(known) == len(values) else None
 
 
 def expand(changes: Iterable[tuple[Fact, int]], terms: Terms, finest: int) -> Cells:
