@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any
 
 from streams.config import LEAD, WON
-from streams.deals.history import Entry, History
+from streams.deals.history import Entry, History, Owner
 from streams.deals.record import CALL, CONNECTED, Deal, Row, stage_mark, unpack_rows
 from streams.deals.terms import Kind, Terms
 from streams.events.amounts import to_minor
@@ -35,21 +36,19 @@ _OF_CLOSE = frozenset((_OUTCOME, _CYCLE, _MONEY))
 _OF_PRESENT = frozenset((_LEVEL, _VALUE))
 
 
-class Owner(NamedTuple):
-    """What the stage events said of whom a deal belongs to."""
-
-    rep: str | None
-    product: str | None
-    region: str | None
-    source: str | None
+_code_of = lru_cache(maxsize=1024)(currency_code)
 
 
 def _known(history: History, until: int, limit: int, terms: Terms) -> Owner:
     """Return the last words of the events before place `until`, each else the first value said before `limit`."""
-    known = history.known
-    rep = known("rep_id", until, limit)
-    region = known("region", until, limit) or terms.rep(rep).region
-    return Owner(rep, known("product", until, limit), region, known("lead_source", until, limit))
+    owner = history.owners.get((until, limit))
+    if owner is None:
+        known = history.known
+        rep = known("rep_id", until, limit)
+        region = known("region", until, limit) or terms.rep(rep).region
+        owner = rep, known("product", until, limit), region, known("lead_source", until, limit)
+        history.owners[until, limit] = owner
+    return owner
 
 
 def _at_instant(history: History, at: int, terms: Terms) -> Owner:
@@ -125,13 +124,15 @@ def appended_facts(history: History, deal: Deal, terms: Terms) -> tuple[list[Fac
     """
     gone: list[Fact] = []
     come: list[Fact] = []
-    last, count = len(history.entries) - 1, len(history.events)
+    count = len(history.events)
     before, newest = history.entries[-2:]
-    if not terms.enabled.isdisjoint(_OF_STAGES):
-        _entry(history, last, terms, come)
-        _exit(history, last - 1, terms, come)
-        _advance(history, deal, terms, gone, come)
     was, now = _present(history, newest.place, terms), _present(history, count, terms)
+    if terms.entries:
+        come.append(entry_fact(newest.at, newest.pipeline, newest.stage, now[0], terms))
+    if terms.exits:
+        come.append(exit_fact(before.at, newest.at, before.pipeline, before.stage, was[0], terms))
+    if _CONVERSION in terms.enabled:
+        _advance(history, deal.settled_stages, terms, gone, come)
     _levels(history, newest.place, was, before, terms, gone)
     if deal.touch < 0:
         _wait(history, was, before, terms, gone)
@@ -150,7 +151,7 @@ def appended_facts(history: History, deal: Deal, terms: Terms) -> tuple[list[Fac
 def _entry(history: History, index: int, terms: Terms, found: list[Fact]) -> None:
     if terms.entries:
         entry = history.entries[index]
-        rep = history.at_instant("rep_id", entry.at)
+        rep = _at_instant(history, entry.at, terms)[0]
         found.append(entry_fact(entry.at, entry.pipeline, entry.stage, rep, terms))
 
 
@@ -182,9 +183,16 @@ def _cohorts(history: History, settled: list[bytes]) -> list[int]:
         name = (entry.pipeline, entry.stage)
         if name not in seen:
             seen.add(name)
-            if entry.meaning.begins and entry.meaning.rank is not None and not (settled and stage_mark(*name) in settled):
+            if _is_kept(entry, settled):
                 found.append(index)
     return found
+
+
+def _is_kept(entry: Entry, settled: list[bytes]) -> bool:
+    """Is a cohort kept of the deals that first entered this stage, and not settled that this deal did?"""
+    if entry.meaning.rank is None or not entry.meaning.begins:
+        return False
+    return not (settled and stage_mark(entry.pipeline, entry.stage) in settled)
 
 
 def _conversions(history: History, settled: list[bytes], terms: Terms, found: list[Fact]) -> None:
@@ -195,18 +203,32 @@ def _conversions(history: History, settled: list[bytes], terms: Terms, found: li
             _conversion(history, index, advance, terms, found)
 
 
-def _advance(history: History, deal: Deal, terms: Terms, gone: list[Fact], come: list[Fact]) -> None:
+def _advance(history: History, settled: list[bytes], terms: Terms, gone: list[Fact], come: list[Fact]) -> None:
     """Add how the newest entry changes the cohorts of the stages before it, and its own."""
-    if _CONVERSION not in terms.enabled:
+    *earlier, newest = history.entries
+    index, reached, highest = len(earlier), newest.meaning.rank, -1
+    if _is_kept(newest, settled) and _is_first(history, index):
+        _conversion(history, index, None, terms, come)
+    if reached is None:
         return
-    newest = history.entries[-1]
-    for index in _cohorts(history, deal.settled_stages):
-        entry = history.entries[index]
-        if entry is newest:
-            _conversion(history, index, None, terms, come)
-        elif _advances(entry, newest) and not any(_advances(entry, one) for one in history.entries[index + 1 : -1]):
-            _conversion(history, index, None, terms, gone)
-            _conversion(history, index, newest, terms, come)
+    for entry in reversed(earlier):
+        index -= 1
+        rank = entry.meaning.rank
+        if rank is None or entry.pipeline != newest.pipeline:
+            continue
+        if rank >= reached:
+            return  # what came before has advanced this far already
+        if rank >= highest:
+            highest = rank
+            if _is_kept(entry, settled) and _is_first(history, index):
+                _conversion(history, index, None, terms, gone)
+                _conversion(history, index, newest, terms, come)
+
+
+def _is_first(history: History, index: int) -> bool:
+    """Is this the first entry into its stage?"""
+    entry = history.entries[index]
+    return all(one.stage != entry.stage or one.pipeline != entry.pipeline for one in history.entries[:index])
 
 
 def _advances(entry: Entry, later: Entry) -> bool:
@@ -217,19 +239,15 @@ def _advances(entry: Entry, later: Entry) -> bool:
 def _conversion(history: History, index: int, advance: Entry | None, terms: Terms, found: list[Fact]) -> None:
     entry = history.entries[index]
     in_time = advance is not None and advance.at - entry.at <= terms.maturity(entry.pipeline)
-    whose = (entry.pipeline, entry.stage, _of_cohort(history, index, "rep_id"), None, None, None, None)
+    rep = _of_cohort(history, index, terms)[0]
+    whose = (entry.pipeline, entry.stage, rep, None, None, None, None)
     found.append((_CONVERSION, entry.at // FINE_US, whose, advance is not None, in_time))
 
 
-def _of_cohort(history: History, index: int, name: str) -> Any:
+def _of_cohort(history: History, index: int, terms: Terms) -> Owner:
     """Return what was known when the cohort began, never what the event that left its stage revealed."""
-    return history.known(name, *_cohort_bounds(history, index))
-
-
-def _cohort_bounds(history: History, index: int) -> tuple[int, int]:
-    """Return the places before which a cohort's words count, and before which the first one said later does."""
     leaving = history.leaving(index)
-    return min(bisect_right(history.times, history.entries[index].at), leaving), leaving
+    return _known(history, min(bisect_right(history.times, history.entries[index].at), leaving), leaving, terms)
 
 
 def creation_facts(history: History, terms: Terms, found: list[Fact]) -> None:
@@ -244,10 +262,9 @@ def creation_facts(history: History, terms: Terms, found: list[Fact]) -> None:
 
 def _cohort(history: History, terms: Terms, found: list[Fact], *, won: bool) -> None:
     entry = history.entries[history.created]
-    until, limit = _cohort_bounds(history, history.created)
     close = history.close() if won else None
     in_time = close is not None and close.at - entry.at <= terms.maturity(entry.pipeline)
-    whose = (entry.pipeline, None, *_known(history, until, limit, terms), None)
+    whose = (entry.pipeline, None, *_of_cohort(history, history.created, terms), None)
     found.append((_COHORT, entry.at // FINE_US, whose, won, in_time))
 
 
@@ -256,8 +273,7 @@ def response_facts(history: History, touch: int, terms: Terms) -> list[Fact]:
     found: list[Fact] = []
     created = history.entries[history.created]
     if _RESPONSE in terms.enabled:
-        rep = _of_cohort(history, history.created, "rep_id")
-        source = _of_cohort(history, history.created, "lead_source")
+        rep, _, _, source = _of_cohort(history, history.created, terms)
         response = business = None
         if touch >= 0:
             response = (touch - created.at) // 1000
@@ -273,7 +289,8 @@ def response_facts(history: History, touch: int, terms: Terms) -> list[Fact]:
 def _wait(history: History, owner: Owner, entry: Entry, terms: Terms, found: list[Fact]) -> None:
     """Add that an open deal in an entry's stage waits for its first touch."""
     if _WAIT in terms.enabled:
-        whose = (entry.pipeline, None, owner.rep, None, None, owner.source, None)
+        rep, _, _, source = owner
+        whose = (entry.pipeline, None, rep, None, None, source, None)
         found.append((_WAIT, 0, whose, created_at(history), None))
 
 
@@ -300,7 +317,7 @@ def _money(history: History, until: int, terms: Terms) -> tuple[int, int] | None
     if amount is None:
         return None
     currency = history.last("currency", until) or terms.currency
-    return currency_code(currency), to_minor(amount, currency)
+    return _code_of(currency), to_minor(amount, currency)
 
 
 def _levels(  # noqa: PLR0913  # what two facts are made of
@@ -328,9 +345,11 @@ def activity_facts(rows: Iterable[Row], history: History, terms: Terms) -> list[
     for row in rows:
         if row.human:
             index = bisect_right(instants, row.at) - 1
-            entry = history.entries[index] if index >= 0 else None
             rep = row.rep if row.rep is not None else history.at_instant("rep_id", row.at)
-            facts_of_row(row, rep, entry and entry.pipeline, entry and entry.stage, terms, found)
+            pipeline = stage = None
+            if index >= 0:
+                pipeline, stage = history.entries[index].pipeline, history.entries[index].stage
+            facts_of_row(row, rep, pipeline, stage, terms, found)
     return found
 
 

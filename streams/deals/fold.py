@@ -163,13 +163,14 @@ def _append(deal: Deal, event: StageChange, kept: StageEvent, terms: Terms, noti
     before = deal.rep, deal.pipeline, deal.stage
     deal.pipeline, deal.stage, deal.open = pipeline, stage, meaning.begins
     deal.rep = event.said.get("rep_id", None if "rep_id" in event.clear else deal.rep)
-    if event.at <= deal.newest:
+    if event.at <= deal.newest and (terms.activities or terms.talk):
         for row in unpack_rows(deal, event.at):
             if row.human:
                 facts_of_row(row, row.rep or before[0], before[1], before[2], terms, gone)
                 facts_of_row(row, row.rep or deal.rep, pipeline, stage, terms, come)
     deal.newest = max(deal.newest, event.at)
-    return difference(gone, come, terms.calendar.day_of(deal.newest))
+    day = terms.calendar.day_of(deal.newest)
+    return [(_on_day(fact, day), -1) for fact in gone] + [(_on_day(fact, day), 1) for fact in come]
 
 
 def _notice_unconfigured(history: History, noticed: Noticed) -> None:

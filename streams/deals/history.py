@@ -7,7 +7,9 @@ with all that they say.  Everything else about a deal reads this history.
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from streams.deals.record import StageEvent
 from streams.deals.terms import StageMeaning, Terms
@@ -15,8 +17,11 @@ from streams.deals.terms import StageMeaning, Terms
 DAY_US = 86_400_000_000
 DEFAULT_PIPELINE = "default"
 
+# What the stage events said of whom a deal belongs to: rep, product, region, lead source.
+Owner = tuple[str | None, str | None, str | None, str | None]
 
-class Entry(NamedTuple):
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One entry into a stage: the place of its event, its instant, and what the stage is."""
 
     place: int
@@ -29,7 +34,7 @@ class Entry(NamedTuple):
 class History:
     """The stage events of one deal in the order that counts.  Instants in µs."""
 
-    __slots__ = ("anomalies", "created", "entries", "events", "moved", "times")
+    __slots__ = ("anomalies", "created", "entries", "events", "moved", "owners", "times")
 
     def __init__(self, events: list[StageEvent], terms: Terms) -> None:
         self.times = [event.at for event in events]
@@ -38,6 +43,7 @@ class History:
         self.created = _created(self.entries)
         self.anomalies = 0
         self.moved = False
+        self.owners: dict[tuple[int, int], Owner] = {}  # what was asked before: see contributions.py
         if self.created > 0:
             self._move_closings(terms)
 
