@@ -28,8 +28,10 @@ from streams.deals.record import (
     OWNERS,
     SETTLED_AT_ONCE,
     Deal,
+    PackedEvents,
     Row,
     StageEvent,
+    append_event,
     encode,
     fingerprint,
     has_activity,
@@ -88,12 +90,17 @@ def _on_day(fact: Fact, day: int) -> Fact:
 
 def apply_stage_change(deal: Deal, event: StageChange, terms: Terms, noticed: Noticed) -> Changes | Refusal:
     """Fold a stage event into the record, in place; return the changed facts."""
+    held = deal.held
     if has_stage_event(deal, event.event_id):
         return Refusal.DUPLICATE
     noticed.late += event.at < deal.newest
     kept = stage_event(event)
     if _appends(deal, event):
-        return _append(deal, event, kept, terms, noticed)
+        changes = _append(deal, event, kept, terms, noticed)
+        if isinstance(held, PackedEvents):  # appended as packed: only what is new is packed
+            words, last = append_event(held.words, event)
+            deal.held = PackedEvents(held.number + 1, words, held.events + last)
+        return changes
     if not deal.stages and not deal.rows:
         return _begin(deal, event, kept, terms, noticed)
     before = History(deal.stages[:], terms)
@@ -170,7 +177,9 @@ def _append(deal: Deal, event: StageChange, kept: StageEvent, terms: Terms, noti
                 facts_of_row(row, row.rep or deal.rep, pipeline, stage, terms, come)
     deal.newest = max(deal.newest, event.at)
     day = terms.calendar.day_of(deal.newest)
-    return [(_on_day(fact, day), -1) for fact in gone] + [(_on_day(fact, day), 1) for fact in come]
+    found = [(_on_day(fact, day), -1) for fact in gone]
+    found.extend([(_on_day(fact, day), 1) for fact in come])
+    return found
 
 
 def _notice_unconfigured(history: History, noticed: Noticed) -> None:
@@ -278,7 +287,7 @@ def _late_activity(deal: Deal, event: Activity, terms: Terms) -> Changes:
         return []
     rep, pipeline, stage = event.rep_id, None, None
     if rep is None or deal.moved:
-        history = History(deal.stages, terms)
+        history = _history(deal, terms)
         rep = history.at_instant("rep_id", event.at) if rep is None else rep
         entry = next((entry for entry in reversed(history.entries) if entry.at <= event.at), None)
         pipeline, stage = (entry.pipeline, entry.stage) if entry else (None, None)
@@ -289,6 +298,14 @@ def _late_activity(deal: Deal, event: Activity, terms: Terms) -> Changes:
     if 0 <= created <= event.at and (touch < 0 or event.at < touch) and is_touch_going_out(event.type, event.direction):
         changes += _touched(deal, event.at, terms)
     return changes
+
+
+def _history(deal: Deal, terms: Terms) -> History:
+    """Return the history of a deal whose stage events stay what they are: packed, if they are."""
+    held = deal.held
+    history = History(deal.stages, terms)
+    deal.held = held
+    return history
 
 
 def _stage_at(deal: Deal, at: int) -> tuple[str | None, str | None]:
@@ -307,7 +324,7 @@ def _touched(deal: Deal, at: int, terms: Terms) -> Changes:
     if not terms.responses:
         deal.touch = at
         return []
-    history = History(deal.stages, terms)
+    history = _history(deal, terms)
     old = response_facts(history, deal.touch, terms)
     deal.touch = at
     return difference(old, response_facts(history, at, terms), terms.calendar.day_of(deal.newest))
