@@ -200,7 +200,8 @@ def _conversions(history: History, settled: list[bytes], terms: Terms, found: li
         for index in _cohorts(history, settled):
             entry = history.entries[index]
             advance = next((later for later in history.entries[index + 1 :] if _advances(entry, later)), None)
-            _conversion(history, index, advance, terms, found)
+            fact = _conversion(history, index, terms)
+            found.append(_advanced(fact, entry, advance, terms) if advance is not None else fact)
 
 
 def _advance(history: History, settled: list[bytes], terms: Terms, gone: list[Fact], come: list[Fact]) -> None:
@@ -208,7 +209,7 @@ def _advance(history: History, settled: list[bytes], terms: Terms, gone: list[Fa
     *earlier, newest = history.entries
     index, reached, highest = len(earlier), newest.meaning.rank, -1
     if _is_kept(newest, settled) and _is_first(history, index):
-        _conversion(history, index, None, terms, come)
+        come.append(_conversion(history, index, terms))
     if reached is None:
         return
     for entry in reversed(earlier):
@@ -221,14 +222,18 @@ def _advance(history: History, settled: list[bytes], terms: Terms, gone: list[Fa
         if rank >= highest:
             highest = rank
             if _is_kept(entry, settled) and _is_first(history, index):
-                _conversion(history, index, None, terms, gone)
-                _conversion(history, index, newest, terms, come)
+                fact = _conversion(history, index, terms)
+                gone.append(fact)
+                come.append(_advanced(fact, entry, newest, terms))
 
 
 def _is_first(history: History, index: int) -> bool:
     """Is this the first entry into its stage?"""
     entry = history.entries[index]
-    return all(one.stage != entry.stage or one.pipeline != entry.pipeline for one in history.entries[:index])
+    for one in history.entries[:index]:  # noqa: SIM110  # a generator takes longer than the entries there are
+        if one.stage == entry.stage and one.pipeline == entry.pipeline:
+            return False
+    return True
 
 
 def _advances(entry: Entry, later: Entry) -> bool:
@@ -236,12 +241,18 @@ def _advances(entry: Entry, later: Entry) -> bool:
     return later.pipeline == entry.pipeline and rank is not None and reached is not None and reached > rank
 
 
-def _conversion(history: History, index: int, advance: Entry | None, terms: Terms, found: list[Fact]) -> None:
+def _conversion(history: History, index: int, terms: Terms) -> Fact:
+    """Return the fact of a first entry into a stage by a deal that has not advanced from it."""
     entry = history.entries[index]
-    in_time = advance is not None and advance.at - entry.at <= terms.maturity(entry.pipeline)
     rep = _of_cohort(history, index, terms)[0]
     whose = (entry.pipeline, entry.stage, rep, None, None, None, None)
-    found.append((_CONVERSION, entry.at // FINE_US, whose, advance is not None, in_time))
+    return _CONVERSION, entry.at // FINE_US, whose, False, False
+
+
+def _advanced(fact: Fact, entry: Entry, advance: Entry, terms: Terms) -> Fact:
+    """Return the same fact of a deal that has advanced."""
+    kind, when, whose, _, _ = fact
+    return kind, when, whose, True, advance.at - entry.at <= terms.maturity(entry.pipeline)
 
 
 def _of_cohort(history: History, index: int, terms: Terms) -> Owner:
