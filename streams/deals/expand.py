@@ -156,52 +156,41 @@ def expand(changes: Iterable[tuple[Fact, int]], terms: Terms, finest: int) -> Ce
     return sums.take(finest)
 
 
-def _one(measure: Measure) -> Amounts:
-    return [(_KEYS[measure], 1)]
-
-
-def _duration(total: Measure, histogram: Measure) -> Callable[[int], Amounts]:
-    sum_, buckets = _KEYS[total], _KEYS[histogram]
-    return lambda milliseconds: [(sum_, milliseconds), (buckets | bucket(milliseconds), 1)]
-
-
-# What stage changes make most of the time is put together once.
-_NEW_LEAD, _ENTERED, _LEFT, _WAITING = map(_one, (Measure.NEW_LEADS, Measure.ENTERED, Measure.LEFT, Measure.WAITING))
-_stay = _duration(Measure.STAY_MS, Measure.STAY)
-_response_time = _duration(Measure.RESPONSE_MS, Measure.RESPONSE)
-_business_time = _duration(Measure.BUSINESS_MS, Measure.BUSINESS)
-_closed_cycle = _duration(Measure.CLOSED_CYCLE_MS, Measure.CLOSED_CYCLE)
-_won_cycle = _duration(Measure.WON_CYCLE_MS, Measure.WON_CYCLE)
-
-
 def _ever_more(*measures: Measure) -> list[Amounts]:
-    """Return the first of the measures, the first two, and so on."""
+    """Return once the first of the measures, the first two, and so on."""
     return [[(_KEYS[measure], 1) for measure in measures[: count + 1]] for count in range(len(measures))]
 
 
+def _duration(total: Measure, histogram: Measure, *once: Measure) -> Callable[[int], Amounts]:
+    sum_, buckets, counts = _KEYS[total], _KEYS[histogram], [(_KEYS[measure], 1) for measure in once]
+    return lambda milliseconds: [(sum_, milliseconds), (buckets | bucket(milliseconds), 1), *counts]
+
+
+def _money(total: Measure, deals: Measure) -> Callable[[int, int, Terms], Amounts]:
+    sum_, count = _KEYS[total], _KEYS[deals]
+    return lambda currency, minor, _: [(sum_ | currency, minor), (count | currency, 1)]
+
+
+# What is the same for many facts is put together once.
+[_NEW_LEAD], [_ENTERED], [_WAITING] = map(_ever_more, (Measure.NEW_LEADS, Measure.ENTERED, Measure.WAITING))
+[_LOST], [_WON], [_TALK] = map(_ever_more, (Measure.LOST, Measure.WON, Measure.TALKS))
+_TALK_MS = _KEYS[Measure.TALK_MS]
+_LEVELS = _ever_more(Measure.ACTIVE, Measure.LEADS)
 # By how many of the two hold: what is in time has come about.
 _CONVERSIONS = _ever_more(Measure.COHORT_ENTERED, Measure.COHORT_ADVANCED, Measure.ADVANCED_IN_TIME)
 _COHORTS = _ever_more(Measure.CREATED, Measure.CREATED_WON, Measure.WON_IN_TIME)
-_LEVELS = _ever_more(Measure.ACTIVE, Measure.LEADS)
+_RESPONSES = _ever_more(Measure.ASKED, Measure.ANSWERED, Measure.WITHIN_SLA)
+_stay = _duration(Measure.STAY_MS, Measure.STAY, Measure.LEFT)
+_response_time = _duration(Measure.RESPONSE_MS, Measure.RESPONSE)
+_business_time = _duration(Measure.BUSINESS_MS, Measure.BUSINESS)
+_closed_cycle = _duration(Measure.CLOSED_CYCLE_MS, Measure.CLOSED_CYCLE, Measure.CLOSED_CYCLES)
+_won_cycle = _duration(Measure.WON_CYCLE_MS, Measure.WON_CYCLE, Measure.WON_CYCLES)
 
 
 def _response(response: int | None, business: int | None, terms: Terms) -> Amounts:
-    found = _one(Measure.ASKED)
-    if response is not None and business is not None:
-        found += _one(Measure.ANSWERED) + (_one(Measure.WITHIN_SLA) if business <= terms.sla_ms else [])
-        found += _response_time(response) + _business_time(business)
-    return found
-
-
-def _cycle(won: bool, cycle: int, _: Terms) -> Amounts:
-    found = _one(Measure.CLOSED_CYCLES) + _closed_cycle(cycle)
-    if won:
-        found += _one(Measure.WON_CYCLES) + _won_cycle(cycle)
-    return found
-
-
-def _money(total: Measure, deals: Measure, currency: int, minor: int) -> Amounts:
-    return [(_KEYS[total] | currency, minor), (_KEYS[deals] | currency, 1)]
+    if response is None or business is None:
+        return _RESPONSES[0]
+    return _RESPONSES[1 + (business <= terms.sla_ms)] + _response_time(response) + _business_time(business)
 
 
 def _activity(sub: int, *, connected: bool) -> list[int]:
@@ -217,19 +206,19 @@ _ACTIVITIES, _CONNECTED = (
 )
 
 
+# Of activities see Sums.add.
 _MEASURES: dict[Kind, Callable[..., Amounts]] = {
     Kind.LEAD: lambda *_: _NEW_LEAD,
     Kind.ENTER: lambda *_: _ENTERED,
-    Kind.LEAVE: lambda stay, *_: _LEFT + _stay(stay),
+    Kind.LEAVE: lambda stay, *_: _stay(stay),
     Kind.CONVERSION: lambda advanced, in_time, _: _CONVERSIONS[advanced + in_time],
     Kind.COHORT: lambda won, in_time, _: _COHORTS[won + in_time],
     Kind.RESPONSE: _response,
-    Kind.OUTCOME: lambda won, *_: _one(Measure.WON if won else Measure.LOST),
-    Kind.CYCLE: _cycle,
-    Kind.MONEY: lambda currency, minor, _: _money(Measure.REVENUE, Measure.REVENUE_DEALS, currency, minor),
-    Kind.ACTIVITY: lambda sub, connected, _: [(key, 1) for key in (_CONNECTED if connected else _ACTIVITIES)[sub]],
-    Kind.TALK: lambda talk, *_: [(_KEYS[Measure.TALK_MS], talk), *_one(Measure.TALKS)],
+    Kind.OUTCOME: lambda won, *_: _WON if won else _LOST,
+    Kind.CYCLE: lambda won, cycle, _: _closed_cycle(cycle) + (_won_cycle(cycle) if won else []),
+    Kind.MONEY: _money(Measure.REVENUE, Measure.REVENUE_DEALS),
+    Kind.TALK: lambda talk, *_: [(_TALK_MS, talk), *_TALK],
     Kind.LEVEL: lambda lead, *_: _LEVELS[lead],
-    Kind.VALUE: lambda currency, minor, _: _money(Measure.VALUE, Measure.VALUE_DEALS, currency, minor),
+    Kind.VALUE: _money(Measure.VALUE, Measure.VALUE_DEALS),
     Kind.WAIT: lambda *_: _WAITING,
 }

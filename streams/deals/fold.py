@@ -170,7 +170,7 @@ def _append(deal: Deal, event: StageChange, kept: StageEvent, terms: Terms, noti
     before = deal.rep, deal.pipeline, deal.stage
     deal.pipeline, deal.stage, deal.open = pipeline, stage, meaning.begins
     deal.rep = event.said.get("rep_id", None if "rep_id" in event.clear else deal.rep)
-    if event.at <= deal.newest and (terms.activities or terms.talk):
+    if event.at <= deal.newest:
         for row in unpack_rows(deal, event.at):
             if row.human:
                 facts_of_row(row, row.rep or before[0], before[1], before[2], terms, gone)
