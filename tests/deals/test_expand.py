@@ -8,7 +8,7 @@ from hypothesis import settings as trying
 from hypothesis import strategies as st
 
 from streams.deals.contributions import WHOSE
-from streams.deals.expand import expand
+from streams.deals.expand import Sums, expand
 from streams.deals.terms import Kind, Terms
 from streams.panes.cell import Measure, currency_code
 from streams.panes.histogram import bucket
@@ -206,7 +206,7 @@ KNOWN = st.fixed_dictionaries(
     },
 )  # fmt: skip
 CHANGES = st.lists(
-    st.tuples(st.sampled_from(list(Kind)), st.integers(FINE_NOON - 1, FINE_NOON + 1), KNOWN, st.integers(-1, 2)), max_size=12
+    st.tuples(st.sampled_from(list(Kind)), st.integers(FINE_NOON - 2, FINE_NOON + 1), KNOWN, st.integers(-1, 2)), max_size=12
 )
 
 
@@ -220,6 +220,14 @@ def test_together_facts_make_what_each_makes_alone_in_each_cut_alone(changes, cu
     told = [(fact(kind, when, *NUMBERS.get(kind, (None, None)), **known), count) for kind, when, known, count in changes]
     alone = [expand([one], ONLY[cut], FINE_NOON) for cut in cuts for one in told]
     assert added_up(expand(told, Terms(settings(cuts=sorted(cuts))), FINE_NOON)) == added_up(*alone)
+
+
+def test_what_was_taken_is_not_taken_again():
+    """The next flush tells what came since."""
+    sums = Sums(TERMS)
+    sums.add([(fact(Kind.LEAD), 1)])
+    assert sums.take(0)
+    assert sums.take(0) == {}
 
 
 def added_up(*found):
