@@ -190,6 +190,12 @@ def test_what_is_older_than_the_finest_pane_goes_to_its_day(finest, place):
     assert set(expand([(fact(Kind.LEAD), 1)], TERMS, finest)[("all",)]) == {place}
 
 
+def test_old_panes_of_one_day_add_up():
+    """Two that go to their day are two on that day."""
+    found = expand([(fact(Kind.LEAD), 1), (fact(Kind.LEAD, FINE_NOON + 1), 1)], TERMS, FINE_NOON + 2)
+    assert found[("all",)] == {pane(DAY, TERMS.calendar.day_of(NOON)): {Measure.NEW_LEADS << 16: 2}}
+
+
 def test_facts_add_up_before_they_are_written():
     """Three and minus one are two; a count of 0 makes no cell at all."""
     found = expand([(fact(Kind.LEAD), 3), (fact(Kind.LEAD, rep="anna"), -1), (fact(Kind.OUTCOME, a=True), 0)], TERMS, 0)

@@ -11,7 +11,8 @@ from streams.deals.record import Deal, decode, encode
 from streams.deals.terms import FIRST_LEVEL, Kind, Terms
 from streams.events.contract import StageChange
 from tests import strategies
-from tests.audit.tables import act, change, us
+from tests.audit.tables import DEFAULT_STAGES, act, change, us
+from tests.audit.tables import settings as definitions
 from tests.deals.told import TERMS, deal_of, from_scratch, take, timeless, words
 
 ALPHABET = Terms(strategies.definitions())
@@ -83,6 +84,29 @@ def test_levels_change_on_the_day_of_the_deals_newest_event():
     changes = take(deal, change("3", "2024-03-02 10:00", rep_id="anna"))
     days = {fact[1] for fact, _ in changes if fact[0] >= FIRST_LEVEL}
     assert days == {TERMS.calendar.day_of(us("2024-03-05 10:00"))}
+
+
+@pytest.mark.parametrize(
+    "stages",
+    ["New Qualified Contacted Proposal", "New Qualified Contacted Qualified", "New Proposal Qualified Contacted New Won",
+     "New Contacted Lost", "New Qualified New Qualified Proposal", "Contacted New Qualified"],
+)  # fmt: skip
+def test_a_deal_that_went_back_advances_once_from_each_stage(stages):
+    """Each move only adds to the end: what it changes is what all of them say, less what they said before."""
+    deal, total = Deal(), []
+    for day, stage in enumerate(stages.split(), start=1):
+        total += take(deal, change(str(day), f"2024-03-0{day} 10:00", stage))
+        assert timeless(total) == from_scratch(deal, TERMS)
+
+
+def test_a_stage_of_the_same_name_in_another_pipeline_is_another_stage():
+    """It has a first entry of its own, and nobody advances from one pipeline to a stage of the other."""
+    terms = Terms(definitions(pipelines={"default": {"stages": DEFAULT_STAGES}, "renewals": {"stages": DEFAULT_STAGES}}))
+    deal, total = Deal(), []
+    moves = ("default", "New"), ("renewals", "New"), ("renewals", "Proposal"), ("default", "Qualified"), ("renewals", "Won")
+    for day, (pipeline, stage) in enumerate(moves, start=1):
+        total += take(deal, change(str(day), f"2024-03-0{day} 10:00", stage, pipeline=pipeline), terms)
+        assert timeless(total) == from_scratch(deal, terms)
 
 
 def test_the_first_touch_ends_the_waiting_once():
