@@ -20,7 +20,7 @@ from bench.worker import BUSY, Committed, started
 from streams.cli.stack import WorkerProcess
 
 RATE = 100
-SECONDS = 60.0
+SECONDS = {RATE: 300.0, 0: 60.0}  # by rate; with events as long as the widest window waits at most for its pace
 PRIMED = 100_000  # events of the day before, so that most deals are known, as in a system that has run for a while
 CALM = 5.0
 PATIENCE = 300.0
@@ -41,11 +41,11 @@ def measure(ground: Ground, profile: Path | None = None) -> list[dict[str, Any]]
         worker, pid = one.worker, one.worker.process.pid
         _wait_until_calm(ground, one.worker)
         found = []
-        for rate in (RATE, 0):
-            _feed(ground, stream, rate, CALM)
+        for rate, seconds in SECONDS.items():
+            _feed(ground, stream, rate, 2 * CALM)
             first, before = sample(pid), worker.vitals()
             with sampled(pid, profile if rate else None):
-                sent = _feed(ground, stream, rate, SECONDS)
+                sent = _feed(ground, stream, rate, seconds)
             last, after = sample(pid), worker.vitals()
             worker.check()
             found.append(

@@ -164,16 +164,18 @@ class Definitions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def flush_every(self) -> float:
         """Return how many seconds lie at least between two flushes of new events when little arrives.
 
-        Nobody could see more often what follows from them, so without a word it is publish_interval.
+        Without a word it is two publish_intervals, but no longer than the shortest pace: in a steady flow nobody is told more often.
         """
-        return self.publish_interval if self.flush_interval is None else self.flush_interval
+        return min(2 * self.publish_interval, self.shortest_pace) if self.flush_interval is None else self.flush_interval
 
     def told_every(self, window: str) -> float:
-        """Return how many seconds lie at least between two records of a key of this window while events keep coming.
-
-        An entity is told at most as often as the one of its windows that is told most often; "now" stands for the levels.
-        """
+        """Return how many seconds lie at least between two records of a key of this window while events keep coming."""
         return self.publish_interval * self.pace.get(window, PACE[window])
+
+    @property
+    def shortest_pace(self) -> float:
+        """Return how many seconds lie at least between two times that an entity is told; "now" stands for the levels."""
+        return min(self.told_every(window) for window in ("now", *self.windows))
 
     @property
     def zone(self) -> ZoneInfo:

@@ -77,6 +77,21 @@ def test_durations_are_read_in_their_units(text, expected):
     assert seconds(text, "grace") == expected
 
 
+@pytest.mark.parametrize(
+    ("raw", "seconds_between"),
+    [
+        ({}, 2.0),
+        ({"publish_interval": "100ms"}, 0.2),
+        ({"pace": {"1h": 1}}, 1.0),
+        ({"pace": {"1h": 1}, "windows": ["day"]}, 2.0),
+        ({"flush_interval": "50ms"}, 0.05),
+    ],
+)
+def test_a_flush_lingers_no_longer_than_the_shortest_pace(raw, seconds_between):
+    """Two publish intervals where no pace is shorter, and what is set where it is set."""
+    assert definitions_from(raw).flush_every == pytest.approx(seconds_between)
+
+
 def test_a_missing_file_says_what_to_set():
     """The path, and the variable to mend."""
     with pytest.raises(ConfigError, match="DEALPULSE_CONFIG"):

@@ -265,8 +265,11 @@ class Entity:
                 total = cells.unpack(data)
             self.hot[place] = total
         cells.add(total, cell)
-        for at, _ in _ROLLING_OF.get(place & _GRAIN, ()):
-            self._roll(at, place >> 3, cell)
+        windows = _ROLLING_OF.get(place & _GRAIN)
+        if windows:
+            kinds = cells.kinds(cell)
+            for at, _ in windows:
+                self._roll(at, place >> 3, cell, kinds)
 
     def _begin(self, place: int) -> None:
         """Note a pane that was not there."""
@@ -281,14 +284,13 @@ class Entity:
         elif grain == WAIT:
             heappush(self.waiting, index)
 
-    def _roll(self, at: int, index: int, cell: Cell) -> None:
+    def _roll(self, at: int, index: int, cell: Cell, kinds: int) -> None:
         rolling = self.rolling.get(at)
         # Totals that were not worked out since a restart may hold the pane in either window.
         hit = rolling.change(index, cell) if rolling else _EITHER
         if hit:
-            mask = cells.kinds(cell)
             own, before = self.rolled.get(at, (0, 0))
-            self.rolled[at] = (own | (mask if hit & _NOW else 0), before | (mask if hit & _BEFORE else 0))
+            self.rolled[at] = (own | (kinds if hit & _NOW else 0), before | (kinds if hit & _BEFORE else 0))
 
     def oldest(self) -> int | None:
         """Return the creation, in µs, of the lead that waits longest."""

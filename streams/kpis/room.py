@@ -31,7 +31,7 @@ _PROGRESS_KEY = b"\x00progress"
 _CATCH_UP_SHARE = 10
 # Of how many entities panes stay decoded: some 10 KB each.
 _WARM_ENTITIES = 5_000
-# Nothing is held back when nothing has changed for so many publish_intervals, or when a catch-up took longer than that.
+# Nothing is held back when nothing has changed for so many flushes, or when a catch-up took so many publish_intervals.
 _QUIET = 2
 _LONG = 10
 # What is held back is told at most this part of a publish_interval too late.
@@ -122,6 +122,7 @@ class KpisRoom:
         self._partitions_in = definitions.partitions
         self._interval = round(definitions.publish_interval * 1_000_000)
         self._slot = max(1, self._interval // _SLOTS)
+        self._quiet = _QUIET * max(self._interval, round(definitions.flush_every * 1_000_000))
         self.calendar = Calendar(definitions.zone)
         self._teller = Teller(definitions, self.calendar)
         self._calendar_windows = [(at, one) for at, one in _CALENDAR_WINDOWS if one.name in definitions.windows]
@@ -307,7 +308,7 @@ class KpisRoom:
 
     def _is_quiet(self, owned: _Partition, moment: Moment) -> bool:
         """Has nothing changed for a while?  Then nothing is held back."""
-        return moment.now - owned.fed_at >= _QUIET * self._interval and _all_caught_up(owned)
+        return moment.now - owned.fed_at >= self._quiet and _all_caught_up(owned)
 
     def _begin(self, owned: _Partition, partition: int, moment: Moment) -> None:
         """Set the clock to the watermark, and line up whom to visit."""

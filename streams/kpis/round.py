@@ -96,8 +96,7 @@ class Teller:
         # µs between two records of a key; the interval itself is kept by the rounds
         self._every = [round(definitions.told_every(one.name) * 1_000_000) for one in WINDOWS]
         self._interval = round(definitions.publish_interval * 1_000_000)
-        least = min(definitions.told_every(name) for name in ("now", *definitions.windows))
-        self._least = round(least * 1_000_000)  # µs between two visits that tell something
+        self._least = round(definitions.shortest_pace * 1_000_000)  # µs between two visits that tell something
         self._period: dict[str, list[Compiled]] = {}
         self._levels: dict[str, list[Compiled]] = {}
         for cut in definitions.cuts:

@@ -61,7 +61,7 @@ def test_a_pace_that_cannot_be_is_refused(pace):
 
 
 def test_when_nothing_comes_in_any_more_all_is_told():
-    """Within three publish intervals, not a minute."""
+    """Twice as long after the last event as a flush lingers, not a minute."""
     flow, leads = held()
     flow.wait(3)
     assert set(flow.counts().values()) == {leads}
