@@ -29,7 +29,7 @@ PATIENCE = 300.0
 def settings() -> dict[str, Any]:
     """Return dealpulse.yaml: J2's pipeline and reps, all else as it comes."""
     found = j2.definitions(narrow=False)
-    del found["partitions"]
+    del found["partitions"], found["flush_interval"]
     return found
 
 

@@ -35,6 +35,7 @@ def definitions(*, narrow: bool, reps: int = REPS) -> dict[str, Any]:
     found: dict[str, Any] = {
         "currency": "USD",
         "partitions": 4,
+        "flush_interval": "500ms",  # the last events of a run wait as long for more
         "pipelines": {"default": {"stages": stages}},
         "reps": {f"rep-{n:03d}": {"team": f"team-{n % 8}", "region": f"region-{n % 4}"} for n in range(reps)},
     }

@@ -13,14 +13,18 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
+from streams.kafka.clients import TRANSACTION_TIMEOUT
 from streams.kafka.exits import lose_place
 from streams.kafka.flush import Batch, FlushReport, Handled, collect_rows
 from streams.kafka.ownership import Generation, StateKey
 from streams.kafka.room import Moment, Output, Room
 
-# What was touched several times since the last flush is written once; a flush stays far from the transaction's time-out.
-FULL_RECORDS = 100_000
+# What was touched several times since the last flush is written once: the more goes into one, the less is written.
+FULL_RECORDS = 200_000
 FULL_BYTES = 64 << 20
+# Where a commit takes long, less goes into the next one, so that none comes near the transaction's time-out.
+SLOW, QUICK = TRANSACTION_TIMEOUT / 2, TRANSACTION_TIMEOUT / 5
+LEAST_PART = 16
 # At the end of a generation more than this is dropped and read again: others wait for us.
 FINISH_RECORDS = 10_000
 SETTLE_BEFORE_EXIT = 2.0
@@ -57,6 +61,7 @@ class Flusher:
         self._handled = Handled()
         self._bytes = 0  # handled since the last batch
         self._pending_bytes: dict[str, int] = {}
+        self._part = 1  # of a full flush: 2 is half of it
         self._full = asyncio.Event()
         self._taken = asyncio.Event()
         self._news = asyncio.Event()
@@ -78,7 +83,8 @@ class Flusher:
         self._handled.add(room, topic, records)
         self._bytes += size
         self._pending_bytes[room] = pending_bytes
-        if self._handled.records >= FULL_RECORDS or max(self._bytes, sum(self._pending_bytes.values())) >= FULL_BYTES:
+        pending = max(self._bytes, sum(self._pending_bytes.values()))
+        if self._handled.records * self._part >= FULL_RECORDS or pending * self._part >= FULL_BYTES:
             self._full.set()
         self._news.set()
 
@@ -175,7 +181,12 @@ class Flusher:
         self.last_commit = report.at
         # Where commits take long, lingering is what keeps a worker from doing nothing else.
         ended = time.monotonic()
-        self._rest_until = ended + min(self._interval, ended - started)
+        took = ended - started
+        self._rest_until = ended + min(self._interval, took)
+        if took > SLOW:
+            self._part = min(2 * self._part, LEAST_PART)
+        elif took < QUICK:
+            self._part = max(1, self._part // 2)
         self._news.set()
         self._on_report(report)
 

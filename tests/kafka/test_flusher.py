@@ -174,3 +174,21 @@ async def test_time_alone_makes_a_room_tell():
         at = time.monotonic()
         [flushed] = await chain.commits(1)
     assert flushed - at < INTERVAL
+
+
+async def test_where_a_commit_takes_long_less_goes_into_the_next_one(monkeypatch):
+    """Half as much after each slow one, and twice as much again after each quick one; what is full does not linger."""
+    monkeypatch.setattr("streams.kafka.flusher.FULL_RECORDS", 4)
+    monkeypatch.setattr("streams.kafka.flusher.SLOW", SOON / 2)
+    monkeypatch.setattr("streams.kafka.flusher.QUICK", SOON / 4)
+    sizes = []
+    async with Chain() as chain:
+        for takes in (0.0, SOON, SOON, 0.0, 0.0, 0.0):
+            chain.committer.takes = takes
+            sizes.append(0)
+            while not chain.flusher._full.is_set():
+                chain.take(chain.first)
+                sizes[-1] += 1
+            await chain.commits(len(sizes))
+            await asyncio.sleep(2 * SOON)  # until it has ended
+    assert sizes == [4, 4, 2, 1, 2, 4]
