@@ -33,6 +33,7 @@ from streams.kafka.admin import create_topics
 from streams.kafka.embedded import embedded_broker, end_process, free_port
 
 PARTITIONS = 4  # what one worker on an embedded broker needs; dealpulse.yaml may say otherwise
+FLUSH_INTERVAL = "500ms"  # somebody sits and waits for what lingers
 STOP_DEADLINE = 2.0  # all of it is thrown away at the end: no reason to wait for a clean last flush
 READY_DEADLINE = 60.0
 SCRAPE_DEADLINE = 2.0
@@ -136,7 +137,7 @@ def embedded_stack(raw: dict[str, Any], *, app_id: str, port: int | None = None,
 
     Secrets and addresses of the real installation stay outside: nothing embedded talks to Slack.
     """
-    raw = {"partitions": PARTITIONS, **raw}
+    raw = {"partitions": PARTITIONS, "flush_interval": FLUSH_INTERVAL, **raw}
     definitions = config.definitions_from(raw)
     with signals_end_it(), tempfile.TemporaryDirectory(prefix="dealpulse-") as folder, embedded_broker() as broker:
         file = Path(folder) / "dealpulse.yaml"
