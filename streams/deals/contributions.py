@@ -177,15 +177,12 @@ def exit_fact(  # noqa: PLR0913  # what a fact is made of
 
 def _cohorts(history: History, settled: list[bytes]) -> list[int]:
     """Return the indexes of the first entries into stages that cohorts are kept of."""
-    seen: set[tuple[str, str]] = set()
-    found = []
-    for index, entry in enumerate(history.entries):
-        name = (entry.pipeline, entry.stage)
-        if name not in seen:
-            seen.add(name)
-            if _is_kept(entry, settled):
-                found.append(index)
-    return found
+    return [index for index in range(len(history.entries)) if _has_cohort(history, index, settled)]
+
+
+def _has_cohort(history: History, index: int, settled: list[bytes]) -> bool:
+    """Is this the first entry into a stage that cohorts are kept of?"""
+    return _is_kept(history.entries[index], settled) and _is_first(history, index)
 
 
 def _is_kept(entry: Entry, settled: list[bytes]) -> bool:
@@ -208,7 +205,7 @@ def _advance(history: History, settled: list[bytes], terms: Terms, gone: list[Fa
     """Add how the newest entry changes the cohorts of the stages before it, and its own."""
     *earlier, newest = history.entries
     index, reached, highest = len(earlier), newest.meaning.rank, -1
-    if _is_kept(newest, settled) and _is_first(history, index):
+    if _has_cohort(history, index, settled):
         come.append(_conversion(history, index, terms))
     if reached is None:
         return
@@ -221,7 +218,7 @@ def _advance(history: History, settled: list[bytes], terms: Terms, gone: list[Fa
             return  # what came before has advanced this far already
         if rank >= highest:
             highest = rank
-            if _is_kept(entry, settled) and _is_first(history, index):
+            if _has_cohort(history, index, settled):
                 fact = _conversion(history, index, terms)
                 gone.append(fact)
                 come.append(_advanced(fact, entry, newest, terms))

@@ -24,7 +24,7 @@ FULL_RECORDS = 200_000
 FULL_BYTES = 64 << 20
 # Where a commit takes long, less goes into the next one, so that none comes near the transaction's time-out.
 SLOW, QUICK = TRANSACTION_TIMEOUT / 2, TRANSACTION_TIMEOUT / 5
-LEAST_PART = 16
+LEAST_PART = 16  # a sixteenth
 # At the end of a generation more than this is dropped and read again: others wait for us.
 FINISH_RECORDS = 10_000
 SETTLE_BEFORE_EXIT = 2.0
