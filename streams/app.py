@@ -35,6 +35,9 @@ from streams.kafka.watchdog import Watchdog
 from streams.topics import Topic
 
 CANNOT_START = 1
+# The producer's flush takes the interpreter's lock again and again to hear what was delivered. Python's 5 ms would let it wait
+# that long each time for a main loop that is busy: 10 s and more for 80,000 records, which is the transaction's time-out.
+SWITCH_INTERVAL = 0.0005
 T = TypeVar("T")
 
 
@@ -143,6 +146,7 @@ def run_worker(
     `topics` are checked before the start (default: all of ours).  `prepare` may add tasks, timers and
     services to the app; `options` are build_app's.
     """
+    sys.setswitchinterval(SWITCH_INTERVAL)
     begin_quietly(environment)
     app = or_say_why_not(lambda: _start(environment, definitions, rooms, topics, options))
     if app is None:

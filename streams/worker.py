@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -37,9 +36,6 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY = 1.0  # seconds
 GC_THRESHOLDS = (50_000, 20, 50)  # records come and go by the thousand; cycles are rare
-# The producer's flush takes the interpreter's lock again and again to hear what was delivered. Python's 5 ms would let it wait
-# that long each time for a main loop that is busy: 10 s and more for 80,000 records, which is the transaction's time-out.
-SWITCH_INTERVAL = 0.0005
 log = logging.getLogger("dealpulse.worker")
 
 
@@ -52,7 +48,6 @@ def run(
     state, and tell nobody.
     """
     gc.set_threshold(*GC_THRESHOLDS)
-    sys.setswitchinterval(SWITCH_INTERVAL)
     metrics.declare_known_labels()
     begin_quietly(environment)
     generation = or_say_why_not(lambda: _generation(environment, definitions, rebuild=rebuild))
