@@ -195,6 +195,12 @@ class Edge:
             return None
         return generation.inbox.waiting.popleft()
 
+    def close(self) -> None:
+        """Hand nothing more to the rooms; what they have taken in is committed, or dropped, when Faust settles."""
+        if self.generation is not None:
+            self.generation.closing = True
+            self._flusher.release()
+
     async def settle(self) -> None:
         """Finish or drop all that is under way: the partitions are being taken away, or we stop."""
         if self._app is not None and self._app.should_stop:

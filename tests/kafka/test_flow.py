@@ -59,6 +59,6 @@ def test_a_worker_that_cannot_keep_up_stays_in_the_group_and_small(broker, new_f
     assert status["lag"]["counts"] > 60_000
     assert status["rss_mb"] < 300
     code, took = worker.stop()
-    assert (code, took < 5) == (0, True), worker.log()
+    assert (code, took < 4) == (0, True), (took, worker.log())  # a turn of its main loop takes 0.2 s, and Faust needs many
     flow.worker()
     flow.assert_exact()
