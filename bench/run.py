@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import counts, faust_job, hot, idle, j2, raw, restore, table, two, worker
+from bench import counts, faust_job, floor, hot, idle, j2, raw, restore, table, two, worker
 from bench.ground import EventFile, fresh, load, say
 
 Result = dict[str, Any]
@@ -46,6 +46,16 @@ class Bench:
             found = worker.measure(ground, right, file.count, self._profile(name))
         found["of_raw"] = found["cpu_per_million"] / limit["cpu_per_million"]
         return [{"job": "raw", **limit}, {"job": name, **found}]
+
+    def floor(self) -> list[Result]:
+        """Measure one worker, then reading and writing the same once more without computing anything."""
+        file, right = self.events(self.options.events)
+        with fresh(self.options.broker, j2.definitions(narrow=True)) as ground:
+            load(ground.client, file)
+            found = worker.measure(ground, right, file.count)
+            least = floor.measure(ground)
+        found["of_floor"] = found["cpu_per_million"] / least["cpu_per_million"]
+        return [{"job": "floor", **least}, {"job": "narrow", **found}]
 
     def raw(self) -> list[Result]:
         """Measure raw reading alone."""
@@ -105,6 +115,7 @@ class Bench:
 
 JOBS: dict[str, Callable[[Bench], list[Result]]] = {
     "raw": Bench.raw,
+    "floor": Bench.floor,
     "narrow": lambda bench: bench.j2(narrow=True),
     "full": lambda bench: bench.j2(narrow=False),
     "restore": Bench.restore,

@@ -33,6 +33,7 @@ _J2 = (
     _CPU,
     Figure("rest_cpu_per_million", "  with the KPI records after it", ".2f"),
     Figure("of_raw", "  times the raw limit of the same run", ".2f"),
+    Figure("of_floor", "  times the same reading and writing alone", ".2f"),
     Figure("cpu_main", "  of that: main thread", ".2f"),
     Figure("cpu_poll and commit", "  of that: threads that poll and commit", ".2f"),
     Figure("cpu_librdkafka", "  of that: librdkafka's own threads", ".2f"),
@@ -55,6 +56,7 @@ _SHARED = (
 )
 FIGURES: dict[str, tuple[Figure, ...]] = {
     "raw": (_RATE, _CPU, _MEMORY),
+    "floor": (_RATE._replace(name="events/s"), _CPU, Figure("written", "records written", ",.0f")),
     "narrow": (_RATE._replace(required=">= 70,000"), _CPU._replace(required="<= 12"), *_J2[1:]),
     "full": (_RATE._replace(required=">= 20,000"), *_J2),
     "faust": (
