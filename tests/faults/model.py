@@ -348,6 +348,8 @@ class Worker(threading.Thread):
             self.pause()
             if self.stopping and self.name not in group.members:
                 return
+            if self.name not in group.joined and (group.preparing or self.name not in group.members):
+                group.join(self.name)  # another rebalance began, or it was missed, before it heard of this one
         metadata = (self.name, group.generation)
         ours = group.share(self.name, self.model.partitions)
         parts = frozenset((topic, one) for topic in self.plan.topics for one in ours)
