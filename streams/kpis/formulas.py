@@ -122,12 +122,13 @@ def _mean_of_money(total: Measure, deals: Measure) -> Formula:
 
 
 _ACTIVITIES = Measure.ACTIVITIES << 16
+_ALL_ACTIVITIES = frozenset(_ACTIVITIES | sub for sub in range(len(ACTIVITY_TYPES) << 2))
 
 
 def _activities(cell: Cell) -> dict[str, Value]:
     by_direction = [0, 0, 0, 0]
-    for sub in range(len(ACTIVITY_TYPES) << 2):
-        by_direction[sub & 3] += cell.get(_ACTIVITIES | sub, 0)
+    for key in cell.keys() & _ALL_ACTIVITIES:  # few are counted of a rep, and a cell may be wide
+        by_direction[key & 3] += cell[key]
     return {"": _by_direction(*by_direction)}
 
 
