@@ -548,6 +548,7 @@ class Model:
         if Counter(letter["reason"] for letter in letters) != refused:
             found.append(f"{len(letters)} letters of {refused.total()}")
         audit = self.audit()
+        self.done["cells"] += audit["compared"]
         if audit["different"] or audit["compared"] < 1_000:
             found.append(f"{audit['different']} of {audit['compared']} cells differ: {audit['examples'][:2]}")
         revisions: dict[tuple[str, bytes], int] = {}

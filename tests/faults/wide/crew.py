@@ -35,11 +35,13 @@ SCHEMA_SAMPLE = 50_000  # records of the latest topic
 class Crew:
     """Workers of one installation, of which some die, and a feed that goes on meanwhile."""
 
-    def __init__(self, url: str, folder: Path, *, definitions: dict[str, Any] | None = None, **options) -> None:
+    def __init__(self, url: str, folder: Path, test: str, *, definitions: dict[str, Any] | None = None, **options) -> None:
+        """Begin without workers; `test` is how pytest names the test, and `options` are those of every worker."""
         self.installation = Installation(url, folder, definitions or load.definitions())
         _wait_until_seen(self.installation)
         self.admin = AdminClient({**self.installation.client, "log_level": 0})
         self.folder = folder
+        self.test = test
         self.options = options
         self.reasons: Counter[str] = Counter()
         self.fed = 0
@@ -51,6 +53,7 @@ class Crew:
         self.last_words: list[str] = []
         self._buried: list[workers.Worker] = []
         self.found: dict[str, Any] = {}
+        self.is_reported = False
         self.progress = Progress(self.installation.settings)
         self._began = time.monotonic()
         self._enough = threading.Event()
@@ -229,15 +232,17 @@ class Crew:
 
     # ------------------------------------------------------------------ what is told of it
 
-    def report(self, name: str, question: str, test: str, **more: Any) -> None:
+    def report(self, name: str, question: str, **more: Any) -> None:
         """Write down what was done and found."""
-        self.progress.end()
+        self.is_reported = True
+        if self.progress.ident:
+            self.progress.end()
         waits = self.progress.recoveries(self.done_at)
         report.write(
             name,
             question,
             {
-                "test": test,
+                "test": self.test,
                 "harm": dict(self.done),
                 "events_sent": self.fed,
                 "rate": self._rate,

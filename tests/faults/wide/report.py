@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,20 @@ FOLDER = Path(__file__).parents[3] / "bench" / "reports"
 def write(name: str, question: str, found: dict[str, Any]) -> None:
     """Print what was found, and keep it if this was a heavy run."""
     chosen = {key: value for key, value in os.environ.items() if key.startswith("DEALPULSE_FAULTS_")}
-    found = {"question": question, "ended": time.strftime("%Y-%m-%d %H:%M"), "seed": str(SEED), "chosen": chosen, **found}
+    ended = time.strftime("%Y-%m-%d %H:%M")
+    found = {"question": question, "ended": ended, "commit": _commit(), "seed": str(SEED), "chosen": chosen, **found}
     found["load_average"] = [round(one, 1) for one in os.getloadavg()]
     print(json.dumps(found))
     if HEAVY:
         FOLDER.mkdir(exist_ok=True)
         (FOLDER / f"faults-{name}.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
         (FOLDER / f"faults-{name}.md").write_text(_page(name, found), encoding="utf-8")
+
+
+def _commit() -> str | None:
+    """Return which state of the code this is; None where it is no checkout."""
+    asked = ["git", "-C", str(FOLDER.parent), "describe", "--always", "--dirty"]
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip() or None
 
 
 def _page(name: str, found: dict[str, Any]) -> str:

@@ -16,7 +16,6 @@ from tests.faults.wide.dose import SEED, dose, only_heavy, patience
 
 pytestmark = [*patience(300, 900), only_heavy]
 
-HERE = "tests/faults/wide/test_brokers.py"
 ROUNDS = dose("BROKER_ROUNDS", 1, 1)
 LED = ("group", "transactions", "dealpulse.kpi.latest.v1")
 
@@ -50,7 +49,7 @@ def _rest(crew, seconds: float) -> None:
         time.sleep(0.5)
 
 
-def _finish(crew, cluster, name: str, question: str, test: str) -> None:
+def _finish(crew, cluster, name: str, question: str) -> None:
     cluster.wait_until_whole()
     _rest(crew, 12)
     crew.fed_up()
@@ -59,7 +58,6 @@ def _finish(crew, cluster, name: str, question: str, test: str) -> None:
     crew.report(
         name,
         question,
-        f"{HERE}::{test}",
         exits=dict(crew.exits),
         last_words=sorted(set(crew.last_words))[:8],
         longest_wait_of_a_partition_s=crew.progress.longest_wait(),
@@ -85,7 +83,6 @@ def test_a_broker_that_goes_in_the_middle_of_a_transaction(two, cluster, how):
         cluster,
         f"broker-{how}",
         f"{how} of a broker in the middle of a transaction",
-        "test_a_broker_that_goes_in_the_middle_of_a_transaction",
     )
 
 
@@ -100,7 +97,7 @@ def test_two_of_three_brokers_down(two, cluster):
     _rest(two, dose("BROKERS_DOWN", 20, 60))
     for broker in down:
         broker.start()
-    _finish(two, cluster, "brokers-two-down", "two of three brokers are down for a while", "test_two_of_three_brokers_down")
+    _finish(two, cluster, "brokers-two-down", "two of three brokers are down for a while")
 
 
 def test_a_broker_that_freezes(two, cluster):
@@ -119,6 +116,4 @@ def test_a_broker_that_freezes(two, cluster):
         _rest(two, 20)
         broker.thaw()
         _rest(two, 10)
-    _finish(
-        two, cluster, "broker-frozen", "a broker freezes, and workers are killed meanwhile", "test_a_broker_that_freezes"
-    )
+    _finish(two, cluster, "broker-frozen", "a broker freezes, and workers are killed meanwhile")

@@ -10,8 +10,6 @@ from tests.faults.wide.dose import SEED, only_heavy, patience
 
 pytestmark = patience(240, 900)
 
-HERE = "tests/faults/wide/test_failpoints.py"
-
 
 @only_heavy
 @pytest.mark.parametrize("slot", [None, "0"], ids=["another", "the-same"])
@@ -32,5 +30,4 @@ def test_death_at_every_point_changes_no_number(crew, slot):
     crew.report(
         f"failpoints-{'the-same' if slot else 'another'}-worker",
         "death at every point of a flush",
-        f"{HERE}::test_death_at_every_point_changes_no_number",
     )

@@ -16,7 +16,6 @@ from tests.faults.wide.progress import quantile
 pytestmark = patience(240, 900)
 
 RATE = 400
-HERE = "tests/faults/wide/test_frozen.py"
 GONE = workers.SESSION + 2  # the others own its partitions, and its transaction has not timed out
 LONG = 14.0  # over the transaction's time-out and the broker's scan
 
@@ -36,7 +35,7 @@ def test_a_frozen_owner_is_fenced(crew):
         two.join_ready()
     two.fed_up()
     two.assert_exact()
-    two.report("frozen", "an owner is frozen for longer than the session", f"{HERE}::test_a_frozen_owner_is_fenced")
+    two.report("frozen", "an owner is frozen for longer than the session")
 
 
 IN_A_FLUSH = [("C4", GONE), ("C1", GONE), ("C3", GONE), ("C3", LONG), ("C4", LONG), ("C6", GONE)]
@@ -59,7 +58,6 @@ def test_an_owner_frozen_in_the_middle_of_a_flush_is_fenced(crew):
     two.report(
         "frozen-in-a-flush",
         "an owner is frozen in the middle of a flush",
-        f"{HERE}::test_an_owner_frozen_in_the_middle_of_a_flush_is_fenced",
     )
 
 
@@ -80,7 +78,6 @@ def test_a_commit_that_comes_too_late_is_refused(crew):
     one.report(
         "late-commit",
         "a pause between offsets and commit, longer than the transaction may last",
-        f"{HERE}::test_a_commit_that_comes_too_late_is_refused",
     )
 
 
@@ -98,7 +95,6 @@ def test_a_poll_thread_that_stands_still_ends_the_worker(crew):
     two.report(
         "stuck-poll-thread",
         "nobody polls for longer than max.poll.interval.ms",
-        f"{HERE}::test_a_poll_thread_that_stands_still_ends_the_worker",
     )
 
 
@@ -125,7 +121,6 @@ def test_a_dead_owner_holds_readers_up_for_a_bounded_time(crew):
     one.report(
         "stall",
         "how long an owner that dies in mid-transaction holds up readers",
-        f"{HERE}::test_a_dead_owner_holds_readers_up_for_a_bounded_time",
         stall_s={"p50": quantile(stalls, 0.5), "p95": quantile(stalls, 0.95), "max": max(stalls), "of": len(stalls)},
     )
 
@@ -152,7 +147,6 @@ def test_what_these_tests_can_see(crew, broken):
     two.report(
         f"broken-{broken.replace('_', '-')}",
         "a negative control: frozen workers with a broken rule",
-        f"{HERE}::test_what_these_tests_can_see",
         cells=found["compared"],
         different=found["different"],
     )

@@ -13,7 +13,6 @@ from tests.faults.wide.dose import SEED, dose, only_heavy, patience
 pytestmark = [*patience(240, 600), only_heavy]
 
 EVENTS = dose("LOST_STATE_EVENTS", 2_000, 5_000)
-HERE = "tests/faults/wide/test_lost_state.py"
 
 
 @pytest.fixture
@@ -122,6 +121,5 @@ def test_a_rebuild_from_the_source_gives_the_numbers_of_the_live_run(crew):
     live.report(
         "rebuild",
         "a rebuild from the source at full speed",
-        f"{HERE}::test_a_rebuild_from_the_source_gives_the_numbers_of_the_live_run",
         records_equal_to_live=len(told),
     )

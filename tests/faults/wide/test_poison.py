@@ -19,7 +19,6 @@ from tests.faults.wide.dose import SEED, dose, only_heavy, patience
 
 pytestmark = [*patience(300, 900), only_heavy]
 
-HERE = "tests/faults/wide/test_poison.py"
 RATE = 400
 SECONDS = dose("FLOOD_SECONDS", 10, 40)
 SENTENCE = "looks like a wrong deployment"
@@ -64,7 +63,6 @@ def test_a_flood_that_is_let_through_changes_no_number(crew, monkeypatch, share)
     two.report(
         f"poison-{share:.0%}".replace("%", ""),
         f"{share:.0%} of what is sent is poison for a while, bad_input.stop is off, workers are killed",
-        f"{HERE}::test_a_flood_that_is_let_through_changes_no_number",
         refused=refused,
     )
 
@@ -99,6 +97,5 @@ def test_a_flood_stops_every_worker_until_somebody_decides(crew, monkeypatch):
     two.report(
         "poison-stops",
         "40 % of what is sent is poison, and bad_input.stop is on; then somebody turns it off",
-        f"{HERE}::test_a_flood_stops_every_worker_until_somebody_decides",
         letters_before_the_decision=sum(before.values()),
     )

@@ -24,7 +24,6 @@ from tests.faults.wide.progress import quantile
 
 pytestmark = [*patience(300, 1200), only_heavy]
 
-HERE = "tests/faults/wide/test_readers.py"
 ROUNDS = dose("READER_STALLS", 3, 8)
 SCAN = 1.0  # transaction.abort.timed.out.transaction.cleanup.interval.ms of the brokers here
 SLACK = 7.0  # a session, and a restore
@@ -121,7 +120,6 @@ def test_readers_stand_still_for_a_bounded_time(crew, slots):
         f"readers-{'same' if slots else 'another'}-name",
         "how long readers of the latest topic stand still when a worker dies in a flush and is started again "
         + ("under its own transactional id" if slots else "under a new one"),
-        f"{HERE}::test_readers_stand_still_for_a_bounded_time",
         a_partition_s={"p50": quantile(waits, 0.5), "p95": quantile(waits, 0.95), "max": max(waits), "of": len(waits)},
         the_last_partition_of_a_death_s={"p50": quantile(worst, 0.5), "max": max(worst), "of": len(worst)},
         partitions_held_by_the_dead=[f"{latest} of latest and {deltas} of deltas" for latest, deltas in held],

@@ -15,7 +15,6 @@ pytestmark = patience(240, 600)
 EVENTS = dose("REFUSED_EVENTS", 1_500, 5_000)
 # What a flush with events writes; KPI records may come in flushes of their own.
 OUTPUTS = (DELTAS, DEAD_LETTER)
-HERE = "tests/faults/wide/test_refused.py"
 
 
 def _limit(crew: Crew, topic: str, size: int | None) -> None:
@@ -67,7 +66,6 @@ def test_a_record_that_the_broker_refuses_shows_nothing_of_its_flush(crew):
     one.report(
         "refused-record",
         "max.message.bytes of an output topic is too small",
-        f"{HERE}::test_a_record_that_the_broker_refuses_shows_nothing_of_its_flush",
     )
 
 
@@ -97,7 +95,6 @@ def test_a_topic_that_is_gone_shows_nothing_of_the_flush(crew):
     one.report(
         "deleted-topic",
         "an output topic is deleted under a worker",
-        f"{HERE}::test_a_topic_that_is_gone_shows_nothing_of_the_flush",
     )
 
 
@@ -123,7 +120,6 @@ def test_what_these_tests_can_see(crew, broken):
     one.report(
         f"broken-{broken.replace('_', '-')}",
         "a negative control: errors of produce() are swallowed",
-        f"{HERE}::test_what_these_tests_can_see",
         cells=found["compared"],
         different=found["different"],
     )

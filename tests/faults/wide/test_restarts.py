@@ -12,7 +12,6 @@ from tests.faults.wide.progress import quantile
 
 pytestmark = patience(240, 900)
 
-HERE = "tests/faults/wide/test_restarts.py"
 GONE = 5.0
 
 
@@ -47,7 +46,6 @@ def test_rolling_restarts_and_scaling_change_no_number(crew):
     some.report(
         "restarts",
         "rolling restarts and scaling under load",
-        f"{HERE}::test_rolling_restarts_and_scaling_change_no_number",
         stop_s={"p50": quantile(took, 0.5), "max": max(took), "of": len(took)},
     )
 

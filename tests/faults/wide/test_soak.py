@@ -17,7 +17,6 @@ RATE = dose("SOAK_RATE", 200, 200)
 EVERY = 5.0
 A_ROW = 20_000  # bytes of memory that one more state row may cost; what leaks grows without rows
 COMPACTED_AFTER = 900.0  # a segment that is written to is never cleaned; it is rolled after 600 s
-HERE = "tests/faults/wide/test_soak.py"
 
 
 @dataclass
@@ -77,7 +76,6 @@ def test_memory_grows_with_the_state_only(crew):
     two.report(
         "soak",
         "a long run with restarts: does memory or a changelog grow without need",
-        f"{HERE}::test_memory_grows_with_the_state_only",
         soak_s=SECONDS,
         first_worker=found,
         rss_mb={"first": samples.rss[0] / 2**20, "last": samples.rss[-1] / 2**20, "max": max(samples.rss) / 2**20},

@@ -15,7 +15,6 @@ pytestmark = patience(240, 1500)
 EVENTS, RATE = dose("EVENTS", 10_000, 200_000), dose("RATE", 600, 500)
 KILLS, BURSTS = dose("KILLS", 3, 40), dose("BURSTS", 1, 5)
 PAUSE = dose("PAUSE", 6, 15)  # at most, in seconds; at least a third
-HERE = "tests/faults/wide/test_worker_deaths.py"
 
 
 def test_kill_9_at_any_moment_changes_no_number(crew):
@@ -36,7 +35,6 @@ def test_kill_9_at_any_moment_changes_no_number(crew):
     three.report(
         "kill-9",
         f"one of the workers is killed every {PAUSE // 3} to {PAUSE} seconds",
-        f"{HERE}::test_kill_9_at_any_moment_changes_no_number",
     )
 
 
@@ -60,7 +58,7 @@ def test_all_workers_killed_at_once(crew):
         time.sleep(dice.uniform(1, 3))
     two.fed_up()
     two.assert_exact()
-    two.report("kill-bursts", "all workers are killed at once, again and again", f"{HERE}::test_all_workers_killed_at_once")
+    two.report("kill-bursts", "all workers are killed at once, again and again")
 
 
 @pytest.mark.parametrize("transactions", [True, False], ids=["transactions", "plain-producing"])
@@ -84,7 +82,6 @@ def test_what_these_tests_can_see(crew, transactions):
         one.report(
             "plain-producing",
             "the negative control: the same without transactions",
-            f"{HERE}::test_what_these_tests_can_see",
             cells=found["compared"],
             different=found["different"],
         )
