@@ -45,7 +45,7 @@ class AlertsRoom:
         """Start to own a partition."""
         self._tables[partition] = state
         states = self._states[partition] = {}
-        for mark, kept in state.rows.items():
+        for mark, kept in state.items():
             watch = _watches.decode(kept) if mark[:1] != b"\x00" else Watch()
             if watch.revision:
                 states[mark.decode()] = (mark.decode().rsplit("-", 1)[0], "firing" if watch.firing else "resolved")

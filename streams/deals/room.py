@@ -27,6 +27,7 @@ from streams.deals.record import decode as unpack
 from streams.deals.terms import Terms
 from streams.events.contract import Activity, Limits, Reason, Rejection
 from streams.events.decode import decode_activities, decode_stage_changes
+from streams.kafka.resting import Packer, Resting
 from streams.kafka.room import Moment, Output, StateTable
 from streams.panes import delta
 from streams.panes.calendar import FINE_US
@@ -102,6 +103,7 @@ class DealsRoom:
         self._partitions_out = definitions.partitions
         self._tick_every = round(definitions.tick_interval * 1_000_000) if ticks else 0
         self._owned: dict[int, _Partition] = {}
+        self._packer = Packer()  # of deals that nothing is heard of
         self._sums = Sums(self.terms)
         self._dead: list[Output] = []
         self._born = 0
@@ -113,6 +115,7 @@ class DealsRoom:
     def open(self, partition: int, state: StateTable) -> None:
         """Start to own a partition."""
         owned = self._owned[partition] = _Partition(state)
+        state.resting = Resting(self._packer)
         kept = state.get(_PROGRESS_KEY)
         if kept is not None:
             owned.watermark, owned.settled, newest = msgspec.json.decode(kept)
@@ -156,7 +159,8 @@ class DealsRoom:
 
     def _fold(self, owned: _Partition, arrived: Iterable[tuple[int, bytes | None, Any]], ways: Ways) -> _Refused:
         """Fold events into their deals' records, add up what changes; return the places of those refused, and why."""
-        terms, deals, rows, changed = self.terms, owned.deals, owned.state.rows, owned.state.changed
+        terms, deals, state = self.terms, owned.deals, owned.state
+        rows, changed = state.rows, state.changed
         begin, append, apply = ways
         found: list[Fact] = []
         changes: Changes = []
@@ -173,6 +177,8 @@ class DealsRoom:
                 deal = deals.get(key)
                 if deal is None:
                     kept = rows.get(key)
+                    if kept is None:
+                        kept = state.get(key)  # it may rest
                     quick = append(kept, event, terms, found, noticed) if kept else begin(event, terms, found, noticed)
                     if isinstance(quick, bytes):
                         rows[key] = quick

@@ -26,6 +26,7 @@ from streams.kafka.flusher import Committer, Flusher
 from streams.kafka.inbox import Bundle, Inbox, Run, TopicPart
 from streams.kafka.intake import Intake
 from streams.kafka.ownership import Generation, Lag, Plan, Reach, StateKey, StatePartition
+from streams.kafka.packing import Packing
 from streams.kafka.poll import PollThread
 from streams.kafka.restore import Progress, Restored, RestoreError, Restorer, Superseded
 from streams.kafka.room import Room
@@ -140,7 +141,7 @@ class Edge:
         found = dict.fromkeys(self.plan.by_name, 0)
         generation = self.generation
         for key, state in generation.states.items() if generation is not None and generation.restored else ():
-            found[key[0]] += len(state.table.rows)
+            found[key[0]] += state.table.count()
         return found
 
     def caught_up(self) -> bool:
@@ -166,6 +167,7 @@ class Edge:
             self._loop = asyncio.get_running_loop()
             self._poll.start()
             self._spawn(self._flusher.run(lambda: self.generation, self.intake.patience))
+            self._spawn(Packing().run(lambda: self.generation, self.intake.waiting))
         self._poll.subscribe(topics)
 
     def assignment(self) -> set[TP]:

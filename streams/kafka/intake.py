@@ -113,6 +113,10 @@ class Intake:
         reached = [max(lane.state.newest.values()) for lane in self._handover.busy.values() if lane.state.newest]
         return min(LATEST, LATER * (time.time() - min(reached) / 1000)) if reached else 0.0
 
+    def waiting(self) -> int:
+        """Return how many records wait to be handled."""
+        return sum(lane.waiting() for lane in self._handover.busy.values())
+
     # ------------------------------------------------------------------ rooms that handle at once
 
     def _put(self, generation: Generation, state: StatePartition, run: Run) -> None:

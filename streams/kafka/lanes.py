@@ -110,6 +110,10 @@ class Lane:
         """Tell whether nothing waits here."""
         return not any(source.runs for source in self._sources.values())
 
+    def waiting(self) -> int:
+        """Return how many records wait here."""
+        return sum(source.waiting for source in self._sources.values())
+
     def short_of(self) -> list[str]:
         """Return the topics that should be fetched first: others of this partition will have to wait for them."""
         if len(self._awaited) == 1 or self.empty():

@@ -7,11 +7,14 @@ transaction together with the offsets of every record handed over so far.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
 from confluent_kafka import Message
+
+from streams.kafka.resting import Resting
 
 Headers = list[tuple[str, bytes]]
 # topic, partition (-1: by the key, murmur2 as Java clients do), key, value, headers
@@ -23,27 +26,57 @@ class StateTable:
 
     The table runs ahead of Kafka while a flush is in flight.  That is sound because a flush that does
     not commit ends the process or the generation, and the table with it.
+
+    A room may let rows rest that it has not touched for a while (`resting`).  A row is in one place only, and one that
+    changed since the last flush in `rows`.
     """
 
-    __slots__ = ("changed", "rows")
+    __slots__ = ("changed", "resting", "rows")
 
     def __init__(self) -> None:
         self.rows: dict[bytes, bytes] = {}
         self.changed: set[bytes] = set()
+        self.resting: Resting | None = None
 
     def get(self, key: bytes) -> bytes | None:
-        """Return the value, or None."""
-        return self.rows.get(key)
+        """Return the value, or None.  One that rested does so no longer."""
+        value = self.rows.get(key)
+        if value is None and self.resting is not None:
+            value = self.resting.pop(key)
+            if value is not None:
+                self.rows[key] = value
+        return value
 
     def put(self, key: bytes, value: bytes) -> None:
         """Set the value; it reaches the changelog with the next flush."""
+        if self.resting is not None and key not in self.rows:
+            self.resting.pop(key)
         self.rows[key] = value
         self.changed.add(key)
 
     def delete(self, key: bytes) -> None:
         """Take the key away; a tombstone reaches the changelog with the next flush."""
-        if self.rows.pop(key, None) is not None:
+        if self.get(key) is not None:
+            del self.rows[key]
             self.changed.add(key)
+
+    def items(self) -> Iterable[tuple[bytes, bytes]]:
+        """Return every key and value; those that rest go on resting."""
+        return self.rows.items() if self.resting is None else chain(self.rows.items(), self.resting.items())
+
+    def count(self) -> int:
+        """Return how many keys there are."""
+        return len(self.rows) if self.resting is None else len(self.rows) + self.resting.count()
+
+    def lay_down(self) -> None:
+        """Let all rows rest but those that changed since the last flush; call when none waits to be packed."""
+        if self.resting is not None:
+            waiting, self.rows = self.rows, {}
+            for key in self.changed:
+                value = waiting.pop(key, None)
+                if value is not None:
+                    self.rows[key] = value
+            self.resting.waiting = waiting
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,7 @@ class KpisRoom:
             if found.at >= 0:
                 now = now_at(self.calendar, found.at)
                 owned.set_clock(now, _numbers_at(now))
-        for key, value in state.rows.items():
+        for key, value in state.items():
             if key[:1] == b"c":
                 name, rest = parse_row_key(key)
                 entity = owned.entity(name)

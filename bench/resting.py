@@ -1,0 +1,48 @@
+"""What does it take to pack all rows of some tables?  By the worker's own steps, one right after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from bench.process import resident
+from streams.kafka.packing import PAUSE, Packing, Tables
+from streams.kafka.room import StateTable
+
+
+class Packed(NamedTuple):
+    """What it took."""
+
+    cpu: float  # seconds; to learn from rows and to give memory back among them
+    lasts: float  # seconds in a worker, which pauses between the steps
+    longest: float  # seconds for which nothing else had its turn
+    resident: int  # bytes of this process afterwards
+
+
+def pack(tables: Iterable[StateTable]) -> Packed:
+    """Pack every row that may rest."""
+    return asyncio.run(_pack([(table, table.resting) for table in tables if table.resting is not None]))
+
+
+async def _pack(tables: Tables) -> Packed:
+    packing, now, lasts = Packing(), 0.0, 0.0
+    gaps: list[float] = []
+    beat = asyncio.create_task(_beat(gaps))
+    began = time.process_time()
+    while any(table.rows or resting.waiting for table, resting in tables):
+        pause = await packing.step(tables, now)
+        now += pause
+        lasts += pause if pause == PAUSE else 0.0
+        await asyncio.sleep(0)
+    await packing.step(tables, now)  # the end of the turn: what is left is given back
+    beat.cancel()
+    return Packed(time.process_time() - began, lasts, max(gaps), resident())
+
+
+async def _beat(gaps: list[float]) -> None:
+    while True:
+        begun = time.perf_counter()
+        await asyncio.sleep(0)
+        gaps.append(time.perf_counter() - begun)

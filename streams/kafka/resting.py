@@ -1,0 +1,96 @@
+"""How are rows kept that nobody has touched for a while?  Packed, by what such rows have in common.
+
+Rows of a room resemble each other and hardly themselves: with a dictionary learned from some of them zstd halves a
+deal's record, without one it saves a fifth.  The dictionary lives as long as the process; nothing packed leaves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any
+
+from zstandard import (
+    DICT_TYPE_RAWCONTENT,
+    FRAME_HEADER,
+    ZstdCompressionDict,
+    ZstdCompressor,
+    ZstdDecompressor,
+    ZstdError,
+    train_dictionary,
+)
+
+DICTIONARY_BYTES = 4096
+SAMPLES = 1500  # from 500 a packed record has four bytes more, and learning takes 35 ms instead of 100
+SAMPLE_BYTES = 1024  # of each row at most, so that learning takes no longer from long ones
+_LEVEL = 1  # 6 packs 3 % denser, and takes five times as long
+
+
+class Packer:
+    """Packs rows that are like those that it has learned from."""
+
+    def __init__(self) -> None:
+        self.has_learned = False
+
+    def learn(self, rows: Sequence[bytes]) -> None:
+        """Learn what rows have in common, once.  Takes 0.1 s, and lets other threads work meanwhile."""
+        samples: list[Any] = [row[:SAMPLE_BYTES] for row in rows]
+        try:
+            dictionary = train_dictionary(DICTIONARY_BYTES, samples)
+        except ZstdError:  # there is too little in them
+            dictionary = ZstdCompressionDict(b"".join(samples)[:DICTIONARY_BYTES], dict_type=DICT_TYPE_RAWCONTENT)
+        dictionary.precompute_compress(_LEVEL)
+        self._compress = ZstdCompressor(_LEVEL, dictionary, write_dict_id=False).compress
+        self._decompress = ZstdDecompressor(dictionary).decompress
+        self.has_learned = True
+
+    def pack(self, row: bytes) -> bytes:
+        """Return the row packed."""
+        # zstandard hands out bytes with room behind them for what could not be compressed: a slice has none.
+        return self._compress(row)[len(FRAME_HEADER) :]
+
+    def unpack(self, packed: bytes) -> bytes:
+        """Return the row that was packed."""
+        return self._decompress(FRAME_HEADER + packed)
+
+
+class Resting:
+    """The rows of one table that were not touched lately, by key: first as they are, then packed."""
+
+    __slots__ = ("_packed", "packer", "waiting")
+
+    def __init__(self, packer: Packer) -> None:
+        self.packer = packer
+        self.waiting: dict[bytes, bytes] = {}  # to be packed
+        self._packed: dict[bytes, bytes] = {}
+
+    def pop(self, key: bytes) -> bytes | None:
+        """Take a row out, if it is here."""
+        row = self.waiting.pop(key, None)
+        if row is None:
+            packed = self._packed.pop(key, None)
+            if packed is not None:
+                row = self.packer.unpack(packed)
+        return row
+
+    def pack(self, size: int) -> list[bytes]:
+        """Pack waiting rows until they were so many bytes, or none waits; return them as they were."""
+        waiting, packed, pack = self.waiting, self._packed, self.packer.pack
+        rows: list[bytes] = []
+        while waiting and size > 0:
+            key, row = waiting.popitem()
+            packed[key] = pack(row)
+            rows.append(row)
+            size -= len(row)
+        if not waiting:
+            self.waiting = {}  # an emptied dict keeps its places
+        return rows
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield every key and row."""
+        unpack = self.packer.unpack if self._packed else None
+        return chain(self.waiting.items(), ((key, unpack(row)) for key, row in self._packed.items()) if unpack else ())
+
+    def count(self) -> int:
+        """Return how many rows there are."""
+        return len(self.waiting) + len(self._packed)
