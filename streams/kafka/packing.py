@@ -11,7 +11,7 @@ import contextlib
 import ctypes
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from streams.kafka.lanes import PIECE
 from streams.kafka.ownership import Generation
@@ -53,9 +53,9 @@ class Packing:
         """Do what is to be done next; return after how many seconds there is more."""
         if sum(table.count() for table, _ in tables) < ENOUGH:
             return LOOK
-        packer = tables[0][1].packer
-        if not packer.has_learned:
-            await in_thread(packer.learn, samples(tables))
+        packer = next((resting.packer for _, resting in tables if not resting.packer.has_learned), None)
+        if packer is not None:
+            await in_thread(packer.learn, samples(table for table, resting in tables if resting.packer is packer))
         elif now >= self._turned + REST:
             fullest = max((resting for _, resting in tables), key=lambda one: len(one.waiting))
             if fullest.waiting:
@@ -75,9 +75,9 @@ class Packing:
             await in_thread(give_back, packed)
 
 
-def samples(tables: Tables) -> list[bytes]:
+def samples(tables: Iterable[StateTable]) -> list[bytes]:
     """Return rows from all over the largest table."""
-    rows = max((table.rows for table, _ in tables), key=len)
+    rows = max((table.rows for table in tables), key=len)
     return list(itertools.islice(rows.values(), 0, None, max(1, len(rows) // SAMPLES)))
 
 

@@ -8,11 +8,12 @@ import pytest
 @pytest.mark.slow
 @pytest.mark.timeout(90)
 def test_a_clean_stop_and_start_loses_and_repeats_nothing(broker, new_flow):
-    """Everything handled before SIGTERM is committed; the next worker begins exactly behind it."""
+    """Everything handled before SIGTERM is committed, rows that rest or not; the next worker begins exactly behind it."""
     flow = new_flow(broker)
     flow.send(20_000)
     first = flow.worker()
     first.caught_up()
+    first.wait_until(lambda status: status["resting"] > 0)
     flow.send(7_123)
     code, took = first.stop()
     assert (code, took < 5) == (0, True), first.log()

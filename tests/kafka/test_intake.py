@@ -297,6 +297,7 @@ async def test_topics_that_would_wait_for_each_other_across_partitions_do_not():
     await Bench.turns()
     assert room.seen == []
     assert generation.inbox.wanted == {("b", 0), ("a", 1), ("a", 0), ("b", 1)}
+    assert intake.waiting() == 2
     await arrive(intake, [run([0], "b"), run([0], "a", 1)])
     for reach in generation.reach.values():
         reach.at_end = True
@@ -304,6 +305,7 @@ async def test_topics_that_would_wait_for_each_other_across_partitions_do_not():
     await Bench.turns()
     assert sorted(room.seen) == [("a", 0, 0), ("a", 1, 0), ("b", 0, 0), ("b", 1, 0)]
     assert generation.inbox.wanted == set()
+    assert intake.waiting() == 0
     await intake.end(generation, 0.1)
 
 

@@ -21,7 +21,9 @@ from confluent_kafka import Message
 
 from streams.app import App, run_worker
 from streams.config import Definitions, Environment
+from streams.kafka import packing
 from streams.kafka.faults import Faults
+from streams.kafka.resting import Packer, Resting
 from streams.kafka.room import Moment, Output, Room, StateTable
 from streams.topics import Topic, changelog
 
@@ -47,10 +49,12 @@ class Counting:
     slow: float = 0.0  # seconds per record
     tables: dict[int, StateTable] = field(default_factory=dict)
     pending: dict[int, Counter[bytes]] = field(default_factory=dict)
+    packer: Packer = field(default_factory=Packer)
 
     def open(self, partition: int, state: StateTable) -> None:
-        """Keep the table."""
+        """Keep the table; its rows may rest."""
         self.tables[partition] = state
+        state.resting = Resting(self.packer)
         self.pending[partition] = Counter()
 
     def close(self, partition: int) -> None:
@@ -120,6 +124,8 @@ def _watch(app: App, path: Path, hang: str | None = None) -> None:
             lag: Counter[str] = Counter()
             for one in app.edge.lags():
                 lag[one.room] += one.records
+            states = app.edge.generation.states.values() if app.edge.generation else ()
+            told["resting"] = sum(state.table.resting.count() for state in states if state.table.resting is not None)
             told |= {"caught_up": app.edge.caught_up(), "lag": lag, "cpu": time.process_time()}
             told["rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             begins = bool(hang and not hangs and told["caught_up"])
@@ -146,7 +152,8 @@ def _hang(app: App, what: str) -> None:
 
 
 def main(told: dict[str, Any]) -> int:
-    """Be a worker."""
+    """Be a worker that packs all the time."""
+    packing.ENOUGH, packing.REST, packing.LOOK, packing.PAUSE = 1, 0.0, 0.01, 0.001
     environment = Environment(broker=told["broker"], app_id=told["app"], slot=told.get("slot"))
     definitions = Definitions(partitions=told["partitions"], flush_interval=told.get("flush_interval", 0.1))
     return run_worker(

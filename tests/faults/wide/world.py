@@ -101,7 +101,7 @@ class World:
         self.kpis = KpisRoom(self.definitions)
         for (name, partition), table in self.states.items():
             again = self.states[name, partition] = StateTable()
-            again.rows = dict(table.rows)
+            again.rows = dict(table.items())
             room: Room = self.deals if name == "deals" else self.kpis
             room.open(partition, again)
 
