@@ -28,6 +28,8 @@ LOOK = 1.0  # while there is nothing to pack
 # Steps.  From more at once it takes long, while the main loop may wait for the allocator; each time has a price, too.
 GIVE_BACK_AFTER = 150
 
+FAR = 10  # rows from one sample to the next, at most
+
 Tables = list[tuple[StateTable, Resting]]
 
 
@@ -76,9 +78,10 @@ class Packing:
 
 
 def samples(tables: Iterable[StateTable]) -> list[bytes]:
-    """Return rows from all over the largest table."""
+    """Return rows of the largest table, from as far apart as does not take long: each that is passed over is touched."""
     rows = max((table.rows for table in tables), key=len)
-    return list(itertools.islice(rows.values(), 0, None, max(1, len(rows) // SAMPLES)))
+    every = max(1, min(len(rows) // SAMPLES, FAR))
+    return list(itertools.islice(rows.values(), 0, SAMPLES * every, every))
 
 
 def give_back(packed: list[list[bytes]]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from streams.kafka import packing
 from streams.kafka.lanes import PIECE
 from streams.kafka.ownership import Generation, Plan, StatePartition
-from streams.kafka.packing import ENOUGH, LOOK, PAUSE, REST, Packing, samples
+from streams.kafka.packing import ENOUGH, FAR, LOOK, PAUSE, REST, Packing, samples
 from streams.kafka.resting import SAMPLES, Packer, Resting
 from streams.kafka.room import StateTable
 from tests.kafka import toy
@@ -137,13 +137,20 @@ def test_what_is_given_back_is_let_go_of():
     assert held == []
 
 
-def test_samples_are_from_all_over_the_largest_table():
-    """No more than are wanted by half, from its first row to its end."""
-    some = tables(10, 10 * SAMPLES + 5, 20)
-    found = samples(table for table, _ in some)
-    assert SAMPLES <= len(found) <= 1.5 * SAMPLES
-    assert found[:2] == [row(0), row(10)]
-    assert found[-1] == row(10 * SAMPLES)
+@pytest.mark.parametrize(
+    ("count", "numbers"),
+    [
+        (SAMPLES - 5, range(SAMPLES - 5)),
+        (2 * SAMPLES - 1, range(SAMPLES)),
+        (3 * SAMPLES + 5, range(0, 3 * SAMPLES, 3)),
+        (50 * SAMPLES, range(0, FAR * SAMPLES, FAR)),
+    ],
+    ids=["few", "enough", "more", "many"],
+)
+def test_samples_are_of_the_largest_table_and_apart(count, numbers):
+    """As many as are wanted, or all; of many rows those at the end are not looked at."""
+    some = tables(10, count, 20)
+    assert samples(table for table, _ in some) == [row(number) for number in numbers]
 
 
 @pytest.mark.parametrize(
