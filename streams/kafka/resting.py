@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from typing import Any
 
 from zstandard import (
@@ -28,9 +27,7 @@ _LEVEL = 1  # 6 packs 3 % denser, and takes five times as long
 _FIRST = len(FRAME_HEADER)  # every packed row begins with it
 # Python keeps objects of 512 bytes at most in pools of their own.  A larger one goes wherever the C library has room, that
 # is where rows have been, and keeps all of the page from being given back.
-_SMALL = 512 - sys.getsizeof(b"")
-
-Packed = bytes | tuple[bytes, ...]
+_LAST = _FIRST + 512 - sys.getsizeof(b"")
 
 
 class Packer:
@@ -51,28 +48,28 @@ class Packer:
         self._decompress = ZstdDecompressor(dictionary).decompress
         self.has_learned = True
 
-    def pack(self, row: bytes) -> Packed:
-        """Return the row packed."""
+    def pack(self, row: bytes) -> tuple[bytes, bytes]:
+        """Return the row packed: as much as goes into a small object, and the rest."""
         # zstandard hands out bytes with room behind them for what could not be compressed: slices have none.
         packed = self._compress(row)
-        if len(packed) <= _FIRST + _SMALL:
-            return packed[_FIRST:]
-        return tuple(packed[at : at + _SMALL] for at in range(_FIRST, len(packed), _SMALL))
+        return packed[_FIRST:_LAST], packed[_LAST:]
 
-    def unpack(self, packed: Packed) -> bytes:
+    def unpack(self, packed: bytes, rest: bytes) -> bytes:
         """Return the row that was packed."""
-        return self._decompress(FRAME_HEADER + packed if isinstance(packed, bytes) else b"".join((FRAME_HEADER, *packed)))
+        return self._decompress(FRAME_HEADER + packed + rest)
 
 
 class Resting:
     """The rows of one table that were not touched lately, by key: first as they are, then packed."""
 
-    __slots__ = ("_packed", "packer", "waiting")
+    __slots__ = ("_packed", "_rests", "packer", "waiting")
 
     def __init__(self, packer: Packer) -> None:
         self.packer = packer
         self.waiting: dict[bytes, bytes] = {}  # to be packed
-        self._packed: dict[bytes, Packed] = {}
+        # Of bytes alone, which the garbage collector does not visit.
+        self._packed: dict[bytes, bytes] = {}
+        self._rests: dict[bytes, bytes] = {}  # of what is too large for one small object
 
     def pop(self, key: bytes) -> bytes | None:
         """Take a row out, if it is here."""
@@ -80,16 +77,18 @@ class Resting:
         if row is None:
             packed = self._packed.pop(key, None)
             if packed is not None:
-                row = self.packer.unpack(packed)
+                row = self.packer.unpack(packed, self._rests.pop(key, b""))
         return row
 
     def pack(self, size: int) -> list[bytes]:
         """Pack waiting rows until they were so many bytes, or none waits; return them as they were."""
-        waiting, packed, pack = self.waiting, self._packed, self.packer.pack
+        waiting, packed, rests, pack = self.waiting, self._packed, self._rests, self.packer.pack
         rows: list[bytes] = []
         while waiting and size > 0:
             key, row = waiting.popitem()
-            packed[key] = pack(row)
+            packed[key], rest = pack(row)
+            if rest:
+                rests[key] = rest
             rows.append(row)
             size -= len(row)
         if not waiting:
@@ -98,8 +97,9 @@ class Resting:
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield every key and row."""
-        unpack = self.packer.unpack if self._packed else None
-        return chain(self.waiting.items(), ((key, unpack(row)) for key, row in self._packed.items()) if unpack else ())
+        yield from self.waiting.items()
+        for key, packed in self._packed.items():
+            yield key, self.packer.unpack(packed, self._rests.get(key, b""))
 
     def count(self) -> int:
         """Return how many rows there are."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -83,7 +85,7 @@ def test_a_table_whose_rows_rest_is_a_dict(steps):
 @given(ROWS)
 def test_what_was_packed_is_unpacked_to_the_byte(row):
     """Short or long, like others or like none."""
-    assert LEARNED.unpack(LEARNED.pack(row)) == row
+    assert LEARNED.unpack(*LEARNED.pack(row)) == row
 
 
 @pytest.mark.parametrize("rows", [[], [b""], [b"x" * 700] * 1500, [b"alone"], LIKE[:3]])
@@ -91,21 +93,37 @@ def test_there_may_be_nothing_to_learn(rows):
     """From none, empty, equal or few rows: less is saved, nothing is lost."""
     one = packer(rows)
     assert one.has_learned
-    assert [one.unpack(one.pack(row)) for row in LIKE] == LIKE
+    assert [one.unpack(*one.pack(row)) for row in LIKE] == LIKE
 
 
 def test_what_rows_have_in_common_is_learned():
     """Packed, rows like those learned from take half; by one that learned nothing they take all."""
-    assert sum(len(LEARNED.pack(row)) for row in LIKE) < 0.5 * sum(map(len, LIKE))
-    assert sum(len(packer([]).pack(row)) for row in LIKE) > 0.9 * sum(map(len, LIKE))
+    nothing = packer([])
+    assert sum(len(LEARNED.pack(row)[0]) for row in LIKE) < 0.5 * sum(map(len, LIKE))
+    assert sum(len(nothing.pack(row)[0]) for row in LIKE) > 0.9 * sum(map(len, LIKE))
 
 
-def test_no_object_of_a_packed_row_is_large():
-    """Over 512 bytes it would lie among the rows that were freed."""
-    large = random.Random(1).randbytes(5000)
-    parts = LEARNED.pack(large)
-    assert max(part.__sizeof__() for part in parts) == 512
-    assert sum(map(len, parts)) < 5000 + 20
+def test_the_object_of_a_packed_row_is_small():
+    """Over 512 bytes it would lie among the rows that were freed; what does not go in is the rest, and nothing has room to spare."""
+    for size in (100, 400, 600, 5000):
+        packed, rest = LEARNED.pack(random.Random(size).randbytes(size))
+        assert sys.getsizeof(packed) <= 512
+        assert not rest or sys.getsizeof(packed) == 512
+        assert size < len(packed) + len(rest) < size + 20
+        assert sys.getsizeof(rest) == sys.getsizeof(b"") + len(rest)
+
+
+def test_the_garbage_collector_does_not_visit_packed_rows():
+    """They are bytes alone: for the sake of others it would look at a million of them, and hold the main loop."""
+    table = resting_table()
+    for number in range(10):
+        table.put(b"%d" % number, random.Random(number).randbytes(500 * number))
+    table.changed.clear()
+    table.lay_down()
+    table.resting.pack(1 << 20)
+    held = [*table.resting._packed.values(), *table.resting._rests.values()]
+    assert len(held) > 10
+    assert not any(map(gc.is_tracked, held))
 
 
 def test_packing_stops_when_enough_is_packed():
