@@ -140,11 +140,14 @@ def _copy_deals(rooms: Rooms, life: Life) -> None:
     by_key = {key: row for table in rooms.tables[: rooms.count] for key, row in table.rows.items()}
     for place in others:
         model = place % life.kinds
-        row = by_key[b"d" + life.key(model)]
         key = b"deal-%07d" % place
-        copy = row.replace(life.customer(model).encode(), life.customer(place).encode())
-        # Two places may have one customer; the copy is a row of its own all the same.
-        rooms.tables[partition_of((key.decode(),), rooms.count)].rows[b"d" + key] = copy[:-1] + copy[-1:]
+        table = rooms.tables[partition_of((key.decode(),), rooms.count)]
+        for kind in (b"d", b"od"):
+            row = by_key.get(kind + life.key(model))
+            if row is not None:
+                copy = row.replace(life.customer(model).encode(), life.customer(place).encode())
+                # Two places may have one customer; the copy is a row of its own all the same.
+                table.rows[kind + key] = copy[:-1] + copy[-1:]
 
 
 def _flush(rooms: Rooms, events: Iterator[tuple[str, bytes, bytes]], *, live: bool = False) -> None:

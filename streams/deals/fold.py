@@ -28,6 +28,7 @@ from streams.deals.record import (
     OWNERS,
     SETTLED_AT_ONCE,
     Deal,
+    Kept,
     PackedEvents,
     Row,
     StageEvent,
@@ -343,18 +344,17 @@ def _added(event: Activity, rep: str | None, pipeline: str | None, stage: str | 
     return [(fact, 1) for fact in found]
 
 
-def fit(deal: Deal, terms: Terms, noticed: Noticed) -> bytes:
+def fit(deal: Deal, terms: Terms, noticed: Noticed) -> Kept:
     """Return the record as bytes; what is oldest is let go while it is too large."""
-    data = encode(deal)
-    while len(data) > MAX_RECORD_BYTES and (len(deal.stages) > _FEWEST or deal.rows):
-        stages_weigh_more = len(data) - len(deal.rows) > MAX_RECORD_BYTES // 2
-        if len(deal.stages) > _FEWEST and (stages_weigh_more or not deal.rows):
+    kept = encode(deal)
+    while len(kept[0]) > MAX_RECORD_BYTES and (len(deal.stages) > _FEWEST or deal.rows):
+        if len(deal.stages) > _FEWEST:  # they weigh more than the newest activities ever do
             _settle(deal, terms)
         else:
             settle_activities(deal, 1)
         noticed.settled += 1
-        data = encode(deal)
-    return data
+        kept = encode(deal)
+    return kept
 
 
 _FEWEST = 2  # the creating event, and the one that inherits

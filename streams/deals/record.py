@@ -1,16 +1,18 @@
 """What is kept of a deal?  Its events in compact form, and a summary that follows from them.
 
-One value per deal: the stage events whole, the activities as packed rows.  Everything that is counted is
+One record per deal: the stage events whole, the activities as packed rows.  Everything that is counted is
 derived from these (contributions.py); the summary only lets a newer event be taken in without reading
 the rest.  Order everywhere: time in µs, stage events before activities, event id.
 
 In the table a record is bytes: HEAD, the texts of the summary, the words that stage events are made of, the stage events
 (MessagePack, one after the other, naming words by their places), what few deals have, and the rows.  So the usual next
-event changes the head and is appended (quick.py).
+event changes the head and is appended (quick.py).  Of a deal with many activities the older ones are bytes of their own,
+to which RECENT are added at a time: what an event writes does not grow with what is held.
 """
 
 from __future__ import annotations
 
+from array import array
 from bisect import insort
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -26,6 +28,7 @@ from streams.events.contract import SAYABLE, Activity, StageChange
 MAX_STAGE_EVENTS = 64
 MAX_ACTIVITIES = 512
 SETTLED_AT_ONCE = 64  # more than MAX_ACTIVITIES by so many, a record lets go of as many: seldom, since it takes the long way
+RECENT = 32  # newest activities that a record keeps for itself at least; a multiple of it are older ones
 MAX_RECORD_BYTES = 32 * 1024
 MAX_SETTLED_STAGES = 64
 
@@ -48,7 +51,8 @@ LOOK = Layout(
 TIMES = Layout("<qq")  # what the next activity changes in it: newest, touch
 TIMES_BYTES = TIMES.size
 HEAD_BYTES = HEAD.size
-OPEN, DELETED, MOVED, SETTLED = 1, 2, 4, 8
+OPEN, DELETED, MOVED, SETTLED, OLDER = 1, 2, 4, 8, 16
+FLAGS_AT = 40  # in the head
 SPOKEN_AT = 8  # the bits of OWNERS begin here
 
 # time µs, type | direction << 4 | flags, outcome, index of the rep + 1 (0: none named), duration ms + 1 (0: not said),
@@ -59,6 +63,9 @@ _pack_row = ROW.pack
 ID_BYTES = 8
 ID_AT = ROW_BYTES - ID_BYTES
 _LONGEST = 0xFFFFFFFE
+
+
+Kept = tuple[bytes, bytes]  # as the table has it: the record, and the older activities, which usually are none
 
 
 class StageEvent(msgspec.Struct, gc=False):
@@ -173,8 +180,8 @@ class Deal(msgspec.Struct, gc=False):
         return len(self.rows) // ROW_BYTES
 
 
-def encode(deal: Deal) -> bytes:
-    """Return the record as bytes."""
+def encode(deal: Deal) -> Kept:
+    """Return the record as bytes; there are older activities when there are twice RECENT in all."""
     count, words, events = deal.held if isinstance(deal.held, PackedEvents) else pack_events(deal.held)
     reps = deal.reps
     rest = b""
@@ -182,24 +189,29 @@ def encode(deal: Deal) -> bytes:
         rest = _encode((reps[1:], deal.settled, deal.settled_stages, deal.settled_touch, deal.settled_activities))
     flags = (OPEN if deal.open else 0) | (DELETED if deal.deleted else 0) | (MOVED if deal.moved else 0)
     flags |= (SETTLED if deal.settled or deal.settled_activities else 0) | deal.spoken << SPOKEN_AT
+    recent_at = max(0, deal.activities // RECENT - 1) * RECENT * ROW_BYTES
+    flags |= OLDER if recent_at else 0
     texts = [text.encode() if text else b"" for text in (deal.pipeline, deal.stage, deal.rep, reps[0] if reps else None)]
     places = accumulate(map(len, (*texts, words, events, rest)), initial=HEAD_BYTES)
     next(places)  # of the pipeline
     head = HEAD.pack(deal.newest, deal.touch, deal.told, deal.created, deal.entered, flags, count, *places)
-    return b"".join((head, *texts, words, events, rest, deal.rows))
+    record = b"".join((head, *texts, words, events, rest, deal.rows[recent_at:]))
+    return record, _in_columns(deal.rows[:recent_at]) if recent_at else b""
 
 
-def decode(data: bytes) -> Deal:
+def decode(kept: Kept) -> Deal:
     """Return the record of bytes."""
+    data, older = kept
     newest, touch, told, created, entered, flags, count, *places = HEAD.unpack_from(data)
     parts = [data[start:end] for start, end in pairwise((HEAD_BYTES, *places))]
     pipeline, stage, rep, named, words, events, rest = parts
+    rows = data[places[-1] :]
     reps, settled, settled_stages, settled_touch, settled_activities = _rare.decode(rest) if rest else ([], 0, [], -1, 0)
     return Deal(
         newest, told, created, touch, pipeline.decode() or None, stage.decode() or None, rep.decode() or None, entered,
         bool(flags & OPEN), flags >> SPOKEN_AT, bool(flags & DELETED), bool(flags & MOVED),
         settled, settled_stages, settled_touch, settled_activities,
-        PackedEvents(count, words, events), [named.decode(), *reps] if named else reps, data[places[-1] :],
+        PackedEvents(count, words, events), [named.decode(), *reps] if named else reps, _in_rows(older) + rows if older else rows,
     )  # fmt: skip
 
 
@@ -351,6 +363,33 @@ def has_activity(rows: bytes, mark: bytes, start: int = 0) -> bool:
             return True
         at = rows.find(mark, at + 1)
     return False
+
+
+def _in_columns(rows: bytes) -> bytes:
+    """Return rows as older activities are kept: all fingerprints first, since they are searched, then the rest of each."""
+    words = array("Q", rows)
+    return (words[2::3] + words[0::3] + words[1::3]).tobytes()
+
+
+def _in_rows(older: bytes) -> bytes:
+    """Return older activities as rows again."""
+    columns = array("Q", older)
+    words, count = array("Q", older), len(columns) // 3
+    words[2::3], words[0::3], words[1::3] = columns[:count], columns[count : 2 * count], columns[2 * count :]
+    return words.tobytes()
+
+
+def divide(record: bytes, rows_at: int, older: bytes) -> Kept:
+    """Let the first RECENT of the record's rows, which begin at `rows_at`, be older activities."""
+    recent_at = rows_at + RECENT * ROW_BYTES
+    flags = bytes((record[FLAGS_AT] | OLDER,))
+    kept = b"".join((record[:FLAGS_AT], flags, record[FLAGS_AT + 1 : rows_at], record[recent_at:]))
+    return kept, _in_columns(_in_rows(older) + record[rows_at:recent_at])
+
+
+def has_older(older: bytes, mark: bytes) -> bool:
+    """Is the fingerprint among those of the older activities?"""
+    return holds(older[: len(older) // 3], mark)
 
 
 def row_of(event: Activity) -> Row:

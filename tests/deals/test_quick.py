@@ -42,6 +42,8 @@ def both(kept, event, terms):
         return None, (encode(deal), slow, long)
     if isinstance(quick, Refusal):
         return (kept, quick, short), (encode(deal), slow, long)
+    if isinstance(quick, bytes):
+        quick = quick, kept[1]
     return (quick, timeless(zip(found, repeat(1))), short), (encode(deal), timeless(slow), long)
 
 

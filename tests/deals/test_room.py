@@ -34,5 +34,5 @@ def test_a_refused_record_among_others_is_a_dead_letter_and_time_is_that_of_the_
     letters = [json.loads(value) for topic, _, _, value, _ in output if topic == topics.DEAD_LETTER]
     deltas = [delta.decode(value) for topic, _, _, value, _ in output if topic == topics.DELTAS]
     assert [(letter["reason"], letter["offset"]) for letter in letters] == [("unknown_value", 1)]
-    assert decode(state.rows[b"dd"]).activities == 2
+    assert decode((state.rows[b"dd"], b"")).activities == 2
     assert {one.progress[0].watermark for one in deltas} == {us("2024-03-04 11:00")}
