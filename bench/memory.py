@@ -80,7 +80,7 @@ def _records(tables: Iterable[StateTable]) -> Sizes:
         if isinstance(deal.held, PackedEvents):
             stages += len(deal.held.events)
             words += len(deal.held.words)
-        activities += len(deal.rows)
+        activities += len(deal.newer)
         others += len(row)
     others -= activities + stages + words
     return {

@@ -16,7 +16,7 @@ from array import array
 from bisect import insort
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 from struct import Struct as Layout
 from typing import Any, NamedTuple
 
@@ -144,7 +144,7 @@ _NO_EVENTS = PackedEvents(0, _encode([]), b"")
 class Deal(msgspec.Struct, gc=False):
     """The record of one deal, unpacked.  Instants in µs; -1 = none.
 
-    The stage events stay packed until somebody asks for them.
+    The stage events and the older activities stay packed until somebody asks for them.
     """
 
     newest: int = -1
@@ -165,7 +165,8 @@ class Deal(msgspec.Struct, gc=False):
     settled_activities: int = 0
     held: PackedEvents | list[StageEvent] = _NO_EVENTS  # the stage events: as read, or the list once somebody asked
     reps: list[str] = []  # named by activities, and who had the deal at first
-    rows: bytes = b""  # the activities, ROW_BYTES each, ascending by time
+    older: bytes = b""  # the older activities as they are kept, until somebody asks for the rows
+    newer: bytes = b""  # the rows of the others, or of all
 
     @property
     def stages(self) -> list[StageEvent]:
@@ -177,7 +178,18 @@ class Deal(msgspec.Struct, gc=False):
     @property
     def activities(self) -> int:
         """Return how many activities are held."""
-        return len(self.rows) // ROW_BYTES
+        return (len(self.older) + len(self.newer)) // ROW_BYTES
+
+    @property
+    def rows(self) -> bytes:
+        """Return the activities, ROW_BYTES each, ascending by time."""
+        if self.older:
+            self.rows = _in_rows(self.older) + self.newer
+        return self.newer
+
+    @rows.setter
+    def rows(self, rows: bytes) -> None:
+        self.older, self.newer = b"", rows
 
 
 def encode(deal: Deal) -> Kept:
@@ -189,14 +201,16 @@ def encode(deal: Deal) -> Kept:
         rest = _encode((reps[1:], deal.settled, deal.settled_stages, deal.settled_touch, deal.settled_activities))
     flags = (OPEN if deal.open else 0) | (DELETED if deal.deleted else 0) | (MOVED if deal.moved else 0)
     flags |= (SETTLED if deal.settled or deal.settled_activities else 0) | deal.spoken << SPOKEN_AT
-    recent_at = max(0, deal.activities // RECENT - 1) * RECENT * ROW_BYTES
-    flags |= OLDER if recent_at else 0
+    older, newer = deal.older, deal.newer
+    if not older and len(newer) >= 2 * RECENT * ROW_BYTES:
+        recent_at = (deal.activities // RECENT - 1) * RECENT * ROW_BYTES
+        older, newer = _in_columns(newer[:recent_at]), newer[recent_at:]
+    flags |= OLDER if older else 0
     texts = [text.encode() if text else b"" for text in (deal.pipeline, deal.stage, deal.rep, reps[0] if reps else None)]
     places = accumulate(map(len, (*texts, words, events, rest)), initial=HEAD_BYTES)
     next(places)  # of the pipeline
     head = HEAD.pack(deal.newest, deal.touch, deal.told, deal.created, deal.entered, flags, count, *places)
-    record = b"".join((head, *texts, words, events, rest, deal.rows[recent_at:]))
-    return record, _in_columns(deal.rows[:recent_at]) if recent_at else b""
+    return b"".join((head, *texts, words, events, rest, newer)), older
 
 
 def decode(kept: Kept) -> Deal:
@@ -205,13 +219,12 @@ def decode(kept: Kept) -> Deal:
     newest, touch, told, created, entered, flags, count, *places = HEAD.unpack_from(data)
     parts = [data[start:end] for start, end in pairwise((HEAD_BYTES, *places))]
     pipeline, stage, rep, named, words, events, rest = parts
-    rows = data[places[-1] :]
     reps, settled, settled_stages, settled_touch, settled_activities = _rare.decode(rest) if rest else ([], 0, [], -1, 0)
     return Deal(
         newest, told, created, touch, pipeline.decode() or None, stage.decode() or None, rep.decode() or None, entered,
         bool(flags & OPEN), flags >> SPOKEN_AT, bool(flags & DELETED), bool(flags & MOVED),
         settled, settled_stages, settled_touch, settled_activities,
-        PackedEvents(count, words, events), [named.decode(), *reps] if named else reps, _in_rows(older) + rows if older else rows,
+        PackedEvents(count, words, events), [named.decode(), *reps] if named else reps, older, data[places[-1] :],
     )  # fmt: skip
 
 
@@ -371,11 +384,15 @@ def _in_columns(rows: bytes) -> bytes:
     return (words[2::3] + words[0::3] + words[1::3]).tobytes()
 
 
+def _columns(older: bytes) -> tuple[bytes, bytes, bytes]:
+    third = len(older) // 3
+    return older[:third], older[third : 2 * third], older[2 * third :]
+
+
 def _in_rows(older: bytes) -> bytes:
     """Return older activities as rows again."""
-    columns = array("Q", older)
-    words, count = array("Q", older), len(columns) // 3
-    words[2::3], words[0::3], words[1::3] = columns[:count], columns[count : 2 * count], columns[2 * count :]
+    words = array("Q", older)
+    words[2::3], words[0::3], words[1::3] = (array("Q", column) for column in _columns(older))
     return words.tobytes()
 
 
@@ -384,7 +401,8 @@ def divide(record: bytes, rows_at: int, older: bytes) -> Kept:
     recent_at = rows_at + RECENT * ROW_BYTES
     flags = bytes((record[FLAGS_AT] | OLDER,))
     kept = b"".join((record[:FLAGS_AT], flags, record[FLAGS_AT + 1 : rows_at], record[recent_at:]))
-    return kept, _in_columns(_in_rows(older) + record[rows_at:recent_at])
+    more = _in_columns(record[rows_at:recent_at])
+    return kept, b"".join(chain.from_iterable(zip(_columns(older), _columns(more), strict=True)))
 
 
 def has_older(older: bytes, mark: bytes) -> bool:
@@ -402,15 +420,16 @@ def row_of(event: Activity) -> Row:
 
 def unpack_rows(deal: Deal, since: int = -1) -> list[Row]:
     """Return the activities held from an instant on, ascending by time."""
-    reps, start = deal.reps, len(deal.rows)
-    while start and ROW.unpack_from(deal.rows, start - ROW_BYTES)[0] >= since:
+    reps, rows = deal.reps, deal.rows
+    start = len(rows)
+    while start and ROW.unpack_from(rows, start - ROW_BYTES)[0] >= since:
         start -= ROW_BYTES
     return [
         Row(
             at, flags & 15, flags >> 4 & 3, bool(flags & _AUTOMATED), bool(flags & _PLANNED), outcome,
             reps[rep - 1] if rep else None, duration - 1,
         )
-        for at, flags, outcome, rep, duration, _ in ROW.iter_unpack(deal.rows[start:])
+        for at, flags, outcome, rep, duration, _ in ROW.iter_unpack(rows[start:])
     ]  # fmt: skip
 
 
@@ -443,7 +462,7 @@ def oldest_activity(deal: Deal) -> int:
 
 def settle_activities(deal: Deal, count: int) -> None:
     """Let go of the oldest activities; when the first touch is among them, its instant is kept."""
-    gone = unpack_rows(Deal(reps=deal.reps, rows=deal.rows[: count * ROW_BYTES]))
+    gone = unpack_rows(Deal(reps=deal.reps, newer=deal.rows[: count * ROW_BYTES]))
     if deal.settled_touch < 0 <= deal.created:
         deal.settled_touch = next((row.at for row in gone if row.outbound_touch and row.at >= deal.created), -1)
     deal.rows = deal.rows[count * ROW_BYTES :]

@@ -74,7 +74,9 @@ class Working:
 
     def deal(self, key):
         """Return a deal as the changelog has it."""
-        return decode((self.changelog[b"d" + key], self.changelog.get(b"od" + key, b"")))
+        deal = decode((self.changelog[b"d" + key], self.changelog.get(b"od" + key, b"")))
+        assert len(deal.rows) == deal.activities * ROW_BYTES
+        return deal
 
 
 def _life(seed, count=400):
