@@ -31,6 +31,7 @@ MOVES_HELD = 3  # of a deal, whatever the length of its history
 BUILT = 100_000  # events that build the deals of which the others are copies
 PARTS, PART = 3, 40_000  # of the events measured
 WINDOWS = ("day", "24h", "1h", "7d", "week", "month", "28d", "90d", "quarter", "year", "all")
+_APART = 64  # events by which deals with as many differ
 _WON = j2.STAGES.index("Won")
 
 
@@ -39,7 +40,7 @@ class Point(NamedTuple):
 
     deals: int = 100_000
     reps: int = 200
-    history: int = 20  # events of a deal
+    history: int = 20  # events of a deal, on average
     windows: int = 3
     partitions: int = 4
     late: float = 0.0  # share of events up to a day older than the newest of their deal
@@ -78,9 +79,14 @@ class Life:
         """Return whose deals are in a place; all names are of one length."""
         return f"customer-{place % self.point.customers:07d}"
 
+    def length(self, place: int) -> int:
+        """Return how many events are held of a deal: of long histories they differ, since some costs come once in 32 or 64."""
+        mean = self.point.history
+        return mean if mean < _APART else mean - _APART // 2 + place * _APART // self.kinds
+
     def past(self) -> Iterator[tuple[str, bytes, bytes]]:
         """Yield the events that built the state, in time order."""
-        held = [place for place in range(self.kinds) for _ in range(self.point.history)]
+        held = [place for place in range(self.kinds) for _ in range(self.length(place))]
         self.rng.shuffle(held)
         for number, place in enumerate(held):
             yield self._event(place, number / len(held) * HISTORY.total_seconds(), MOVES_HELD / self.point.history)
@@ -140,11 +146,14 @@ def _copy_deals(rooms: Rooms, life: Life) -> None:
     by_key = {key: row for table in rooms.tables[: rooms.count] for key, row in table.rows.items()}
     for place in others:
         model = place % life.kinds
-        row = by_key[b"d" + life.key(model)]
         key = b"deal-%07d" % place
-        copy = row.replace(life.customer(model).encode(), life.customer(place).encode())
-        # Two places may have one customer; the copy is a row of its own all the same.
-        rooms.tables[partition_of((key.decode(),), rooms.count)].rows[b"d" + key] = copy[:-1] + copy[-1:]
+        table = rooms.tables[partition_of((key.decode(),), rooms.count)]
+        for kind in (b"d", b"od"):
+            row = by_key.get(kind + life.key(model))
+            if row is not None:
+                copy = row.replace(life.customer(model).encode(), life.customer(place).encode())
+                # Two places may have one customer; the copy is a row of its own all the same.
+                table.rows[kind + key] = copy[:-1] + copy[-1:]
 
 
 def _flush(rooms: Rooms, events: Iterator[tuple[str, bytes, bytes]], *, live: bool = False) -> None:

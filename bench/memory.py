@@ -76,16 +76,17 @@ def _sizes(rooms: Rooms) -> Sizes:
 def _records(tables: Iterable[StateTable]) -> Sizes:
     """Return what the records of the deals consist of."""
     activities = stages = words = others = 0
+    older = sum(len(row) for table in tables for key, row in table.rows.items() if key[:1] == b"o")
     for row in (row for table in tables for key, row in table.rows.items() if key[:1] == b"d"):
-        deal = decode(row)
+        deal = decode((row, b""))
         if isinstance(deal.held, PackedEvents):
             stages += len(deal.held.events)
             words += len(deal.held.words)
-        activities += len(deal.rows)
+        activities += len(deal.newer)
         others += len(row)
     others -= activities + stages + words
     return {
-        "record: activities": activities,
+        "record: activities": activities + older,
         "record: stage events": stages,
         "record: the words they are made of": words,
         "record: head": others,

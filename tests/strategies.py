@@ -140,6 +140,24 @@ def deal_history(draw: st.DrawFn, deal_id: str, most: int = 8) -> list[Event]:
 
 
 @st.composite
+def busy_deal(draw: st.DrawFn, deal_id: str) -> list[Event]:
+    """Draw the arrivals of a deal with many activities: most in order, some late, some again, and then not always as before."""
+    stages = draw(st.lists(stage_changes(deal_id), min_size=1, max_size=10))
+    acts = draw(st.lists(activities(deal_id), min_size=16, max_size=44))
+    for number, event in enumerate((*stages, *acts)):
+        event.event_id = f"{number}"
+    arrivals = sorted((*stages, *acts), key=lambda one: one.at)
+    rng = draw(st.randoms(use_true_random=False))
+    for _ in range(draw(st.integers(0, 5))):
+        arrivals.append(arrivals.pop(rng.randrange(len(arrivals))))
+    for _ in range(draw(st.integers(0, 5))):
+        first = rng.randrange(len(arrivals))
+        again = msgspec.structs.replace(arrivals[first], at=rng.choice((arrivals[first].at, WATERMARK)))
+        arrivals.insert(rng.randrange(first, len(arrivals)) + 1, again)
+    return arrivals
+
+
+@st.composite
 def rep_history(draw: st.DrawFn) -> list[Event]:
     """Draw activities without a deal."""
     acts = draw(st.lists(activities(None), max_size=4))

@@ -28,6 +28,7 @@ from streams.deals.record import (
     OWNERS,
     SETTLED_AT_ONCE,
     Deal,
+    Kept,
     PackedEvents,
     Row,
     StageEvent,
@@ -101,7 +102,7 @@ def apply_stage_change(deal: Deal, event: StageChange, terms: Terms, noticed: No
             words, last = append_event(held.words, event)
             deal.held = PackedEvents(held.number + 1, words, held.events + last)
         return changes
-    if not deal.stages and not deal.rows:
+    if not deal.stages and not deal.activities:
         return _begin(deal, event, kept, terms, noticed)
     before = History(deal.stages[:], terms)
     if len(deal.stages) >= MAX_STAGE_EVENTS or deal.settled:
@@ -190,7 +191,7 @@ def _notice_unconfigured(history: History, noticed: Noticed) -> None:
 
 def _touches_activities(deal: Deal, kept: StageEvent, before: History, after: History) -> bool:
     """Could this event change the facts of activities that are held, or whether they count at all?"""
-    if not deal.rows:
+    if not deal.activities:
         return False
     if kept.at <= deal.newest or deal.deleted or kept.deleted is not None:
         return True
@@ -343,18 +344,17 @@ def _added(event: Activity, rep: str | None, pipeline: str | None, stage: str | 
     return [(fact, 1) for fact in found]
 
 
-def fit(deal: Deal, terms: Terms, noticed: Noticed) -> bytes:
+def fit(deal: Deal, terms: Terms, noticed: Noticed) -> Kept:
     """Return the record as bytes; what is oldest is let go while it is too large."""
-    data = encode(deal)
-    while len(data) > MAX_RECORD_BYTES and (len(deal.stages) > _FEWEST or deal.rows):
-        stages_weigh_more = len(data) - len(deal.rows) > MAX_RECORD_BYTES // 2
-        if len(deal.stages) > _FEWEST and (stages_weigh_more or not deal.rows):
+    kept = encode(deal)
+    while len(kept[0]) > MAX_RECORD_BYTES and (len(deal.stages) > _FEWEST or deal.activities):
+        if len(deal.stages) > _FEWEST:  # they weigh more than the newest activities ever do
             _settle(deal, terms)
         else:
             settle_activities(deal, 1)
         noticed.settled += 1
-        data = encode(deal)
-    return data
+        kept = encode(deal)
+    return kept
 
 
 _FEWEST = 2  # the creating event, and the one that inherits

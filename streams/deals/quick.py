@@ -1,7 +1,8 @@
 """Which events are taken in without unpacking their deal's record?  The usual next ones: they are appended.
 
-Each function returns the record with the event, and adds the facts that come with it to `found`: none goes.  Or it returns
-None: then fold.py takes the event in the long way.  A property test holds both to the same record and the same facts.
+Each function returns the record with the event (and the older activities where those change, too), and adds the facts that
+come with it to `found`: none goes.  Or it returns None: then fold.py takes the event in the long way.  A property test holds
+both to the same record and the same facts.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from streams.deals.record import (
     MAX_RECORD_BYTES,
     MAX_STAGE_EVENTS,
     OPEN,
+    RECENT,
     ROW,
     ROW_BYTES,
     SETTLED,
@@ -25,9 +27,12 @@ from streams.deals.record import (
     SPOKEN_AT,
     TIMES,
     TIMES_BYTES,
+    Kept,
     append_event,
+    divide,
     fingerprint,
     has_activity,
+    has_older,
     is_touch_going_out,
     pack_events,
     pack_row,
@@ -36,25 +41,29 @@ from streams.deals.record import (
 from streams.deals.terms import Terms
 from streams.events.contract import Activity, StageChange
 
-_NOT_USUAL = DELETED | SETTLED
 _LARGEST = MAX_RECORD_BYTES - ROW_BYTES
 _BEHIND_TIMES = slice(TIMES_BYTES, None)
+_ROWS = (2 * RECENT - 1) * ROW_BYTES  # in a record at most
 _FULL = (MAX_ACTIVITIES + SETTLED_AT_ONCE - 2) * ROW_BYTES
 
 
 def append_activity(
-    data: bytes, event: Activity, terms: Terms, found: list[Fact], noticed: Noticed
-) -> bytes | Refusal | None:
+    kept: Kept, event: Activity, terms: Terms, found: list[Fact], noticed: Noticed
+) -> bytes | Kept | Refusal | None:
     """Take in an activity that is newer than those held, by nobody or by the first of the reps that the record knows."""
+    data, older = kept
     newest, touch, created, flags, stage_at, rep_at, named_at, words_at, rows_at = LOOK.unpack_from(data)
     size, at = len(data), event.at
-    if flags & DELETED or (flags & SETTLED and at <= newest) or size > _LARGEST or size - rows_at > _FULL:
+    held = size - rows_at
+    if flags & DELETED or (flags & SETTLED and at <= newest) or size > _LARGEST or held + len(older) > _FULL:
         return None
     rep = event.rep_id
-    if at < newest and (rep is None or terms.stages_of_activities or (size > rows_at and at < _last_row(data))):
+    if at < newest and (rep is None or terms.stages_of_activities or (held and at < _last_row(data))):
         return None
     mark = fingerprint(event.event_id, event.planned)
     if data.find(mark, rows_at) >= 0 and has_activity(data, mark, rows_at):
+        return Refusal.DUPLICATE
+    if older and has_older(older, mark):
         return Refusal.DUPLICATE
     if rep is not None and data[named_at:words_at] != rep.encode():
         return None
@@ -71,7 +80,8 @@ def append_activity(
     if at < newest:
         noticed.late += 1
         at = newest
-    return b"".join((TIMES.pack(at, touch), data[_BEHIND_TIMES], pack_row(event, 0 if rep is None else 1, mark)))
+    record = b"".join((TIMES.pack(at, touch), data[_BEHIND_TIMES], pack_row(event, 0 if rep is None else 1, mark)))
+    return record if held < _ROWS else divide(record, rows_at, older)
 
 
 def _last_row(data: bytes) -> int:
@@ -104,7 +114,7 @@ def begin(event: StageChange, terms: Terms, found: list[Fact], noticed: Noticed)
     return b"".join((head, in_pipeline, in_stage, named, named, words, kept))
 
 
-def append_stage_change(data: bytes, event: StageChange, terms: Terms, found: list[Fact], noticed: Noticed) -> bytes | None:
+def append_stage_change(kept: Kept, event: StageChange, terms: Terms, found: list[Fact], noticed: Noticed) -> bytes | None:
     """Take in the next move of a deal, or what else is said of it, where entries and exits are all that is counted.
 
     As in fold.py the event must be newer than the stage events held, and say for the first time nothing that facts
@@ -112,13 +122,14 @@ def append_stage_change(data: bytes, event: StageChange, terms: Terms, found: li
     """
     if event.deleted is not None or event.clear or not terms.only_moves:
         return None
+    data, _ = kept
     (
         newest, touch, told, created, entered, flags, count, stage_at, rep_at, named_at, words_at, held_at, rest_at, rows_at,
     ) = HEAD.unpack_from(data)  # fmt: skip
     said, at = event.said, event.at
     if (
         at <= told
-        or flags & _NOT_USUAL
+        or flags & DELETED
         or stage_at == rep_at
         or count >= MAX_STAGE_EVENTS
         or spoken(said) & ~(flags >> SPOKEN_AT)
@@ -143,7 +154,7 @@ def append_stage_change(data: bytes, event: StageChange, terms: Terms, found: li
     ):
         return None
     moves = stage != left or pipeline != was_in
-    words, kept = append_event(data[words_at:held_at], event)
+    words, last = append_event(data[words_at:held_at], event)
     named, held, behind = data[named_at:words_at], data[held_at:rest_at], data[rest_at:]
     in_pipeline, in_stage, of_rep = pipeline.encode(), stage.encode(), rep.encode() if rep else b""
     more = rows_at - rest_at
@@ -152,7 +163,7 @@ def append_stage_change(data: bytes, event: StageChange, terms: Terms, found: li
     named_at = rep_at + len(of_rep)
     words_at = named_at + len(named)
     held_at = words_at + len(words)
-    rest_at = held_at + len(held) + len(kept)
+    rest_at = held_at + len(held) + len(last)
     if rest_at + len(behind) > MAX_RECORD_BYTES:
         return None
     if at < newest:
@@ -167,4 +178,4 @@ def append_stage_change(data: bytes, event: StageChange, terms: Terms, found: li
         newest, touch, at, created, at if moves else entered, flags if begins else flags & ~OPEN, count + 1,
         stage_at, rep_at, named_at, words_at, held_at, rest_at, rest_at + more,
     )  # fmt: skip
-    return b"".join((head, in_pipeline, in_stage, of_rep, named, words, held, kept, behind))
+    return b"".join((head, in_pipeline, in_stage, of_rep, named, words, held, last, behind))

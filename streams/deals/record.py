@@ -1,20 +1,22 @@
 """What is kept of a deal?  Its events in compact form, and a summary that follows from them.
 
-One value per deal: the stage events whole, the activities as packed rows.  Everything that is counted is
+One record per deal: the stage events whole, the activities as packed rows.  Everything that is counted is
 derived from these (contributions.py); the summary only lets a newer event be taken in without reading
 the rest.  Order everywhere: time in µs, stage events before activities, event id.
 
 In the table a record is bytes: HEAD, the texts of the summary, the words that stage events are made of, the stage events
 (MessagePack, one after the other, naming words by their places), what few deals have, and the rows.  So the usual next
-event changes the head and is appended (quick.py).
+event changes the head and is appended (quick.py).  Of a deal with many activities the older ones are bytes of their own,
+to which RECENT are added at a time: what an event writes does not grow with what is held.
 """
 
 from __future__ import annotations
 
+from array import array
 from bisect import insort
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 from struct import Struct as Layout
 from typing import Any, NamedTuple
 
@@ -26,6 +28,7 @@ from streams.events.contract import SAYABLE, Activity, StageChange
 MAX_STAGE_EVENTS = 64
 MAX_ACTIVITIES = 512
 SETTLED_AT_ONCE = 64  # more than MAX_ACTIVITIES by so many, a record lets go of as many: seldom, since it takes the long way
+RECENT = 32  # newest activities that a record keeps for itself at least; a multiple of it are older ones
 MAX_RECORD_BYTES = 32 * 1024
 MAX_SETTLED_STAGES = 64
 
@@ -48,7 +51,8 @@ LOOK = Layout(
 TIMES = Layout("<qq")  # what the next activity changes in it: newest, touch
 TIMES_BYTES = TIMES.size
 HEAD_BYTES = HEAD.size
-OPEN, DELETED, MOVED, SETTLED = 1, 2, 4, 8
+OPEN, DELETED, MOVED, SETTLED, OLDER = 1, 2, 4, 8, 16
+FLAGS_AT = 40  # in the head
 SPOKEN_AT = 8  # the bits of OWNERS begin here
 
 # time µs, type | direction << 4 | flags, outcome, index of the rep + 1 (0: none named), duration ms + 1 (0: not said),
@@ -59,6 +63,9 @@ _pack_row = ROW.pack
 ID_BYTES = 8
 ID_AT = ROW_BYTES - ID_BYTES
 _LONGEST = 0xFFFFFFFE
+
+
+Kept = tuple[bytes, bytes]  # as the table has it: the record, and the older activities, which usually are none
 
 
 class StageEvent(msgspec.Struct, gc=False):
@@ -137,7 +144,7 @@ _NO_EVENTS = PackedEvents(0, _encode([]), b"")
 class Deal(msgspec.Struct, gc=False):
     """The record of one deal, unpacked.  Instants in µs; -1 = none.
 
-    The stage events stay packed until somebody asks for them.
+    The stage events and the older activities stay packed until somebody asks for them.
     """
 
     newest: int = -1
@@ -158,7 +165,8 @@ class Deal(msgspec.Struct, gc=False):
     settled_activities: int = 0
     held: PackedEvents | list[StageEvent] = _NO_EVENTS  # the stage events: as read, or the list once somebody asked
     reps: list[str] = []  # named by activities, and who had the deal at first
-    rows: bytes = b""  # the activities, ROW_BYTES each, ascending by time
+    older: bytes = b""  # the older activities as they are kept, until somebody asks for the rows
+    newer: bytes = b""  # the rows of the others, or of all
 
     @property
     def stages(self) -> list[StageEvent]:
@@ -170,11 +178,22 @@ class Deal(msgspec.Struct, gc=False):
     @property
     def activities(self) -> int:
         """Return how many activities are held."""
-        return len(self.rows) // ROW_BYTES
+        return (len(self.older) + len(self.newer)) // ROW_BYTES
+
+    @property
+    def rows(self) -> bytes:
+        """Return the activities, ROW_BYTES each, ascending by time."""
+        if self.older:
+            self.rows = _in_rows(self.older) + self.newer
+        return self.newer
+
+    @rows.setter
+    def rows(self, rows: bytes) -> None:
+        self.older, self.newer = b"", rows
 
 
-def encode(deal: Deal) -> bytes:
-    """Return the record as bytes."""
+def encode(deal: Deal) -> Kept:
+    """Return the record as bytes; there are older activities when there are twice RECENT in all."""
     count, words, events = deal.held if isinstance(deal.held, PackedEvents) else pack_events(deal.held)
     reps = deal.reps
     rest = b""
@@ -182,15 +201,21 @@ def encode(deal: Deal) -> bytes:
         rest = _encode((reps[1:], deal.settled, deal.settled_stages, deal.settled_touch, deal.settled_activities))
     flags = (OPEN if deal.open else 0) | (DELETED if deal.deleted else 0) | (MOVED if deal.moved else 0)
     flags |= (SETTLED if deal.settled or deal.settled_activities else 0) | deal.spoken << SPOKEN_AT
+    older, newer = deal.older, deal.newer
+    if not older and len(newer) >= 2 * RECENT * ROW_BYTES:
+        recent_at = (deal.activities // RECENT - 1) * RECENT * ROW_BYTES
+        older, newer = _in_columns(newer[:recent_at]), newer[recent_at:]
+    flags |= OLDER if older else 0
     texts = [text.encode() if text else b"" for text in (deal.pipeline, deal.stage, deal.rep, reps[0] if reps else None)]
     places = accumulate(map(len, (*texts, words, events, rest)), initial=HEAD_BYTES)
     next(places)  # of the pipeline
     head = HEAD.pack(deal.newest, deal.touch, deal.told, deal.created, deal.entered, flags, count, *places)
-    return b"".join((head, *texts, words, events, rest, deal.rows))
+    return b"".join((head, *texts, words, events, rest, newer)), older
 
 
-def decode(data: bytes) -> Deal:
+def decode(kept: Kept) -> Deal:
     """Return the record of bytes."""
+    data, older = kept
     newest, touch, told, created, entered, flags, count, *places = HEAD.unpack_from(data)
     parts = [data[start:end] for start, end in pairwise((HEAD_BYTES, *places))]
     pipeline, stage, rep, named, words, events, rest = parts
@@ -199,7 +224,7 @@ def decode(data: bytes) -> Deal:
         newest, told, created, touch, pipeline.decode() or None, stage.decode() or None, rep.decode() or None, entered,
         bool(flags & OPEN), flags >> SPOKEN_AT, bool(flags & DELETED), bool(flags & MOVED),
         settled, settled_stages, settled_touch, settled_activities,
-        PackedEvents(count, words, events), [named.decode(), *reps] if named else reps, data[places[-1] :],
+        PackedEvents(count, words, events), [named.decode(), *reps] if named else reps, older, data[places[-1] :],
     )  # fmt: skip
 
 
@@ -353,6 +378,38 @@ def has_activity(rows: bytes, mark: bytes, start: int = 0) -> bool:
     return False
 
 
+def _in_columns(rows: bytes) -> bytes:
+    """Return rows as older activities are kept: all fingerprints first, since they are searched, then the rest of each."""
+    words = array("Q", rows)
+    return (words[2::3] + words[0::3] + words[1::3]).tobytes()
+
+
+def _columns(older: bytes) -> tuple[bytes, bytes, bytes]:
+    third = len(older) // 3
+    return older[:third], older[third : 2 * third], older[2 * third :]
+
+
+def _in_rows(older: bytes) -> bytes:
+    """Return older activities as rows again."""
+    words = array("Q", older)
+    words[2::3], words[0::3], words[1::3] = (array("Q", column) for column in _columns(older))
+    return words.tobytes()
+
+
+def divide(record: bytes, rows_at: int, older: bytes) -> Kept:
+    """Let the first RECENT of the record's rows, which begin at `rows_at`, be older activities."""
+    recent_at = rows_at + RECENT * ROW_BYTES
+    flags = bytes((record[FLAGS_AT] | OLDER,))
+    kept = b"".join((record[:FLAGS_AT], flags, record[FLAGS_AT + 1 : rows_at], record[recent_at:]))
+    more = _in_columns(record[rows_at:recent_at])
+    return kept, b"".join(chain.from_iterable(zip(_columns(older), _columns(more), strict=True)))
+
+
+def has_older(older: bytes, mark: bytes) -> bool:
+    """Is the fingerprint among those of the older activities?"""
+    return holds(older[: len(older) // 3], mark)
+
+
 def row_of(event: Activity) -> Row:
     """Return an activity as if it were held."""
     return Row(
@@ -363,15 +420,16 @@ def row_of(event: Activity) -> Row:
 
 def unpack_rows(deal: Deal, since: int = -1) -> list[Row]:
     """Return the activities held from an instant on, ascending by time."""
-    reps, start = deal.reps, len(deal.rows)
-    while start and ROW.unpack_from(deal.rows, start - ROW_BYTES)[0] >= since:
+    reps, rows = deal.reps, deal.rows
+    start = len(rows)
+    while start and ROW.unpack_from(rows, start - ROW_BYTES)[0] >= since:
         start -= ROW_BYTES
     return [
         Row(
             at, flags & 15, flags >> 4 & 3, bool(flags & _AUTOMATED), bool(flags & _PLANNED), outcome,
             reps[rep - 1] if rep else None, duration - 1,
         )
-        for at, flags, outcome, rep, duration, _ in ROW.iter_unpack(deal.rows[start:])
+        for at, flags, outcome, rep, duration, _ in ROW.iter_unpack(rows[start:])
     ]  # fmt: skip
 
 
@@ -404,7 +462,7 @@ def oldest_activity(deal: Deal) -> int:
 
 def settle_activities(deal: Deal, count: int) -> None:
     """Let go of the oldest activities; when the first touch is among them, its instant is kept."""
-    gone = unpack_rows(Deal(reps=deal.reps, rows=deal.rows[: count * ROW_BYTES]))
+    gone = unpack_rows(Deal(reps=deal.reps, newer=deal.rows[: count * ROW_BYTES]))
     if deal.settled_touch < 0 <= deal.created:
         deal.settled_touch = next((row.at for row in gone if row.outbound_touch and row.at >= deal.created), -1)
     deal.rows = deal.rows[count * ROW_BYTES :]

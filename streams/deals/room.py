@@ -22,7 +22,7 @@ from streams.deals.contributions import Fact
 from streams.deals.expand import Cells, Sums
 from streams.deals.fold import Changes, Noticed, Refusal, apply_activity, apply_stage_change, facts_without_deal, fit
 from streams.deals.quick import append_activity, append_stage_change, begin
-from streams.deals.record import ID_BYTES, Deal, fingerprint, holds
+from streams.deals.record import FLAGS_AT, ID_BYTES, OLDER, Deal, Kept, fingerprint, holds
 from streams.deals.record import decode as unpack
 from streams.deals.terms import Terms
 from streams.events.contract import Activity, Limits, Reason, Rejection
@@ -35,6 +35,7 @@ from streams.panes.pane import FINE_SENT
 
 REP_MEMORY = 4096  # fingerprints kept per rep of activities without a deal
 _PROGRESS_KEY = b"\x00progress"
+_OLDER = b"o"  # before the key of a deal: its older activities
 _PROGRESS_EVERY = 1_000_000  # µs between deltas that only say how far time is
 _MOST_OF_A_VALUE = 320 * 1024  # a third more in base64, and still below the limit of a record
 _MOST_OF_A_KEY = 16 * 1024
@@ -59,7 +60,7 @@ class Ways(NamedTuple):
     """How an event gets into a deal's record: as its first, appended to its bytes (quick.py), or the long way (fold.py)."""
 
     begin: Callable[..., bytes | None]
-    append: Callable[..., bytes | Refusal | None]
+    append: Callable[..., bytes | Kept | Refusal | None]
     apply: Callable[..., Changes | Refusal]
 
 
@@ -176,13 +177,18 @@ class DealsRoom:
                 key = b"d" + (owner or b"")
                 deal = deals.get(key)
                 if deal is None:
-                    kept = rows.get(key)
-                    if kept is None:
-                        kept = state.get(key)  # it may rest
+                    data = rows.get(key)
+                    if data is None:
+                        data = state.get(key)  # it may rest
+                    kept = (data, _older(state, key) if data[FLAGS_AT] & OLDER else b"") if data else None
                     quick = append(kept, event, terms, found, noticed) if kept else begin(event, terms, found, noticed)
                     if isinstance(quick, bytes):
                         rows[key] = quick
                         changed.add(key)
+                        continue
+                    if isinstance(quick, tuple):
+                        rows[key], rows[_OLDER + key] = quick
+                        changed.update((key, _OLDER + key))
                         continue
                     if quick is not None:
                         refused[place] = quick
@@ -285,7 +291,9 @@ class DealsRoom:
         state = owned.state
         noticed = Noticed()
         for key, deal in owned.deals.items():
-            state.put(key, fit(deal, self.terms, noticed))
+            record, older = fit(deal, self.terms, noticed)
+            state.put(key, record)
+            _keep(state, _OLDER + key, older)
         _count(noticed)
         for rep, ids in owned.reps.items():
             state.put(b"r" + rep.encode(), ids)
@@ -329,6 +337,24 @@ class DealsRoom:
             if entities or tell_all
             for value in delta.encode(progress, born, entities)
         ]
+
+
+def _older(state: StateTable, key: bytes) -> bytes:
+    """Return the older activities of a deal whose record says that there are some."""
+    older = state.get(_OLDER + key)
+    if older is None:
+        raise KeyError(_OLDER + key)
+    return older
+
+
+def _keep(state: StateTable, key: bytes, value: bytes) -> None:
+    """Write a value that few flushes change, if this one did; an empty one is none."""
+    if value == (state.get(key) or b""):
+        return
+    if value:
+        state.put(key, value)
+    else:
+        state.delete(key)
 
 
 def _watermark(owned: _Partition, partition: int, moment: Moment) -> int:

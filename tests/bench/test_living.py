@@ -31,6 +31,17 @@ def test_a_copied_deal_belongs_to_a_customer_of_its_own(monkeypatch):
         assert life.customer(place).encode() in held[b"ddeal-%07d" % place]
 
 
+def test_a_copied_deal_has_the_older_activities_of_its_model(monkeypatch):
+    monkeypatch.setattr(living, "BUILT", 1_000)
+    rooms, life = build(POINT._replace(deals=40, reps=10, history=100))
+    rows = {key: row for table in rooms.tables[: rooms.count] for key, row in table.rows.items()}
+    older = [rows.get(b"od" + life.key(place)) for place in range(40)]
+    assert life.kinds == 10
+    assert older == older[:10] * 4
+    assert {len(row or b"") // 24 for row in older} == {32, 64}
+    rooms.flush(list(pieces(itertools.islice(life.present(), 500), rooms.count, 0)))
+
+
 def test_every_event_is_accepted_and_touches_its_deal_alone(monkeypatch):
     monkeypatch.setattr(living, "BUILT", 1_000)
     rooms, life = build(POINT._replace(late=0.2))

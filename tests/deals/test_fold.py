@@ -13,7 +13,7 @@ from streams.events.contract import StageChange
 from tests import strategies
 from tests.audit.tables import DEFAULT_STAGES, act, change, us
 from tests.audit.tables import settings as definitions
-from tests.deals.told import TERMS, deal_of, from_scratch, take, timeless, words
+from tests.deals.told import TERMS, deal_of, from_scratch, small_deals, take, timeless, words
 
 ALPHABET = Terms(strategies.definitions())
 
@@ -69,6 +69,19 @@ def test_a_restart_between_any_two_events_changes_nothing(events):
         take(deal, event, ALPHABET)
         kept = encode(deal)
     assert kept == encode(deal_of(*events, terms=ALPHABET))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(arrivals=strategies.busy_deal("d1"))
+def test_a_restart_between_any_two_events_of_a_large_deal_changes_nothing(arrivals):
+    """Older activities are read back with the record: the same changes and refusals as of a deal that stays in memory."""
+    with small_deals():
+        kept, deal = encode(Deal()), Deal()
+        for event in arrivals:
+            again = decode(kept)
+            assert take(again, event, ALPHABET) == take(deal, event, ALPHABET)
+            kept = encode(again)
+            assert kept == encode(deal)
 
 
 def test_a_repeat_with_other_content_is_a_duplicate_too():

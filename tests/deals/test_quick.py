@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from streams.deals.fold import Noticed, Refusal, apply_activity, apply_stage_change
 from streams.deals.quick import append_activity, append_stage_change, begin
-from streams.deals.record import MAX_ACTIVITIES, SETTLED_AT_ONCE, decode, encode
+from streams.deals.record import MAX_ACTIVITIES, RECENT, SETTLED_AT_ONCE, decode, encode
 from streams.deals.terms import Terms
 from streams.events.contract import StageChange
 from streams.kpis.catalogue import BY_ID
 from tests import strategies
 from tests.audit.tables import act, change
 from tests.audit.tables import settings as told
-from tests.deals.told import TERMS, deal_of, timeless
+from tests.deals.told import TERMS, deal_of, small_deals, timeless
 
 _OF_MOVES = {"activities", "talk_time", "stage_entered", "stage_left", "time_in_stage"}
 ONLY_MOVES = Terms(told(cuts=["rep", "stage"], kpis={kpi: kpi in _OF_MOVES for kpi in BY_ID}))
@@ -42,6 +42,8 @@ def both(kept, event, terms):
         return None, (encode(deal), slow, long)
     if isinstance(quick, Refusal):
         return (kept, quick, short), (encode(deal), slow, long)
+    if isinstance(quick, bytes):
+        quick = quick, kept[1]
     return (quick, timeless(zip(found, repeat(1))), short), (encode(deal), timeless(slow), long)
 
 
@@ -62,6 +64,21 @@ def test_what_is_taken_the_short_way_is_what_the_long_way_makes(terms, events, s
         quick, slow = both(kept, event, terms)
         assert quick in (None, slow)
         kept = slow[0]
+
+
+@pytest.mark.parametrize(
+    "terms", [ONLY_MOVES, NO_STAGES, TERMS], ids=["only moves", "no stages of activities", "everything"]
+)
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(arrivals=strategies.busy_deal("d1"))
+def test_a_deal_with_older_activities_is_the_same_whichever_way_its_events_come_in(terms, arrivals):
+    """Record and older activities to the byte, also when some have been settled."""
+    with small_deals():
+        kept = encode(deal_of())
+        for event in arrivals:
+            quick, slow = both(kept, event, terms)
+            assert quick in (None, slow)
+            kept = slow[0]
 
 
 NEW, CALLED = change("1", "2024-03-01 10:00", "New", rep_id="anna"), act("a", "2024-03-01 10:20", rep_id="anna")
@@ -152,3 +169,30 @@ def test_a_record_with_settled_activities_goes_on_in_the_short_way(held, terms):
 def test_what_a_full_record_may_refuse_or_settle_takes_the_long_way(held, event):
     """The 576th settles a block; what is not newer than all that is held may be too late."""
     assert both(encode(deal_of(*map(_call, range(held)))), event, TERMS)[0] is None
+
+
+@pytest.mark.parametrize("held", [2 * RECENT - 2, 2 * RECENT - 1, 2 * RECENT, 3 * RECENT - 1, FULL - 1, FULL + 1])
+@pytest.mark.parametrize("terms", [ONLY_MOVES, TERMS], ids=["only moves", "everything"])
+def test_activities_become_older_ones_in_the_short_way(held, terms):
+    """Else a busy deal would be unpacked for every 32nd, and stay so until the next flush."""
+    quick, slow = both(encode(deal_of(*map(_call, range(held)), terms=terms)), _call(held), terms)
+    assert quick == slow
+
+
+@pytest.mark.parametrize("held", [2 * RECENT, 10 * RECENT, FULL + 20])
+def test_a_repeat_of_an_older_activity_is_dropped_in_the_short_way(held):
+    """With other content and another time, too: one content per id, the first one that came."""
+    deal = deal_of(*map(_call, range(held)))
+    kept, oldest = encode(deal), max(0, held - deal.activities)
+    for number in (oldest, oldest + 1, held - RECENT - 1, held - 1):
+        again = act(f"a{number}", "2024-03-09 10:00", "meeting")
+        quick, slow = both(kept, again, TERMS)
+        assert quick == slow == (kept, Refusal.DUPLICATE, Noticed())
+
+
+@pytest.mark.parametrize("event", [QUALIFIED, change("2", "2024-03-02 10:00", "Won", rep_id="borys")], ids=str)
+def test_a_deal_with_settled_activities_moves_in_the_short_way(event):
+    """A move newer than all that is held changes nothing of them."""
+    kept = encode(deal_of(NEW, *(_call(number + 600) for number in range(FULL + 1)), terms=ONLY_MOVES))
+    quick, slow = both(kept, event, ONLY_MOVES)
+    assert quick == slow

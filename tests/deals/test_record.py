@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from streams.deals.record import (
     ID_AT,
+    RECENT,
     ROW_BYTES,
     Deal,
     Row,
@@ -15,6 +16,7 @@ from streams.deals.record import (
     encode,
     fingerprint,
     has_activity,
+    has_older,
     has_stage_event,
     holds,
     insert_activity,
@@ -66,6 +68,33 @@ def test_rows_stand_in_the_order_of_time_whatever_order_they_came_in():
     assert [deal.rows[at + ID_AT : at + ROW_BYTES] for at in range(0, len(deal.rows), ROW_BYTES)] == [
         fingerprint(str(day), False) for day in range(1, 29)
     ]
+
+
+def _minutes(count):
+    """Return a deal with a call each minute."""
+    return deal_of(*(act(str(n), f"2024-03-01 {n // 60:02}:{n % 60:02}", rep_id=f"r{n % 3}") for n in range(count)))
+
+
+@pytest.mark.parametrize(
+    ("held", "recent"),
+    [(0, 0), (1, 1), (63, 63), (64, 32), (65, 33), (95, 63), (96, 32), (511, 63), (512, 32), (575, 63)],
+)
+def test_a_record_keeps_the_newest_activities_and_the_older_ones_stand_apart(held, recent):
+    """All but the newest 32 to 63; the words, times and marks of every row come back."""
+    deal = _minutes(held)
+    record, older = encode(deal)
+    assert (record[len(record) - recent * ROW_BYTES :], len(older)) == (deal.rows[len(older) :], (held - recent) * ROW_BYTES)
+    assert decode((record, older)).rows == deal.rows
+
+
+def test_older_activities_are_found_by_their_fingerprints_alone():
+    """Not the recent ones, and not by bytes of another kind or across two neighbours."""
+    deal = _minutes(3 * RECENT)
+    _, older = encode(deal)
+    marks = [deal.rows[at + ID_AT : at + ROW_BYTES] for at in range(0, len(deal.rows), ROW_BYTES)]
+    assert [has_older(older, mark) for mark in marks] == [True] * 2 * RECENT + [False] * RECENT
+    assert not has_older(older, deal.rows[:8])
+    assert not has_older(older, marks[0][4:] + marks[1][:4])
 
 
 def test_a_fingerprint_across_two_neighbours_is_not_held():
@@ -134,4 +163,4 @@ def test_a_usual_record_is_small():
     stages = ("New", "Qualified", "Meeting", "Proposal", "Proposal", "Won")
     events = [change(f"evt-{n:08}", f"2024-03-{n:02} 10:00", stage, rep_id="anna") for n, stage in enumerate(stages, 1)]
     calls = [act(f"act-{n:08}", f"2024-03-02 10:{n:02}", rep_id="anna") for n in range(20)]
-    assert len(encode(deal_of(*events, *calls))) < 2_000
+    assert len(encode(deal_of(*events, *calls))[0]) < 2_000

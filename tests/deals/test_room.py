@@ -1,13 +1,18 @@
 """What does the room make of a run of records?  Events into deals and deltas, what is refused into dead letters."""
 
 import json
+import random
+
+import pytest
 
 from streams import topics
-from streams.deals.record import decode
+from streams.deals.record import ROW_BYTES, decode
 from streams.deals.room import DealsRoom
 from streams.kafka.room import Moment, StateTable
+from streams.kpis.catalogue import BY_ID
 from streams.panes import delta
 from tests.audit.tables import settings, us
+from tests.deals.told import NEVER, small_deals
 from tests.faults.wide.world import Record
 
 RECEIVED = us("2024-03-10 00:00")
@@ -34,5 +39,109 @@ def test_a_refused_record_among_others_is_a_dead_letter_and_time_is_that_of_the_
     letters = [json.loads(value) for topic, _, _, value, _ in output if topic == topics.DEAD_LETTER]
     deltas = [delta.decode(value) for topic, _, _, value, _ in output if topic == topics.DELTAS]
     assert [(letter["reason"], letter["offset"]) for letter in letters] == [("unknown_value", 1)]
-    assert decode(state.rows[b"dd"]).activities == 2
+    assert decode((state.rows[b"dd"], b"")).activities == 2
     assert {one.progress[0].watermark for one in deltas} == {us("2024-03-04 11:00")}
+
+
+class Working:
+    """A room over one partition, and what its changelog holds."""
+
+    def __init__(self, definitions):
+        self.definitions, self.changelog, self.now = definitions, {}, RECEIVED
+        self.restart()
+
+    def restart(self):
+        """Forget all that is not in the changelog, as a worker that takes over."""
+        self.room, self.state = DealsRoom(self.definitions, ticks=False), StateTable()
+        self.state.rows = dict(self.changelog)
+        self.room.open(0, self.state)
+
+    def flush(self, records):
+        """Take in records; return what is told.  Older activities are written only if they changed."""
+        for record in records:
+            self.room.handle(0, record.topic(), [record])
+        self.now += 1_000_000
+        told = self.room.drain(Moment(self.now, frozenset()))
+        for key in self.state.changed:
+            row = self.state.rows.get(key)
+            assert key[:1] != b"o" or row != self.changelog.get(key)
+            if row is None:
+                del self.changelog[key]
+            else:
+                self.changelog[key] = row
+        self.state.changed.clear()
+        return told
+
+    def deal(self, key):
+        """Return a deal as the changelog has it."""
+        deal = decode((self.changelog[b"d" + key], self.changelog.get(b"od" + key, b"")))
+        assert len(deal.rows) == deal.activities * ROW_BYTES
+        return deal
+
+
+def _life(seed, count=400):
+    """Yield records of two deals, one of them of many reps: most in order, some a while late, some again, a deletion."""
+    rng, sent = random.Random(seed), []
+    for number in range(count):
+        at = us("2024-03-01 10:00") + (number if rng.random() < 0.9 else rng.randrange(number + 1)) * 60_000_000
+        deal = rng.choice("xxy")
+        said = {"event_id": f"e{number}", "occurred_at": at // 1_000_000, "deal_id": deal}
+        rep = "anna" if deal == "x" and rng.random() < 0.95 else f"rep-{rng.randrange(40)}"
+        if rng.random() < 0.1:
+            more = {"to_stage": rng.choice(("New", "Qualified", "Proposal", "Won")), "said": {}, "rep_id": rep}
+            if rng.random() < 0.05:
+                more = {"deleted": rng.random() < 0.5}
+            topic = topics.STAGE_CHANGE
+        else:
+            more = {"type": rng.choice(("call", "email", "meeting")), **({"rep_id": rep} if rng.random() < 0.8 else {})}
+            topic = topics.ACTIVITY
+        sent.append((topic, said | more))
+        if rng.random() < 0.2:
+            topic, again = rng.choice(sent)
+            sent.append((topic, again | rng.choice(({}, {"occurred_at": at // 1_000_000 + 30}))))
+    for offset, (topic, said) in enumerate(sent):
+        yield Record((topic, 0), offset, said["deal_id"].encode(), json.dumps(said).encode(), RECEIVED // 1000)
+
+
+_OF_MOVES = {"activities", "talk_time", "stage_entered", "stage_left", "time_in_stage"}
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(
+    "definitions",
+    [settings(), settings(cuts=["rep", "stage"], kpis={kpi: kpi in _OF_MOVES for kpi in BY_ID})],
+    ids=["everything", "only moves"],
+)
+def test_where_activities_are_kept_and_who_takes_over_changes_nothing(definitions, seed):
+    """A worker whose records hold all activities, and one of which each flush is the last: the same told, the same held."""
+    rng, records = random.Random(seed), list(_life(seed))
+    whole, parted, older = Working(definitions), Working(definitions), set()
+    while records:
+        flush, records = records[: (size := rng.choice((1, 1, 5, 20)))], records[size:]
+        with small_deals(recent=NEVER):
+            told = whole.flush(flush)
+        with small_deals():
+            assert parted.flush(flush) == told
+        older.add(len(parted.changelog.get(b"odx", b"")))
+        parted.restart()
+    assert len(older) > 3
+    for key in (b"x", b"y"):
+        assert parted.deal(key) == whole.deal(key)
+        assert b"od" + key not in whole.changelog
+        assert parted.deal(key).settled_activities > 0
+
+
+def test_older_activities_that_are_all_let_go_are_taken_out_of_the_changelog():
+    """31 reps with names of a kilobyte fill a record: what else there was is settled."""
+    working = Working(settings())
+    names = ["anna"] * 64 + [f"{number:02}" + 254 * "\N{GRINNING FACE}" for number in range(40)]
+    records = [
+        _call(number, f"2024-03-01T{10 + number // 60}:{number % 60:02}:00Z", rep_id=name)
+        for number, name in enumerate(names)
+    ]
+    working.flush(records[:64])
+    assert len(working.changelog[b"odd"]) == 32 * ROW_BYTES
+    for record in records[64:]:
+        working.flush([record])
+    assert b"odd" not in working.changelog
+    assert 0 < working.deal(b"d").activities < 64

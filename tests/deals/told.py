@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
+from streams.deals import fold, quick, record
 from streams.deals.contributions import WHOSE, Fact, facts
 from streams.deals.fold import Changes, Noticed, Refusal, apply_activity, apply_stage_change
 from streams.deals.history import History
@@ -16,6 +20,20 @@ from tests.audit.tables import settings
 
 TERMS = Terms(settings())
 FIVE_MINUTES = 300_000_000
+NEVER = 1_000_000
+
+
+@contextmanager
+def small_deals(recent: int = 4) -> Iterator[None]:
+    """Let a deal be a large one soon: 4 recent activities instead of 32, 24 instead of 512 held, 6 stage events instead of 64."""
+    bounds = {"RECENT": recent, "MAX_ACTIVITIES": 24, "SETTLED_AT_ONCE": 8, "MAX_STAGE_EVENTS": 6}
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (record, fold, quick):
+            for name in bounds.keys() & vars(module):
+                patch.setattr(module, name, bounds[name])
+        patch.setattr(quick, "_ROWS", (2 * recent - 1) * record.ROW_BYTES)
+        patch.setattr(quick, "_FULL", (24 + 8 - 2) * record.ROW_BYTES)
+        yield
 
 
 def history_of(*changes: StageChange, terms: Terms = TERMS) -> History:

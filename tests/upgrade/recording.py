@@ -12,6 +12,7 @@ import sys
 import tempfile
 from base64 import b64decode, b64encode
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ from streams import topics
 from streams.kafka.embedded import embedded_broker
 from streams.topics import all_topics
 from tests.faults import load
+from tests.faults.load import Sent
 from tests.flow.installation import Installation
 
 PARTITIONS, EVENTS, SEED = 2, 400, 5
+CALLS = 80  # of one deal, more than its record keeps
 RAW = load.definitions(
     partitions=PARTITIONS, windows=["28d", "month", "all"], cuts=["all", "stage", "team", "rep", "region"], rules=[]
 )
@@ -37,7 +40,7 @@ def record() -> Recording:
     """Run the present version on a broker of its own; return what is on the broker afterwards."""
     with tempfile.TemporaryDirectory() as folder, embedded_broker() as broker:
         installation = Installation(broker.url, Path(folder), RAW)
-        for sent in load.records(EVENTS, SEED):
+        for sent in (*load.records(EVENTS, SEED), *calls(CALLS)):
             installation.send(sent.topic, sent.value, sent.key)
         installation.sent()
         with installation.worker() as worker:
@@ -60,6 +63,14 @@ def record() -> Recording:
             ],
             "committed": [[*place, offset] for place, offset in installation.committed().items() if offset],
         }
+
+
+def calls(count: int) -> Iterator[Sent]:
+    """Yield the calls of one deal, a minute apart."""
+    for number in range(count):
+        at = (load.BEGIN + number * load.STEP).isoformat()
+        said = {"event_id": f"call-{number}", "occurred_at": at, "deal_id": "busy", "type": "call", "rep_id": load.REPS[0]}
+        yield load.as_sent((topics.ACTIVITY, said))
 
 
 def lay_out(recording: Recording, installation: Installation) -> None:

@@ -16,7 +16,7 @@ from streams.topics import DEAD_LETTER, KPI_LATEST
 from tests.faults import load
 from tests.flow.conftest import embedded_broker, install  # noqa: F401  # fixtures
 from tests.flow.installation import Installation
-from tests.upgrade.recording import EVENTS, RAW, SEED, Recording, lay_out, read, record
+from tests.upgrade.recording import CALLS, EVENTS, RAW, SEED, Recording, calls, lay_out, read, record
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 RECORDED = sorted(Path(__file__).parent.glob("*.json.gz"))
@@ -40,7 +40,7 @@ def assert_goes_on_or_is_rebuilt(recording: Recording, installation: Installatio
         assert rebuild(installation.settings)["generation"] == 2
         assert installation.audit()["different"] == 0
         assert dead_letters(installation) == letters
-    for sent in list(load.records(EVENTS + MORE, SEED))[EVENTS:]:
+    for sent in (*list(load.records(EVENTS + MORE, SEED))[EVENTS:], *calls(CALLS + 1)):  # nearly all of them again
         installation.send(sent.topic, sent.value, sent.key)
     installation.sent()
     given = installation.settings
