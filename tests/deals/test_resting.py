@@ -14,7 +14,7 @@ from streams.deals.room import DealsRoom
 from streams.kafka.room import Moment, StateTable
 from tests.faults.wide.world import Record
 
-DEALS, EVENTS, FLUSHES = 40, 3000, 30
+DEALS, EVENTS, FLUSHES = 40, 4000, 30  # a hundred events a deal: with older activities apart
 NOW = 1_750_000_000_000_000
 
 
