@@ -17,6 +17,9 @@ STATIC_SESSION_TIMEOUT = 30.0
 # The whole group waits this long for one member that does not poll.
 MAX_POLL_INTERVAL = 45.0
 
+# How long a broker gathers records before it answers, at least and at most; this often an idle worker asks.
+SHORTEST_FETCH, LONGEST_FETCH = 0.005, 0.1
+
 MAX_STATE_VALUE = 64 << 10
 MAX_RECORD = 512 << 10  # half of Kafka's default max.message.bytes
 
@@ -53,10 +56,11 @@ def _client(connection: Connection, role: str) -> dict[str, Any]:
     }
 
 
-def group_consumer(connection: Connection, *, gathered: bool = False) -> dict[str, Any]:
+def group_consumer(connection: Connection, linger: float = 0.0) -> dict[str, Any]:
     """Return the settings of the one consumer that joins the group.
 
-    `gathered` lets the broker wait a moment for more records before it answers: at low rates it would for each of them.
+    Who lets a flush linger some seconds has the broker gather records for a part of it, too: at low rates it would answer for
+    each of them, and each answer costs both sides.  Records are read twice on their way to a number.
     """
     settings = {
         **_client(connection, "reader"),
@@ -74,8 +78,8 @@ def group_consumer(connection: Connection, *, gathered: bool = False) -> dict[st
         # Others learn of a rebalance with their next heartbeat.
         "heartbeat.interval.ms": 1000,
         "max.poll.interval.ms": int(MAX_POLL_INTERVAL * 1000),
-        "fetch.wait.max.ms": 100,
-        "fetch.min.bytes": 65_536 if gathered else 1,
+        "fetch.wait.max.ms": round(min(max(linger / 10, SHORTEST_FETCH), LONGEST_FETCH) * 1000) if linger else 100,
+        "fetch.min.bytes": 65_536 if linger else 1,
         # By default a full local queue stops fetching for a second: 140 instead of 489 k records/s.
         "fetch.queue.backoff.ms": 5,
         "queued.max.messages.kbytes": 16_384,

@@ -278,7 +278,7 @@ class Edge:
             reach = generation.reach[run.topic, run.partition]
             reach.arrived, reach.at_end = run.next, False
             reach.high = max(reach.high, run.high)
-        inbox.put(runs)
+        inbox.put(runs, self.plan.readers)
         for part, offset in ends.items():
             generation.reach[part].at_end = True
             generation.reach[part].high = offset

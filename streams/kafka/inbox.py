@@ -9,6 +9,7 @@ One inbox belongs to one generation; the next rebalance throws it away whole.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import Message
@@ -36,9 +37,9 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """The runs of one topic that one poll returned.  Faust spends a few tasks on each message: this is one."""
+    """The runs that one poll returned for the same rooms.  Faust spends a few tasks on each message: this is one."""
 
-    topic: str
+    topic: str  # of the first; it leads to all that read the others
     serial: int  # grows from bundle to bundle; stands where Faust expects an offset
     generation: int
     runs: list[Run]
@@ -70,14 +71,14 @@ class Inbox:
         self._serial = 0
         self._held: dict[str, dict[int, Held]] = {}
 
-    def put(self, runs: list[Run]) -> None:
-        """Let the runs of one poll wait for Faust, one bundle per topic (main loop)."""
-        by_topic: dict[str, list[Run]] = {}
+    def put(self, runs: list[Run], readers: Mapping[str, Sequence[str]]) -> None:
+        """Let the runs of one poll wait for Faust, one bundle for each set of rooms that read their topics (main loop)."""
+        by_readers: dict[tuple[str, ...], list[Run]] = {}
         for run in runs:
-            by_topic.setdefault(run.topic, []).append(run)
-        for topic, bundled in by_topic.items():
+            by_readers.setdefault(tuple(readers[run.topic]), []).append(run)
+        for bundled in by_readers.values():
             self._serial += 1
-            self.waiting.append(Bundle(topic, self._serial, self.generation, bundled))
+            self.waiting.append(Bundle(bundled[0].topic, self._serial, self.generation, bundled))
 
     def announce(self, run: Run) -> None:
         """Count a run that is on its way (poll thread)."""

@@ -22,11 +22,9 @@ from streams.kafka.inbox import Inbox, Run, TopicPart
 BATCH = 20_000
 MAX_RUN = 4_000
 WAIT = 0.1  # how long to wait for a first record
-# How long to wait for more once there is one, at most: fewer, longer runs at low rates.  Records are read twice on their way
-# to a number, so it is at most a tenth of what a flush lingers.
+# How long to wait for more once there is one, at most: fewer, longer runs.  The broker gathers already, so it is at most a
+# fiftieth of what a flush lingers.
 GATHER = 0.02
-# Who lingers as long as this has the broker gather records too.
-PATIENT = 1.0
 # Nothing else serves rebalances while we wait for the rooms, so then pause and go on polling.
 MAX_STALL = 1.0
 HIGHS_EVERY = 1.0
@@ -65,9 +63,9 @@ class PollThread(threading.Thread):
 
     def __init__(self, connection: Connection, owner: Owner, linger: float) -> None:
         super().__init__(name="dealpulse-poll", daemon=True)
-        self._consumer = Consumer(group_consumer(connection, gathered=linger >= PATIENT) | {"error_cb": _on_client_error})
+        self._consumer = Consumer(group_consumer(connection, linger) | {"error_cb": _on_client_error})
         self._owner = owner
-        self._gather = min(GATHER, linger / 10)
+        self._gather = min(GATHER, linger / 50)
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._closing = False
         self.beats = 0  # rounds of the loop: the watchdog looks whether they go on

@@ -377,7 +377,9 @@ class KpisRoom:
         """Set when the next round may be; while catching up, the rounds of all partitions may take only a part of the time."""
         cost = told * _RECORD_US * len(self._owned) * _CATCH_UP_SHARE
         owned.next_round = moment.now + self._interval
-        owned.next_in_catch_up = owned.next_round if caught_up else moment.now + max(self._interval, cost)
+        # Who has only just fallen behind is often a few records behind a steady flow: its readers do not wait for the interval.
+        at_least = self._interval if self._is_long_behind(owned, moment) else 0
+        owned.next_in_catch_up = moment.now if caught_up else moment.now + max(at_least, cost)
 
     def _concerns_all(self, owned: _Partition, watermark: int, moment: Moment) -> bool:
         """Will the round visit everybody?  Then it waits until nobody has been told within the interval."""
@@ -387,7 +389,11 @@ class KpisRoom:
 
     def _caught_up_at_last(self, owned: _Partition, moment: Moment) -> bool:
         """Does a catch-up end?  A moment in which a partition was not read to its end is none."""
-        return owned.behind_since > 0 and _all_caught_up(owned) and moment.now - owned.behind_since > _LONG * self._interval
+        return _all_caught_up(owned) and self._is_long_behind(owned, moment)
+
+    def _is_long_behind(self, owned: _Partition, moment: Moment) -> bool:
+        """Had the last rounds, for long, not all that is in the sources?"""
+        return owned.behind_since > 0 and moment.now - owned.behind_since > _LONG * self._interval
 
     def _hold(self, owned: _Partition, entity: Entity, until: int) -> int:
         slot = until // self._slot + 1

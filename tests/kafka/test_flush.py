@@ -120,6 +120,13 @@ def test_a_failpoint_strikes_once():
         Faults.read({"DEALPULSE_FAILPOINT": "C9"})
 
 
+@pytest.mark.parametrize(("linger", "milliseconds"), [(2.0, 100), (0.5, 50), (0.05, 5), (0.001, 5)])
+def test_the_broker_gathers_records_for_a_tenth_of_what_a_flush_lingers(linger, milliseconds):
+    """Never long, and never so briefly that an idle worker asks without a pause."""
+    settings = group_consumer(CONNECTION, linger)
+    assert (settings["fetch.wait.max.ms"], settings["fetch.min.bytes"]) == (milliseconds, 65_536)
+
+
 def test_a_slot_names_producer_and_member():
     """A worker that comes back as the same slot ends its own open transaction at once."""
     connection = Connection({}, "app", "3")

@@ -285,7 +285,7 @@ async def arrive(intake: Intake, runs: list[Run]) -> None:
     for one in runs:
         generation.inbox.announce(one)
         generation.reach[one.topic, one.partition].arrived = one.next
-    generation.inbox.put(runs)
+    generation.inbox.put(runs, generation.plan.readers)
     while generation.inbox.waiting:
         await intake.take(generation.plan.rooms[0], generation.inbox.waiting.popleft(), lambda: None)
 
@@ -413,9 +413,11 @@ def test_of_a_full_topic_only_what_holds_its_part_is_full():
     assert (inbox.load("a", 0), inbox.load("a", 2)) == (2.0, 0.0)
 
 
-def test_one_bundle_per_topic():
-    """Serials grow, since Faust drops what seems to go backwards."""
+def test_one_bundle_for_each_set_of_readers():
+    """What the same rooms read comes to them at once, though of two topics; serials grow, since Faust drops what seems to go backwards."""
+    readers = {SOURCE: ["counts"], "ticks": ["counts"], "b": ["counts", "sums"]}
     inbox = Inbox(3)
-    inbox.put([run([1]), run([5], topic="b"), run([2])])
-    inbox.put([run([3])])
-    assert [(one.topic, one.serial, len(one.runs)) for one in inbox.waiting] == [(SOURCE, 1, 2), ("b", 2, 1), (SOURCE, 3, 1)]
+    inbox.put([run([1]), run([5], topic="b"), run([2], topic="ticks")], readers)
+    inbox.put([run([3])], readers)
+    bundles = [(one.topic, one.serial, [run.topic for run in one.runs]) for one in inbox.waiting]
+    assert bundles == [(SOURCE, 1, [SOURCE, "ticks"]), ("b", 2, ["b"]), (SOURCE, 3, [SOURCE])]

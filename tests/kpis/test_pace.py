@@ -113,13 +113,16 @@ def test_when_no_more_is_coming_all_is_told_at_once():
 
 
 def test_when_a_catch_up_ends_all_is_told_at_once():
-    """Though leads keep coming."""
+    """Though leads keep coming; an interval after somebody was told at the latest."""
     flow = live()
     for _ in range(60):
         flow.lead(caught_up=False)
     assert any(count < flow.leads for count in flow.counts().values())
-    flow.lead()
-    assert {flow.leads} == set(flow.counts().values())
+    told = []
+    for _ in range(4):
+        flow.lead()
+        told.append({flow.leads} == set(flow.counts().values()))
+    assert told.count(True) == 1
 
 
 @pytest.mark.parametrize(("pace", "windows"), [(5, ["day"]), (1, ["day"]), (2, ["1h"])], ids=str)
@@ -147,3 +150,17 @@ def test_who_was_not_told_for_a_while_is_told_at_once():
     counts = flow.counts()
     assert told == {("anna",), ("borys",), ()}
     assert set(counts.values()) == {1}  # all of them were told of the first lead only
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(2, 2), (15, 1)])
+def test_who_has_just_fallen_behind_is_told_without_waiting_for_an_interval(seconds, told):
+    """A steady flow is often a few records ahead; in a long catch-up rounds are at least an interval apart."""
+    flow = live()
+    for number in range(seconds):
+        flow.clock += SECOND
+        flow.feed([change(f"x{number}", "2024-03-01 10:00", "New", deal_id=f"x{number}")], caught_up=False)
+    flow.clock += SECOND
+    for rep in ("anna", "borys"):
+        flow.feed([change(rep, "2024-03-01 10:00", "New", deal_id=rep, rep_id=rep)], caught_up=False)
+    reps = {(*one["entity"].values(),) for one in flow.latest.values() if (one["kpi"], one["cut"]) == ("new_leads", "rep")}
+    assert len(reps) == told

@@ -78,7 +78,7 @@ def start_at_the_group() -> None:
 def read_uncommitted() -> None:
     """Let rooms read what other rooms have not committed."""
     settings = clients.group_consumer
-    poll.group_consumer = lambda connection: settings(connection) | {"isolation.level": "read_uncommitted"}
+    poll.group_consumer = lambda *told: settings(*told) | {"isolation.level": "read_uncommitted"}
 
 
 def short_queue() -> None:
