@@ -27,7 +27,6 @@ PAUSE = 0.05
 LOOK = 1.0  # while there is nothing to pack
 # Steps.  From more at once it takes long, while the main loop may wait for the allocator; each time has a price, too.
 GIVE_BACK_AFTER = 150
-
 FAR = 10  # rows from one sample to the next, at most
 
 Tables = list[tuple[StateTable, Resting]]

@@ -13,7 +13,8 @@ def test_a_clean_stop_and_start_loses_and_repeats_nothing(broker, new_flow):
     flow.send(20_000)
     first = flow.worker()
     first.caught_up()
-    first.wait_until(lambda status: status["resting"] > 0)
+    status = first.wait_until(lambda status: status["resting"] > 0)
+    assert status["keys"] >= status["resting"]
     flow.send(7_123)
     code, took = first.stop()
     assert (code, took < 5) == (0, True), first.log()

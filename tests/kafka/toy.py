@@ -126,6 +126,7 @@ def _watch(app: App, path: Path, hang: str | None = None) -> None:
                 lag[one.room] += one.records
             states = app.edge.generation.states.values() if app.edge.generation else ()
             told["resting"] = sum(state.table.resting.count() for state in states if state.table.resting is not None)
+            told["keys"] = sum(app.edge.keys().values())
             told |= {"caught_up": app.edge.caught_up(), "lag": lag, "cpu": time.process_time()}
             told["rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             begins = bool(hang and not hangs and told["caught_up"])
