@@ -7,8 +7,6 @@ same settings, in flushes as large as a full one.  No worker in Python that keep
 from __future__ import annotations
 
 import json
-import resource
-import subprocess
 import sys
 import time
 from typing import Any
@@ -16,7 +14,7 @@ from typing import Any
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
 from bench import raw
-from bench.ground import APP, Ground
+from bench.ground import APP
 from streams.cli.read import every_record
 from streams.kafka.clients import TRANSACTION_TIMEOUT, Connection, group_consumer, producer
 from streams.kafka.flusher import FULL_RECORDS
@@ -25,16 +23,6 @@ from streams.kafka.room import Output
 from streams.topics import ACTIVITY, DEAD_LETTER, DELTAS, KPI_HISTORY, KPI_LATEST, MATURED, ROOMS, STAGE_CHANGE, changelog
 
 WRITTEN = (DELTAS, MATURED, KPI_LATEST, KPI_HISTORY, DEAD_LETTER, *(changelog(APP, room) for room in ROOMS))
-
-
-def measure(ground: Ground) -> dict[str, Any]:
-    """Return what it took, in a process of its own."""
-    address = ground.client["bootstrap.servers"]
-    command = [sys.executable, "-c", "from bench.floor import main; main()", address, str(ground.definitions.partitions)]
-    found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=600).stdout)
-    found["rate"] = found["events"] / found["seconds"]
-    found["cpu_per_million"] = found["cpu"] / found["events"] * 1e6
-    return found
 
 
 def main() -> None:
@@ -47,13 +35,13 @@ def main() -> None:
     sender.init_transactions(TRANSACTION_TIMEOUT)
     sources = _reader(connection, (STAGE_CHANGE, ACTIVITY), partitions)
     first = sources.poll(TRANSACTION_TIMEOUT)
-    started, used = time.perf_counter(), _cpu()
+    started, used = time.perf_counter(), raw.cpu()
     events, _ = raw.read(sources, [first], 2 * partitions)
     sources.close()
     _skim(_reader(connection, (DELTAS,), partitions), deltas)
     for at in range(0, len(written), FULL_RECORDS):
         _send(sender, written[at : at + FULL_RECORDS])
-    seconds, spent = time.perf_counter() - started, _cpu() - used
+    seconds, spent = time.perf_counter() - started, raw.cpu() - used
     print(json.dumps({"events": events, "written": len(written), "seconds": seconds, "cpu": spent}))
 
 
@@ -84,8 +72,3 @@ def _send(sender: Producer, records: list[Output]) -> None:
     for topic, partition, key, value, headers in records:
         sender.produce(topic, value, key, partition, None, None, 0, headers)
     sender.commit_transaction(TRANSACTION_TIMEOUT)
-
-
-def _cpu() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime

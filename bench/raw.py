@@ -25,10 +25,10 @@ from streams.topics import ACTIVITY, STAGE_CHANGE
 _DECODE = {STAGE_CHANGE: decode_stage_change, ACTIVITY: decode_activity}
 
 
-def measure(ground: Ground) -> dict[str, Any]:
-    """Return what it took, in a process of its own."""
+def measure(ground: Ground, module: str = "bench.raw") -> dict[str, Any]:
+    """Return what the main() of a module took, in a process of its own."""
     address = ground.client["bootstrap.servers"]
-    command = [sys.executable, "-c", "from bench.raw import main; main()", address, str(ground.definitions.partitions)]
+    command = [sys.executable, "-c", f"from {module} import main; main()", address, str(ground.definitions.partitions)]
     found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=600).stdout)
     found["rate"] = found["events"] / found["seconds"]
     found["cpu_per_million"] = found["cpu"] / found["events"] * 1e6
@@ -42,9 +42,9 @@ def main() -> None:
     places = [(topic, one) for topic in _DECODE for one in range(partitions)]
     consumer.assign([TopicPartition(*place, OFFSET_BEGINNING) for place in places])
     first = consumer.poll(30)
-    started, used = time.perf_counter(), _cpu()
+    started, used = time.perf_counter(), cpu()
     events, refused = read(consumer, [first], len(places))
-    seconds, spent = time.perf_counter() - started, _cpu() - used
+    seconds, spent = time.perf_counter() - started, cpu() - used
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"events": events, "refused": refused, "seconds": seconds, "cpu": spent, "memory": memory}))
 
@@ -69,6 +69,6 @@ def read(consumer: Consumer, messages: list[Any], partitions: int) -> tuple[int,
     return events, refused
 
 
-def _cpu() -> float:
+def cpu() -> float:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime

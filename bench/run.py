@@ -53,7 +53,7 @@ class Bench:
         with fresh(self.options.broker, j2.definitions(narrow=True)) as ground:
             load(ground.client, file)
             found = worker.measure(ground, right, file.count)
-            least = floor.measure(ground)
+            least = raw.measure(ground, floor.__name__)
         found["of_floor"] = found["cpu_per_million"] / least["cpu_per_million"]
         return [{"job": "floor", **least}, {"job": "narrow", **found}]
 
