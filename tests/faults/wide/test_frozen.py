@@ -142,6 +142,7 @@ def test_what_these_tests_can_see(crew, broken):
         frozen.end()
         two.harm("kill -9")
     two.fed_up()
+    two.tend(1)  # the broken rule may have ended the other one, too
     two.settle()
     found = two.installation.audit()
     two.report(
