@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -65,6 +65,15 @@ class Handled:
         """Count records of a run."""
         self.records += records
         self.by_source[room, topic] = self.by_source.get((room, topic), 0) + records
+
+    def take(self, rooms: Collection[str]) -> Handled:
+        """Take out what these rooms were handed."""
+        by_source = {source: records for source, records in self.by_source.items() if source[0] in rooms}
+        for source in by_source:
+            del self.by_source[source]
+        taken = Handled(sum(by_source.values()), by_source)
+        self.records -= taken.records
+        return taken
 
 
 def collect_rows(app_id: str, generation: Generation, touched: Iterable[StateKey]) -> list[Output]:

@@ -112,7 +112,8 @@ class Flusher:
                 if present is None or not present.restored or present.closing:
                     self.release()
                     continue
-                batch = self._compute(present)
+                # What follows the last flush says what others made of it, and nothing else: the fewer partitions, the sooner.
+                batch = self._compute(present, self._rooms if self._follow_up else self._due(present, self._handled_by()))
                 if batch is not None:
                     await self._settled()
                     self._commit(batch)
@@ -139,19 +140,22 @@ class Flusher:
         names = {room for room, _ in self._handled.by_source}
         return [room for room in self._rooms if room.name in names]
 
-    @staticmethod
-    def _is_due(generation: Generation | None, rooms: Iterable[Room]) -> bool:
+    def _is_due(self, generation: Generation | None, rooms: Iterable[Room]) -> bool:
         if generation is None or not generation.restored or generation.closing:
             return False
+        return bool(self._due(generation, rooms))
+
+    @staticmethod
+    def _due(generation: Generation, rooms: Iterable[Room]) -> list[Room]:
         now, owning = time.time_ns() // 1000, {name for name, _ in generation.states}
-        return any(room.due(_moment(generation, room, now)) for room in rooms if room.name in owning)
+        return [room for room in rooms if room.name in owning and room.due(_moment(generation, room, now))]
 
     async def finish(self, generation: Generation) -> None:
         """Commit what is pending of a closing generation if that is quickly done; else drop it."""
         async with self._lock:
             await self._settled()
             if generation.restored and not generation.finished and self._handled.records <= FINISH_RECORDS:
-                batch = self._compute(generation)
+                batch = self._compute(generation, self._rooms)
                 if batch is not None:
                     self._commit(batch)
                     await self._settled()
@@ -192,21 +196,25 @@ class Flusher:
 
     # ------------------------------------------------------------------ what goes into it
 
-    def _compute(self, generation: Generation) -> Batch | None:
-        started = time.perf_counter()
-        handled, self._handled, self._bytes = self._handled, Handled(), 0
-        outputs, touched = self._drain(generation, {room for room, _ in handled.by_source})
+    def _compute(self, generation: Generation, rooms: Sequence[Room]) -> Batch | None:
+        started, names = time.perf_counter(), {room.name for room in rooms}
+        handled = self._handled.take(names)
+        if not self._handled.records:
+            self._bytes = 0
+        outputs, touched = self._drain(generation, rooms, {room for room, _ in handled.by_source})
         self.release()
-        changed = {key for key, state in generation.states.items() if state.handled or state.table.changed}
+        changed = {
+            key for key, state in generation.states.items() if key[0] in names and (state.handled or state.table.changed)
+        }
         if not outputs and not changed:
             return None
-        # The first transaction writes down where everything stands, so that a restore can compare it.
-        changed |= {key for key, state in generation.states.items() if not state.anchored}
+        # The first transaction of a room writes down where all of it stands, so that a restore can compare it.
+        changed |= {key for key, state in generation.states.items() if key[0] in names and not state.anchored}
         rows = collect_rows(self._app_id, generation, sorted(changed))
         offsets = generation.commits(changed | touched)
         return Batch(outputs, rows, offsets, generation.metadata, handled.by_source, time.perf_counter() - started)
 
-    def _drain(self, generation: Generation, busy: set[str]) -> tuple[list[Output], set[StateKey]]:
+    def _drain(self, generation: Generation, rooms: Iterable[Room], busy: set[str]) -> tuple[list[Output], set[StateKey]]:
         """Ask every room for its output; a room that writes anything commits the offsets of all it owns.
 
         Without offsets nobody asks the broker whether we still own what we write from.
@@ -215,7 +223,7 @@ class Flusher:
         touched: set[StateKey] = set()
         now = time.time_ns() // 1000
         owning = {name for name, _ in generation.states}
-        for room in self._rooms:
+        for room in rooms:
             if room.name not in owning:
                 continue
             moment = _moment(generation, room, now)

@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -30,6 +30,7 @@ from streams.kafka import flush, flusher, restore
 from streams.kafka.clients import TRANSACTION_TIMEOUT, Connection
 from streams.kafka.faults import Faults
 from streams.kafka.ownership import Generation, Plan, Reach, StatePartition
+from streams.kafka.room import Room
 from streams.kpis.room import KpisRoom
 from streams.topics import DEAD_LETTER, KPI_HISTORY, KPI_LATEST, TICKS
 from tests.faults.wide.load import Sent
@@ -396,6 +397,8 @@ class Worker(threading.Thread):
             self._handle(self.generation, self.generation.states[key])
         if self.model.dice.random() < 0.6:
             self._flush(self.generation)
+        elif self.model.dice.random() < 0.3:  # one that follows another is of some rooms only
+            self._flush(self.generation, [self.model.dice.choice(self.plan.rooms)])
 
     def _handle(self, generation: Generation, state: StatePartition) -> None:
         for topic in self.model.dice.sample(state.room.sources, len(state.room.sources)):
@@ -408,8 +411,8 @@ class Worker(threading.Thread):
                 state.handled += len(records)
                 self.flusher.handled(state.room.name, topic, len(records), 0, pending)
 
-    def _flush(self, generation: Generation) -> None:
-        batch = self.flusher._compute(generation)
+    def _flush(self, generation: Generation, rooms: Sequence[Room] = ()) -> None:
+        batch = self.flusher._compute(generation, rooms or self.plan.rooms)
         if batch is not None:
             self.committer.commit(batch)
 

@@ -48,6 +48,7 @@ class Clocked:
     def __init__(self) -> None:
         self.at: list[float] = []
         self.rooms: list[set[str]] = []
+        self.offsets: list[dict[str, int]] = []
         self.takes = 0.0
 
     def begin(self, deadline: float = 0) -> None:
@@ -57,6 +58,7 @@ class Clocked:
         """Note it."""
         self.at.append(time.monotonic())
         self.rooms.append({room for room, _ in batch.handled})
+        self.offsets.append({one.topic: one.offset for one in batch.offsets})
         time.sleep(self.takes)
         return FlushReport(batch.handled, {}, len(batch.rows), len(batch.offsets), 0, 0, 0, 1.0)
 
@@ -132,6 +134,20 @@ async def test_what_came_of_a_flush_follows_it_at_once():
         _, second = await chain.commits(2)
     assert second - at < SOON
     assert chain.committer.rooms == [{"first"}, {"second"}]
+
+
+async def test_a_follow_up_is_of_the_rooms_that_want_it():
+    """What the first room was handed meanwhile lingers, its output and its offsets with it."""
+    async with Chain() as chain:
+        chain.take(chain.first)
+        await chain.commits(1)
+        chain.generation.states["first", 0].anchored = False  # nor does it write down where that stands
+        chain.take(chain.first)
+        chain.take(chain.second)
+        first, _, third = await chain.commits(3)
+    assert chain.committer.rooms == [{"first"}, {"second"}, {"first"}]
+    assert chain.committer.offsets == [{"to-first": 1}, {"to-second": 1}, {"to-first": 2}]
+    assert third - first >= INTERVAL - 0.01
 
 
 async def test_what_comes_of_a_follow_up_lingers():
