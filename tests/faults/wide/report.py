@@ -28,9 +28,15 @@ def write(name: str, question: str, found: dict[str, Any]) -> None:
 
 
 def _commit() -> str | None:
-    """Return which state of the code this is; None where it is no checkout."""
-    asked = ["git", "-C", str(FOLDER.parent), "describe", "--always", "--dirty"]
-    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip() or None
+    """Return which state of the code this is, reports aside; None where it is no checkout."""
+    head = _git("rev-parse", "--short", "HEAD")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":!bench/reports")
+    return f"{head}-dirty" if changed else head or None
+
+
+def _git(*words: str) -> str:
+    root = FOLDER.parents[1]
+    return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _page(name: str, found: dict[str, Any]) -> str:
