@@ -281,8 +281,9 @@ def _wait_until_seen(installation: Installation) -> None:
 
 
 def open_transactions(installation: Installation) -> dict[str, int]:
-    """Return by partition how many records are undecided."""
-    topics = [topic.name for topic in all_topics(installation.settings.environment.app_id)]
+    """Return by partition how many records are undecided; what the feed sends without a transaction grows between the two answers."""
+    names = (topic.name for topic in all_topics(installation.settings.environment.app_id))
+    topics = [name for name in names if name not in (STAGE_CHANGE, ACTIVITY)]
     decided, written = (
         _ends(installation, topics, level) for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED)
     )

@@ -5,7 +5,6 @@ They act in a worker's own process, which runs the product otherwise as it is.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import threading
 import time
@@ -15,27 +14,6 @@ from typing import Any
 import confluent_kafka
 
 from streams.kafka import clients, edge, flush, ownership, poll, restore
-
-
-def fresh_metadata() -> None:
-    """Commit with whatever generation is the newest, ignore lost partitions, and let revoke not wait for the flush."""
-    consumers: list[Any] = []
-    join, commit = poll.PollThread.__init__, flush.Transactions.commit
-
-    def remember(self: Any, *arguments: Any) -> None:
-        join(self, *arguments)
-        consumers.append(self._consumer)
-
-    def with_the_newest(self: Any, batch: Any) -> Any:
-        newest = flush.Batch(
-            batch.outputs, batch.rows, batch.offsets, consumers[0].consumer_group_metadata(), batch.handled, 0.0
-        )
-        return commit(self, newest)
-
-    poll.PollThread.__init__ = remember
-    poll.PollThread._on_lost = lambda self, *_: self._owner.revoked()
-    flush.Transactions.commit = with_the_newest
-    edge.Edge.revoked = lambda self: asyncio.run_coroutine_threadsafe(self._end(), self._loop)
 
 
 def hasty_restore() -> None:
@@ -138,7 +116,6 @@ def commits_of_one_room_less() -> None:
 DEEDS: dict[str, Callable[[], None]] = {
     deed.__name__: deed
     for deed in (
-        fresh_metadata,
         hasty_restore,
         start_at_the_group,
         read_uncommitted,
