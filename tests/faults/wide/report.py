@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -28,7 +29,9 @@ def write(name: str, question: str, found: dict[str, Any]) -> None:
 
 
 def _commit() -> str | None:
-    """Return which state of the code this is, reports aside; None where it is no checkout."""
+    """Return which state of the code this is, reports aside; None where it is no checkout, or git is missing."""
+    if shutil.which("git") is None:
+        return None
     head = _git("rev-parse", "--short", "HEAD")
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":!bench/reports")
     return f"{head}-dirty" if changed else head or None
