@@ -22,9 +22,11 @@ from confluent_kafka import Message
 from streams.app import App, run_worker
 from streams.config import Definitions, Environment
 from streams.kafka import packing
+from streams.kafka.edge import Edge
 from streams.kafka.faults import Faults
 from streams.kafka.resting import Packer, Resting
 from streams.kafka.room import Moment, Output, Room, StateTable
+from streams.kafka.signs import broker_ends
 from streams.topics import Topic, changelog
 
 
@@ -113,7 +115,7 @@ def rooms(app_id: str, slow: float = 0.0, posts: str | None = None) -> list[Room
 
 
 def _watch(app: App, path: Path, hang: str | None = None) -> None:
-    """Write the status down, so that the test sees it; `hang` is what hangs once all is caught up."""
+    """Write the status down, so that the test sees it; `hang` is what hangs once nothing more is on its way."""
 
     @app.task
     async def tell() -> None:
@@ -129,13 +131,23 @@ def _watch(app: App, path: Path, hang: str | None = None) -> None:
             told["keys"] = sum(app.edge.keys().values())
             told |= {"caught_up": app.edge.caught_up(), "lag": lag, "cpu": time.process_time()}
             told["rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            begins = bool(hang and not hangs and told["caught_up"])
+            begins = bool(hang and not hangs and told["caught_up"] and _at_rest(app.edge))
             hangs = told["hangs"] = hangs or begins
             path.with_suffix(".new").write_text(json.dumps(told))
             path.with_suffix(".new").replace(path)
             if begins:
                 _hang(app, hang)
             await app.sleep(0.2)
+
+
+def _at_rest(edge: Edge) -> bool:
+    """Tell whether what the first room told has reached the last, and the broker has nothing more to fetch.
+
+    Caught up is less: what a commit has just made visible may not be fetched yet.
+    """
+    keys, reached = edge.keys(), edge.reached()
+    drained = not any(pending for room in edge.plan.rooms for pending in room.pending.values())
+    return drained and keys["counts"] == keys["sums"] and broker_ends(edge.connection, reached) == reached
 
 
 def _hang(app: App, what: str) -> None:
