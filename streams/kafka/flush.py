@@ -26,6 +26,9 @@ from streams.topics import changelog
 
 INIT_DEADLINE = 20.0
 ABORT_DEADLINE = 2.0
+# Offsets of at most so many records are sent while the records are on their way: some 2 ms that readers need not wait. Of more,
+# which take longer, they are sent last: where a worker dies with its offsets pending, the next owner waits until they are decided.
+SMALL = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +132,14 @@ class Transactions:
         self._call("begin_transaction")
         self._produce(batch)
         produced = time.perf_counter()
-        if self._call("flush", _left(end)):
-            self._give_up("flush", f"records are not delivered after {TRANSACTION_TIMEOUT:.0f} s", can_abort=True)
-        self._faults.hit("C3")
+        small = len(batch.outputs) + len(batch.rows) <= SMALL
+        if not small:
+            self._deliver(end)
+            self._faults.hit("C3")
         self._call("send_offsets_to_transaction", batch.offsets, batch.metadata, _left(end))
+        if small:
+            self._faults.hit("C3")
+            self._deliver(end)
         self._faults.hit("C4")
         if self._faults.strikes("C5"):
             threading.Thread(target=self._producer.commit_transaction, daemon=True).start()
@@ -155,6 +162,10 @@ class Transactions:
         if dies:
             self._producer.flush(5)
             die()
+
+    def _deliver(self, end: float) -> None:
+        if self._call("flush", _left(end)):
+            self._give_up("flush", f"records are not delivered after {TRANSACTION_TIMEOUT:.0f} s", can_abort=True)
 
     def _call(self, name: str, *arguments: Any) -> Any:
         try:
