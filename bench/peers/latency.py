@@ -28,7 +28,7 @@ from streams.topics import ACTIVITY, KPI_LATEST
 
 RATE = 1000
 FIRST_RATE = 20  # until the first result is there
-WARM = 8.0
+WARM = 45.0  # until the compilers of the JVMs, the broker's and those of peers, have done most of what they will
 SECONDS = 20.0
 GRACE = 10.0  # for the last results
 START_DEADLINE = 60.0
