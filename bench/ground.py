@@ -72,11 +72,10 @@ def fresh(kind: str, raw: dict[str, Any]) -> Iterator[Ground]:
         folder = Path(name)
         file = folder / "dealpulse.yaml"
         file.write_text(yaml.safe_dump(raw, allow_unicode=True, sort_keys=False), encoding="utf-8")
-        url = (
-            stack.enter_context(apache_kafka(folder, steady=True))
-            if kind == "apache"
-            else stack.enter_context(embedded_broker()).url
-        )
+        if kind == "apache":
+            url = stack.enter_context(apache_kafka(folder, steady=True))
+        else:
+            url = stack.enter_context(embedded_broker()).url
         environment = config.Environment(broker=url, app_id=APP, config=str(file), web_port=free_port())
         create_topics(environment, definitions)
         yield Ground(environment, definitions, folder)

@@ -124,17 +124,10 @@ def format_disk(directory: Path, heap: str = HEAP) -> None:
 
 def start_broker(directory: Path, heap: str = HEAP, *, steady: bool = False) -> subprocess.Popen[bytes]:
     """Start the broker whose server.properties stand in `directory`; it ends with this process at the latest."""
+    kafka = [*_java(heap, steady=steady), "kafka.Kafka", "server.properties"]
     with (directory / "broker.log").open("ab") as log:
         return subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                _START,
-                str(os.getpid()),
-                *_java(heap, steady=steady),
-                "kafka.Kafka",
-                "server.properties",
-            ],
+            [sys.executable, "-c", _START, str(os.getpid()), *kafka],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
