@@ -68,6 +68,7 @@ class Flusher:
         self._begun = 0.0  # the last flush that was no follow-up
         self._rest_until = 0.0
         self._follow_up = False  # may what came of the last flush follow it at once
+        self._left_out: set[str] = set()  # rooms that time alone had made due at the last flush
         self._lock = asyncio.Lock()
         self._in_flight: asyncio.Task[None] | None = None
         self.committing = False
@@ -112,8 +113,7 @@ class Flusher:
                 if present is None or not present.restored or present.closing:
                     self.release()
                     continue
-                # What follows the last flush says what others made of it, and nothing else: the fewer partitions, the sooner.
-                batch = self._compute(present, self._rooms if self._follow_up else self._due(present, self._handled_by()))
+                batch = self._compute(present, self._taking_part(present))
                 if batch is not None:
                     await self._settled()
                     self._commit(batch)
@@ -135,6 +135,23 @@ class Flusher:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), min(look, lingers) if lingers > 0 else look)
         return True
+
+    def _taking_part(self, generation: Generation) -> Sequence[Room]:
+        """Return the rooms whose work goes into the flush that is due: the fewer partitions it writes to, the sooner it is there.
+
+        What follows the last flush says what others made of it, and nothing else.  Whom time alone has made due waits for
+        that, too, but not a second time.
+        """
+        if not self._follow_up:
+            rooms = self._due(generation, self._handled_by())
+        elif self._full.is_set() or not self._handled.records:
+            rooms = list(self._rooms)
+        else:
+            handled, due = self._handled_by(), self._due(generation, self._rooms)
+            rooms = [room for room in self._rooms if room in handled or (room in due and room.name in self._left_out)]
+            self._left_out |= {room.name for room in due}
+        self._left_out -= {room.name for room in rooms}
+        return rooms
 
     def _handled_by(self) -> list[Room]:
         names = {room for room, _ in self._handled.by_source}

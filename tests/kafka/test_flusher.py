@@ -37,7 +37,7 @@ class Hop:
     def drain(self, moment: Moment) -> list[Output]:
         """Pass them on."""
         del moment
-        outputs: list[Output] = [("out", 0, None, b"%d" % self.waiting, None)] if self.waiting else []
+        outputs: list[Output] = [("out", 0, self.name.encode(), b"%d" % self.waiting, None)] if self.waiting else []
         self.waiting = 0
         return outputs
 
@@ -49,6 +49,7 @@ class Clocked:
         self.at: list[float] = []
         self.rooms: list[set[str]] = []
         self.offsets: list[dict[str, int]] = []
+        self.written: list[set[str]] = []  # whose output
         self.takes = 0.0
 
     def begin(self, deadline: float = 0) -> None:
@@ -59,6 +60,7 @@ class Clocked:
         self.at.append(time.monotonic())
         self.rooms.append({room for room, _ in batch.handled})
         self.offsets.append({one.topic: one.offset for one in batch.offsets})
+        self.written.append({str(key, "ascii") for _, _, key, _, _ in batch.outputs if key})
         time.sleep(self.takes)
         return FlushReport(batch.handled, {}, len(batch.rows), len(batch.offsets), 0, 0, 0, 1.0)
 
@@ -190,6 +192,26 @@ async def test_time_alone_makes_a_room_tell():
         at = time.monotonic()
         [flushed] = await chain.commits(1)
     assert flushed - at < INTERVAL
+
+
+async def test_whom_time_alone_makes_due_waits_for_what_follows_once():
+    """Its output goes with what the others made of the flush, or else into the next."""
+    async with Chain() as chain:
+        chain.second.waiting = 1
+        chain.take(chain.first)
+        await chain.commits(1)
+        assert chain.committer.written == [{"first"}]
+        chain.take(chain.first)
+        first, second = await chain.commits(2)
+        assert second - first >= INTERVAL - 0.01
+        assert chain.committer.written == [{"first"}, {"first", "second"}]
+        chain.second.waiting = 1
+        chain.take(chain.first)
+        await chain.commits(3)
+        chain.take(chain.second)
+        third, fourth = (await chain.commits(4))[2:]
+    assert fourth - third < SOON
+    assert chain.committer.written[2:] == [{"first"}, {"second"}]
 
 
 async def test_where_a_commit_takes_long_less_goes_into_the_next_one(monkeypatch):
