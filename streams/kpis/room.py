@@ -210,6 +210,8 @@ class KpisRoom:
     def _add_days(self, owned: _Partition, entity: Entity, days: dict[int, Cell]) -> None:
         is_added_up_before = max(entity.head.added_up, owned.days_kept)
         for day, cell in days.items():
+            if not cell:
+                continue  # what changed finer panes of it cancels out: windows of days have nothing to tell
             month = self.calendar.month_of_day(day)
             if day >= owned.days_kept:
                 place = pane(DAY, day)

@@ -67,6 +67,19 @@ def test_when_nothing_comes_in_any_more_all_is_told():
     assert set(flow.counts().values()) == {leads}
 
 
+def test_when_all_is_told_no_round_is_made():
+    """Also where what came since cancels out over the day: the last lead is ten minutes older than was known."""
+    flow, leads = held()
+    flow.wait(5)
+    flow.feed([change("before", "2024-03-01 09:50", "New", deal_id=f"d{leads}")])
+    flow.wait(5)
+    assert set(flow.counts().values()) == {leads}
+    [owned] = flow.kpis._owned.values()
+    rounds = owned.revision
+    flow.wait(10)
+    assert owned.revision == rounds
+
+
 @pytest.mark.parametrize("windows", [["90d"], ["year"], ["1h", "90d"], ["1h", "year"], None], ids=str)
 def test_what_was_held_back_is_told_by_the_next_worker(windows):
     """Nothing but the state is left, nothing more comes in, and the first round tells it."""
