@@ -6,6 +6,7 @@ closed before it is created, moved between pipelines, cleared or deleted; rich t
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import msgspec
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 
 from streams.config import Definitions, definitions_from
 from streams.events.contract import ACTIVITY_TYPES, DIRECTIONS, OUTCOMES, SAYABLE, Activity, Event, StageChange
+
+QUICK = os.environ.get("DEALPULSE_QUICK") == "1"  # make check-fast
 
 SECOND = 1_000_000
 HOUR = 3_600 * SECOND
@@ -27,6 +30,11 @@ DEALS = ("d1", "d2", "d3")
 REPS = ("anna", "borys", "nobody")
 STAGES = ("New", "Qualified", "Proposal", "Won", "Lost", "Limbo")
 PIPELINES = ("default", "renewals", "ghost")
+
+
+def tries(count: int) -> int:
+    """Return how many examples a long property gets: in the quick tests a fourth of those it has in the suite."""
+    return count // 4 if QUICK else count
 
 
 def definitions() -> Definitions:

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from streams.audit.deal import CLOSING, DAY_AND_NIGHT, read_deal
 from streams.audit.recompute import recompute
 from streams.events.contract import StageChange
-from tests.strategies import WATERMARK, deal_history, definitions, histories
+from tests.strategies import WATERMARK, deal_history, definitions, histories, tries
 
 DEFINITIONS = definitions()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=tries(25), deadline=None)
 @given(st.data(), histories(most=6))
 def test_numbers_do_not_depend_on_order_and_repeats(data, events):
     """Law 1: a function of the set of accepted events."""
@@ -21,7 +21,7 @@ def test_numbers_do_not_depend_on_order_and_repeats(data, events):
     assert recompute(other, DEFINITIONS, WATERMARK) == recompute(events, DEFINITIONS, WATERMARK)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=tries(25), deadline=None)
 @given(histories(most=6))
 def test_parts_add_up(events):
     """Months make quarters and years; pipelines make all; won and lost are closed; what left had entered."""
@@ -41,7 +41,7 @@ def test_parts_add_up(events):
     assert standing == counted("new_leads", "all", "all")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 @given(deal_history("d"))
 def test_order_of_a_deal(history):
     """Every event has its place once, places are ordered, stays differ, and no closing stands just before creation."""
@@ -53,7 +53,7 @@ def test_order_of_a_deal(history):
     assert all(one != other for one, other in itertools.pairwise(places))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 @given(deal_history("d"))
 def test_no_closing_stands_just_before_creation(history):
     """Where each event names its pipeline, so that a move cannot turn one stage into another."""

@@ -52,7 +52,7 @@ def both(kept, event, terms):
     [ONLY_MOVES, BY_REP_AND_STAGE, TALK, NO_STAGES, TERMS],
     ids=["only moves", "by rep and stage", "talk time alone", "no stages of activities", "everything"],
 )
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=strategies.tries(150), deadline=None, suppress_health_check=list(HealthCheck))
 @given(events=strategies.deal_history("d1", most=8), seed=st.randoms(use_true_random=False), repeat=st.booleans())
 def test_what_is_taken_the_short_way_is_what_the_long_way_makes(terms, events, seed, repeat):
     """Whatever the order: the same record to the byte, the same facts, the same refusals, the same noticed."""
@@ -69,7 +69,7 @@ def test_what_is_taken_the_short_way_is_what_the_long_way_makes(terms, events, s
 @pytest.mark.parametrize(
     "terms", [ONLY_MOVES, NO_STAGES, TERMS], ids=["only moves", "no stages of activities", "everything"]
 )
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=strategies.tries(100), deadline=None, suppress_health_check=list(HealthCheck))
 @given(arrivals=strategies.busy_deal("d1"))
 def test_a_deal_with_older_activities_is_the_same_whichever_way_its_events_come_in(terms, arrivals):
     """Record and older activities to the byte, also when some have been settled."""

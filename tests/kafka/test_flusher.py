@@ -7,10 +7,14 @@ import time
 from collections.abc import Sequence
 from typing import Any, Self
 
+import pytest
+
 from streams.kafka.flush import Batch, FlushReport
 from streams.kafka.flusher import Flusher
 from streams.kafka.ownership import Generation, Plan, Reach, StatePartition
 from streams.kafka.room import Moment, Output, StateTable
+
+pytestmark = pytest.mark.timed  # a busy machine would break what is promised
 
 INTERVAL = 0.3
 SOON = 0.1  # well below the interval, well above what a busy machine needs for some turns of the loop

@@ -31,7 +31,7 @@ def check(flow: InMemory, events: list[Any], watermark: int) -> None:
     assert found["different"] == 0, found["examples"][:3]
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=strategies.tries(80), deadline=None, suppress_health_check=list(HealthCheck))
 @given(events=strategies.histories(), cuts=st.lists(st.integers(0, 40), max_size=5), restart=st.booleans())
 def test_any_order_and_batching_gives_the_cells_of_the_batch_recomputation(
     events: list[Any], cuts: list[int], restart: bool
