@@ -17,14 +17,13 @@ from streams.kafka.room import StateTable
 from streams.kpis.publish import entity_fragment
 from streams.panes import cell as cells
 from streams.panes.cell import Cell, Measure
-from streams.panes.pane import DAY, DAYS_KEPT, FINE, LEVEL, LIFE, MONTH, WAIT, pane
+from streams.panes.pane import DAY, DAYS_KEPT, FINE, GRAIN, LEVEL, LIFE, MONTH, WAIT, pane
 from streams.panes.windows import WINDOWS, Window, first_pane
 
 ALL = -1  # a mask with every kind
 
 _encoder = msgspec.msgpack.Encoder()
 _EntityDecoder = msgspec.msgpack.Decoder(tuple[str, ...])
-_GRAIN = 7
 _NOW, _BEFORE, _EITHER = 1, 2, 3
 ROLLING = tuple((at, window) for at, window in enumerate(WINDOWS) if window.rolling)
 _ROLLING_OF = {grain: tuple(one for one in ROLLING if one[1].grain == grain) for grain in (FINE, DAY)}
@@ -131,7 +130,7 @@ class Entity:
             return None
         place = int.from_bytes(rest, "big")
         self.rows[place] = value
-        grain = place & _GRAIN
+        grain = place & GRAIN
         if grain in self.held:
             self.held[grain].append(place >> 3)
         elif grain == WAIT:
@@ -225,7 +224,7 @@ class Entity:
         self.warm.pop(place, None)
         if self.rows.pop(place, None) is not None:
             self.state.delete(self.prefix + place.to_bytes(_MINOR_BYTES, "big"))
-        grain, index = place & _GRAIN, place >> 3
+        grain, index = place & GRAIN, place >> 3
         indexes = self.held.get(grain, [])
         at = bisect_left(indexes, index)
         del indexes[at : at + (index in indexes[at : at + 1])]
@@ -265,7 +264,7 @@ class Entity:
                 total = cells.unpack(data)
             self.hot[place] = total
         cells.add(total, cell)
-        windows = _ROLLING_OF.get(place & _GRAIN)
+        windows = _ROLLING_OF.get(place & GRAIN)
         if windows:
             kinds = cells.kinds(cell)
             for at, _ in windows:
@@ -273,7 +272,7 @@ class Entity:
 
     def _begin(self, place: int) -> None:
         """Note a pane that was not there."""
-        grain, index = place & _GRAIN, place >> 3
+        grain, index = place & GRAIN, place >> 3
         if grain in self.held:
             indexes = self.held[grain]
             at = bisect_left(indexes, index)

@@ -6,27 +6,25 @@ windows slide, and publishes what changed, so a key is written at most once per 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 
-import msgspec
 from confluent_kafka import Message
 
 from streams import metrics, topics
 from streams.config import Definitions
 from streams.kafka.room import Moment, Output, StateTable
-from streams.kpis.entity import Entity, parse_row_key
+from streams.kpis.entity import Entity
+from streams.kpis.partition import Partition
 from streams.kpis.round import Round, Teller
 from streams.panes import cell as cells
 from streams.panes import delta
 from streams.panes.calendar import FINE_US, Calendar
 from streams.panes.cell import Cell, Measure
-from streams.panes.pane import DAY, DAYS_KEPT, FINE, FINE_KEPT, FINE_SENT, LEVEL, LIFE, MONTH, WAIT, pane
+from streams.panes.pane import DAY, FINE, FINE_KEPT, FINE_SENT, GRAIN, LEVEL, LIFE, MONTH, WAIT, pane
 from streams.panes.text import iso
-from streams.panes.windows import WINDOWS, Now, Window, now_at, number_at, number_of_day
+from streams.panes.windows import WINDOWS, Now, Window, now_at, number_of_day, numbers_at
 
-_GRAIN = 7
-_PROGRESS_KEY = b"\x00progress"
 # While catching up, a round may take at most one part in this many of the time.
 _CATCH_UP_SHARE = 10
 # Of how many entities panes stay decoded: some 10 KB each.
@@ -40,75 +38,7 @@ _RECORD_US = 12  # to work out, write down and send one record
 # One flush is one transaction: this bounds its memory and how long readers wait for it.
 _RECORDS_PER_FLUSH = 20_000
 _WAITING = 1 << Measure.WAITING
-_encoder = msgspec.msgpack.Encoder()
 _CALENDAR_WINDOWS: tuple[tuple[int, Window], ...] = tuple((at, one) for at, one in enumerate(WINDOWS) if not one.rolling)
-
-
-class _Kept(msgspec.Struct, array_like=True):
-    """What a partition's state knows of time."""
-
-    progress: dict[int, delta.Progress]
-    at: int  # µs: where the clock was in the last round, -1 before the first
-    revision: int  # of the last round
-
-
-_kept = msgspec.msgpack.Decoder(_Kept)
-
-
-class _Partition:
-    """The entities of one owned partition."""
-
-    def __init__(self, state: StateTable, first_revision: int) -> None:
-        self.state = state
-        self.revision = first_revision  # of the last round; every key is told at most once in one
-        self.entities: dict[tuple[str, ...], Entity] = {}
-        self.progress: dict[int, delta.Progress] = {}
-        self.now: Now | None = None  # the clock of the last round
-        self.numbers = (-1,) * len(WINDOWS)  # of its current windows
-        self.days_kept = 0  # the first day that still has a pane
-        self.hot: set[Entity] = set()  # panes changed since the last flush
-        self.warm: dict[Entity, None] = {}  # with decoded panes, those that changed last at the end
-        self.changed: set[Entity] = set()  # something to tell
-        self.held: dict[int, set[Entity]] = {}  # whom to visit again because something is held back, by slot of the clock
-        self.held_born: dict[int, int] = {}  # slot → the oldest event behind who was told too recently to be told again
-        self.fed = False  # did a change come in since the last look at the clock
-        self.fed_at = 0  # when, µs of the wall clock
-        self.behind_since = 0  # the begin of the first round of a catch-up; 0 when caught up
-        self.parked: dict[int, set[Entity]] = {}  # instant when a window becomes final → whom to look at then
-        self.by_fine: dict[int, set[Entity]] = {}
-        self.by_day: dict[int, set[Entity]] = {}
-        self.round: Round | None = None  # under way
-        self.to_visit: list[Entity] = []
-        self.told = 0
-        self.born = 0
-        self.round_born = 0
-        self.next_round = 0
-        self.next_in_catch_up = 0
-        self.caught_up = False
-        self.settled = False
-
-    def set_clock(self, now: Now, numbers: tuple[int, ...]) -> None:
-        """Note where the clock is, and the numbers of its current windows."""
-        self.now, self.numbers, self.days_kept = now, numbers, now.day - DAYS_KEPT
-
-    def progress_row(self) -> bytes:
-        """Return what is known of time, as it is kept."""
-        return _encoder.encode(_Kept(self.progress, self.now.at if self.now else -1, self.revision))
-
-    def entity(self, name: tuple[str, ...]) -> Entity:
-        """Return the entity, new if need be."""
-        found = self.entities.get(name)
-        if found is None:
-            found = self.entities[name] = Entity(name, self.state)
-        return found
-
-    def index(self, entity: Entity, place: int) -> None:
-        """Remember which entities have a pane that will expire."""
-        grain = place & _GRAIN
-        if grain == FINE:
-            self.by_fine.setdefault(place >> 3, set()).add(entity)
-        elif grain == DAY:
-            self.by_day.setdefault(place >> 3, set()).add(entity)
 
 
 class KpisRoom:
@@ -126,31 +56,15 @@ class KpisRoom:
         self.calendar = Calendar(definitions.zone)
         self._teller = Teller(definitions, self.calendar)
         self._calendar_windows = [(at, one) for at, one in _CALENDAR_WINDOWS if one.name in definitions.windows]
-        self._owned: dict[int, _Partition] = {}
+        self._owned: dict[int, Partition] = {}
         self._born: list[int] = []  # of the events whose numbers were told since take_born
 
     # -------------------------------------------------------------- ownership
 
     def open(self, partition: int, state: StateTable) -> None:
         """Start to own a partition: find its entities among the state rows."""
-        owned = self._owned[partition] = _Partition(state, self._first_revision)
-        kept = state.get(_PROGRESS_KEY)
-        if kept is not None:
-            found = _kept.decode(kept)
-            owned.progress, owned.revision = found.progress, max(owned.revision, found.revision)
-            if found.at >= 0:
-                now = now_at(self.calendar, found.at)
-                owned.set_clock(now, _numbers_at(now))
-        for key, value in state.items():
-            if key[:1] == b"c":
-                name, rest = parse_row_key(key)
-                entity = owned.entity(name)
-                place = entity.restore(rest, value)
-                if place is not None:
-                    owned.index(entity, place)
-        for entity in owned.entities.values():
-            entity.restored()
-        owned.changed.update(owned.entities.values())
+        owned = self._owned[partition] = Partition(state, self._first_revision)
+        owned.restore(self.calendar)
 
     def close(self, partition: int) -> None:
         """Stop to own a partition."""
@@ -168,7 +82,7 @@ class KpisRoom:
             size += len(value)
             change = delta.decode(value)
             for source, progress in change.progress.items():
-                self._progress(owned, source, progress)
+                owned.hear(source, progress)
             if change.born:
                 owned.born = min(owned.born or change.born, change.born)
             fine_kept = self._fine_kept(owned)
@@ -177,20 +91,13 @@ class KpisRoom:
                 self._add(owned, owned.entity(one.entity), one.panes, fine_kept)
         return size
 
-    @staticmethod
-    def _progress(owned: _Partition, source: int, progress: delta.Progress) -> None:
-        known = owned.progress.get(source)
-        if known is not None and known.watermark > progress.watermark:
-            progress = delta.Progress(known.watermark, progress.caught_up, progress.settled)
-        owned.progress[source] = progress
-
-    def _add(self, owned: _Partition, entity: Entity, panes: dict[int, Cell], fine_kept: int) -> None:
+    def _add(self, owned: Partition, entity: Entity, panes: dict[int, Cell], fine_kept: int) -> None:
         owned.hot.add(entity)
         owned.changed.add(entity)
         owned.fed = True
         days: dict[int, Cell] = {}
         for place, cell in panes.items():
-            grain, index = place & _GRAIN, place >> 3
+            grain, index = place & GRAIN, place >> 3
             if grain == FINE:
                 if index >= fine_kept:
                     entity.change(place, cell)
@@ -207,7 +114,7 @@ class KpisRoom:
                 entity.level_mask |= _WAITING  # another may be the oldest, though as many wait
         self._add_days(owned, entity, days)
 
-    def _add_days(self, owned: _Partition, entity: Entity, days: dict[int, Cell]) -> None:
+    def _add_days(self, owned: Partition, entity: Entity, days: dict[int, Cell]) -> None:
         is_added_up_before = max(entity.head.added_up, owned.days_kept)
         for day, cell in days.items():
             if not cell:
@@ -222,7 +129,7 @@ class KpisRoom:
                 entity.change(pane(LIFE, 0), cell)
             self._mark(owned, entity, day, month, cells.kinds(cell))
 
-    def _mark(self, owned: _Partition, entity: Entity, day: int, month: int, mask: int) -> None:
+    def _mark(self, owned: Partition, entity: Entity, day: int, month: int, mask: int) -> None:
         """Note which calendar windows a change concerns: those that hold the day, and those after them if they have begun."""
         untold, numbers, is_kept = entity.untold, owned.numbers, day >= owned.days_kept
         for at, window in self._calendar_windows:
@@ -236,7 +143,7 @@ class KpisRoom:
                 untold[at, number + 1] = (own, previous | mask)
 
     @staticmethod
-    def _fine_kept(owned: _Partition) -> int:
+    def _fine_kept(owned: Partition) -> int:
         """Return the first fine pane that `1h` and `24h` can still need."""
         newest = max((one.watermark for one in owned.progress.values()), default=-1)
         kept = newest // FINE_US - FINE_SENT
@@ -248,20 +155,20 @@ class KpisRoom:
         """Is there a round to make?"""
         return any(owned.round is not None or self._is_due(owned, moment) for owned in self._owned.values())
 
-    def _is_due(self, owned: _Partition, moment: Moment) -> bool:
+    def _is_due(self, owned: Partition, moment: Moment) -> bool:
         watermark = self._watermark(owned)
         if watermark is None or not self._has_news(owned, watermark, moment):
             return False
         if moment.now < owned.next_round and self._concerns_all(owned, watermark, moment):
             return False
-        return moment.now >= owned.next_in_catch_up or _all_caught_up(owned)
+        return moment.now >= owned.next_in_catch_up or owned.all_caught_up()
 
-    def _has_news(self, owned: _Partition, watermark: int, moment: Moment) -> bool:
-        if owned.changed or owned.now is None or owned.settled != _all_settled(owned.progress.values()):
+    def _has_news(self, owned: Partition, watermark: int, moment: Moment) -> bool:
+        if owned.changed or owned.now is None or owned.settled != owned.all_settled():
             return True
         if owned.held and (self._is_quiet(owned, moment) or min(owned.held) <= moment.now // self._slot):
             return True
-        if owned.behind_since and (owned.held or owned.parked) and _all_caught_up(owned):
+        if owned.behind_since and (owned.held or owned.parked) and owned.all_caught_up():
             return True
         return watermark // FINE_US != owned.now.fine or watermark - owned.now.at >= self._teller.age_every
 
@@ -277,10 +184,10 @@ class KpisRoom:
                 output.extend(self._go_on(owned, moment))
             if owned.hot:
                 self._write(owned)
-                owned.state.put(_PROGRESS_KEY, owned.progress_row())
+                owned.write_progress()
         return output
 
-    def _write(self, owned: _Partition) -> None:
+    def _write(self, owned: Partition) -> None:
         """Write what changed into the state; of the entities that changed last the panes stay decoded."""
         for entity in owned.hot:
             entity.write()
@@ -298,7 +205,7 @@ class KpisRoom:
         born, self._born = self._born, []
         return born
 
-    def _watermark(self, owned: _Partition) -> int | None:
+    def _watermark(self, owned: Partition) -> int | None:
         """Return the minimum over the partitions that are not idle; None while one has not spoken."""
         if len(owned.progress) < self._partitions_in:
             return None
@@ -308,11 +215,11 @@ class KpisRoom:
             return None
         return max(lowest, owned.now.at) if owned.now else lowest
 
-    def _is_quiet(self, owned: _Partition, moment: Moment) -> bool:
+    def _is_quiet(self, owned: Partition, moment: Moment) -> bool:
         """Has nothing changed for a while?  Then nothing is held back."""
-        return moment.now - owned.fed_at >= self._quiet and _all_caught_up(owned)
+        return moment.now - owned.fed_at >= self._quiet and owned.all_caught_up()
 
-    def _begin(self, owned: _Partition, partition: int, moment: Moment) -> None:
+    def _begin(self, owned: Partition, partition: int, moment: Moment) -> None:
         """Set the clock to the watermark, and line up whom to visit."""
         watermark = self._watermark(owned)
         if watermark is None:
@@ -320,8 +227,8 @@ class KpisRoom:
         now, before = now_at(self.calendar, watermark), owned.now
         owned.revision += 1
         newest = max(one.watermark for one in owned.progress.values())
-        settled = _all_settled(owned.progress.values())
-        caught_up = _all_caught_up(owned)
+        settled = owned.all_settled()
+        caught_up = owned.all_caught_up()
         owned.round = Round(
             partition=partition,
             output=[],
@@ -331,7 +238,7 @@ class KpisRoom:
             or (settled and not owned.settled)
             or self._caught_up_at_last(owned, moment),
             now=now,
-            numbers=_numbers_at(now),
+            numbers=numbers_at(now),
             watermark=iso(watermark),
             new_day=before is None or now.day != before.day,
             caught_up=caught_up,
@@ -343,7 +250,7 @@ class KpisRoom:
         owned.settled = settled
         owned.behind_since = 0 if caught_up else owned.behind_since or moment.now
 
-    def _go_on(self, owned: _Partition, moment: Moment) -> list[Output]:
+    def _go_on(self, owned: Partition, moment: Moment) -> list[Output]:
         """Visit entities until enough is told for one transaction; the rest waits for the next flush."""
         round_ = owned.round
         if round_ is None:
@@ -362,7 +269,7 @@ class KpisRoom:
             self._end(owned, round_, moment)
         return output
 
-    def _end(self, owned: _Partition, round_: Round, moment: Moment) -> None:
+    def _end(self, owned: Partition, round_: Round, moment: Moment) -> None:
         before = owned.now
         owned.round, owned.caught_up = None, round_.caught_up
         owned.set_clock(round_.now, round_.numbers)
@@ -370,12 +277,12 @@ class KpisRoom:
             self._expire(owned)
         if owned.round_born:
             self._born.append(owned.round_born)
-        owned.state.put(_PROGRESS_KEY, owned.progress_row())
+        owned.write_progress()
         metrics.WATERMARK.set(round_.now.at / 1_000_000)
         self._pace(owned, moment, caught_up=round_.caught_up, told=owned.told)
         owned.told = 0
 
-    def _pace(self, owned: _Partition, moment: Moment, *, caught_up: bool, told: int) -> None:
+    def _pace(self, owned: Partition, moment: Moment, *, caught_up: bool, told: int) -> None:
         """Set when the next round may be; while catching up, the rounds of all partitions may take only a part of the time."""
         cost = told * _RECORD_US * len(self._owned) * _CATCH_UP_SHARE
         owned.next_round = moment.now + self._interval
@@ -383,26 +290,26 @@ class KpisRoom:
         at_least = self._interval if self._is_long_behind(owned, moment) else 0
         owned.next_in_catch_up = moment.now if caught_up else moment.now + max(at_least, cost)
 
-    def _concerns_all(self, owned: _Partition, watermark: int, moment: Moment) -> bool:
+    def _concerns_all(self, owned: Partition, watermark: int, moment: Moment) -> bool:
         """Will the round visit everybody?  Then it waits until nobody has been told within the interval."""
-        if owned.now is None or owned.settled != _all_settled(owned.progress.values()):
+        if owned.now is None or owned.settled != owned.all_settled():
             return True
         return self.calendar.day_of(watermark) != owned.now.day or self._caught_up_at_last(owned, moment)
 
-    def _caught_up_at_last(self, owned: _Partition, moment: Moment) -> bool:
+    def _caught_up_at_last(self, owned: Partition, moment: Moment) -> bool:
         """Does a catch-up end?  A moment in which a partition was not read to its end is none."""
-        return _all_caught_up(owned) and self._is_long_behind(owned, moment)
+        return owned.all_caught_up() and self._is_long_behind(owned, moment)
 
-    def _is_long_behind(self, owned: _Partition, moment: Moment) -> bool:
+    def _is_long_behind(self, owned: Partition, moment: Moment) -> bool:
         """Had the last rounds, for long, not all that is in the sources?"""
         return owned.behind_since > 0 and moment.now - owned.behind_since > _LONG * self._interval
 
-    def _hold(self, owned: _Partition, entity: Entity, until: int) -> int:
+    def _hold(self, owned: Partition, entity: Entity, until: int) -> int:
         slot = until // self._slot + 1
         owned.held.setdefault(slot, set()).add(entity)
         return slot
 
-    def _to_visit(self, owned: _Partition, round_: Round, before: Now | None) -> list[Entity]:
+    def _to_visit(self, owned: Partition, round_: Round, before: Now | None) -> list[Entity]:
         now, changed = round_.now, owned.changed
         owned.changed = set()
         if round_.new_day or round_.copy_open:
@@ -427,7 +334,7 @@ class KpisRoom:
             visit.update(entity for entity in owned.entities.values() if entity.waiting)
         return self._without_told(owned, visit, round_)
 
-    def _without_told(self, owned: _Partition, visit: set[Entity], round_: Round) -> list[Entity]:
+    def _without_told(self, owned: Partition, visit: set[Entity], round_: Round) -> list[Entity]:
         """Return those that may be told; who was told a moment ago is held back, unless nothing is."""
         if round_.at_once or not any(entity.not_before > round_.wall for entity in visit):
             return list(visit)
@@ -440,12 +347,12 @@ class KpisRoom:
                 found.append(entity)
         return found
 
-    def _park(self, owned: _Partition, entity: Entity, now: Now) -> None:
+    def _park(self, owned: Partition, entity: Entity, now: Now) -> None:
         instant = self._teller.next_final(entity, now)
         if instant is not None:
             owned.parked.setdefault(instant, set()).add(entity)
 
-    def _expire(self, owned: _Partition) -> None:
+    def _expire(self, owned: Partition) -> None:
         for index, grain, first in (
             (owned.by_fine, FINE, self._fine_kept(owned)),
             (owned.by_day, DAY, owned.days_kept),
@@ -457,19 +364,6 @@ class KpisRoom:
                     entity.drop(pane(grain, old))
 
 
-def _numbers_at(now: Now) -> tuple[int, ...]:
-    """Return the number of the current window of each name."""
-    return tuple(number_at(window, now) for window in WINDOWS)
-
-
 def _earlier(born: int, other: int) -> int:
     """Return the earlier of two instants; 0 is none."""
     return min(born, other) if born and other else born or other
-
-
-def _all_caught_up(owned: _Partition) -> bool:
-    return all(one.caught_up for one in owned.progress.values())
-
-
-def _all_settled(progress: Iterable[delta.Progress]) -> bool:
-    return all(one.settled for one in progress)

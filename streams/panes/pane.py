@@ -8,6 +8,7 @@ of creation: {created in µs: deals}.
 from __future__ import annotations
 
 FINE, DAY, MONTH, LIFE, LEVEL, WAIT = range(6)
+GRAIN = 7  # the bits that say which
 
 # Kept behind the watermark.  The window before `24h` reaches back 48 h; days serve the 90 days before `90d` and weeks.
 FINE_KEPT = 50 * 12

@@ -63,6 +63,11 @@ def number_at(window: Window, now: Now) -> int:
     return 0
 
 
+def numbers_at(now: Now) -> tuple[int, ...]:
+    """Return the number of the current window of each name."""
+    return tuple(number_at(window, now) for window in WINDOWS)
+
+
 def number_of_day(window: Window, day: int, month: int) -> int:
     """Return the number of the calendar window that holds a day."""
     if window.grain == DAY:
