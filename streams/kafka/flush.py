@@ -132,14 +132,11 @@ class Transactions:
         self._call("begin_transaction")
         self._produce(batch)
         produced = time.perf_counter()
-        small = len(batch.outputs) + len(batch.rows) <= SMALL
-        if not small:
-            self._deliver(end)
-            self._faults.hit("C3")
-        self._call("send_offsets_to_transaction", batch.offsets, batch.metadata, _left(end))
-        if small:
-            self._faults.hit("C3")
-            self._deliver(end)
+        steps = (self._deliver, self._send_offsets)
+        first, second = reversed(steps) if len(batch.outputs) + len(batch.rows) <= SMALL else steps
+        first(batch, end)
+        self._faults.hit("C3")
+        second(batch, end)
         self._faults.hit("C4")
         if self._faults.strikes("C5"):
             threading.Thread(target=self._producer.commit_transaction, daemon=True).start()
@@ -163,9 +160,12 @@ class Transactions:
             self._producer.flush(5)
             die()
 
-    def _deliver(self, end: float) -> None:
+    def _deliver(self, _batch: Batch, end: float) -> None:
         if self._call("flush", _left(end)):
             self._give_up("flush", f"records are not delivered after {TRANSACTION_TIMEOUT:.0f} s", can_abort=True)
+
+    def _send_offsets(self, batch: Batch, end: float) -> None:
+        self._call("send_offsets_to_transaction", batch.offsets, batch.metadata, _left(end))
 
     def _call(self, name: str, *arguments: Any) -> Any:
         try:
