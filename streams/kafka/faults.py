@@ -15,8 +15,8 @@ PLAIN_PRODUCING = "DEALPULSE_UNSAFE_PLAIN_PRODUCING"
 POINTS = (
     "C1",  # before the transaction begins
     "C2",  # some of its records are on the broker
-    "C3",  # all of its records are, no offsets; of a small flush its offsets are, and of its records those that are there by then
-    "C4",  # both are, no decision
+    "C3",  # all of its records are, no offsets
+    "C4",  # offsets too, no decision
     "C5",  # the decision is sent, its answer not awaited
     "C6",  # committed, nobody here knows
 )

@@ -26,9 +26,6 @@ from streams.topics import changelog
 
 INIT_DEADLINE = 20.0
 ABORT_DEADLINE = 2.0
-# Offsets of at most so many records are sent while the records are on their way: some 2 ms that readers need not wait. Of more,
-# which take longer, they are sent last: where a worker dies with its offsets pending, the next owner waits until they are decided.
-SMALL = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +129,10 @@ class Transactions:
         self._call("begin_transaction")
         self._produce(batch)
         produced = time.perf_counter()
-        steps = (self._deliver, self._send_offsets)
-        first, second = reversed(steps) if len(batch.outputs) + len(batch.rows) <= SMALL else steps
-        first(batch, end)
+        if self._call("flush", _left(end)):
+            self._give_up("flush", f"records are not delivered after {TRANSACTION_TIMEOUT:.0f} s", can_abort=True)
         self._faults.hit("C3")
-        second(batch, end)
+        self._call("send_offsets_to_transaction", batch.offsets, batch.metadata, _left(end))
         self._faults.hit("C4")
         if self._faults.strikes("C5"):
             threading.Thread(target=self._producer.commit_transaction, daemon=True).start()
@@ -159,13 +155,6 @@ class Transactions:
         if dies:
             self._producer.flush(5)
             die()
-
-    def _deliver(self, _batch: Batch, end: float) -> None:
-        if self._call("flush", _left(end)):
-            self._give_up("flush", f"records are not delivered after {TRANSACTION_TIMEOUT:.0f} s", can_abort=True)
-
-    def _send_offsets(self, batch: Batch, end: float) -> None:
-        self._call("send_offsets_to_transaction", batch.offsets, batch.metadata, _left(end))
 
     def _call(self, name: str, *arguments: Any) -> Any:
         try:

@@ -600,9 +600,6 @@ def modelled(definitions: Definitions, seed: int, broken: str = "") -> Iterator[
         for module in (flush, flusher, restore):
             patch.setattr(module, "time", clock)
         patch.setattr(flush, "Producer", made)
-        patch.setattr(
-            flush, "SMALL", random.Random(seed).choice((0, 30, 1_000))
-        )  # offsets first, last, or now this, now that
         patch.setattr(flush, "lose_place", lose_place)
         patch.setattr(restore, "Consumer", made)
         patch.setattr(restore, "AdminClient", lambda _client: None)

@@ -21,7 +21,7 @@ from confluent_kafka import Message
 
 from streams.app import App, run_worker
 from streams.config import Definitions, Environment
-from streams.kafka import flush, packing
+from streams.kafka import packing
 from streams.kafka.edge import Edge
 from streams.kafka.faults import Faults
 from streams.kafka.resting import Packer, Resting
@@ -167,7 +167,6 @@ def _hang(app: App, what: str) -> None:
 def main(told: dict[str, Any]) -> int:
     """Be a worker that packs all the time."""
     packing.ENOUGH, packing.REST, packing.LOOK, packing.PAUSE = 1, 0.0, 0.01, 0.001
-    flush.SMALL = told.get("small", flush.SMALL)
     environment = Environment(broker=told["broker"], app_id=told["app"], slot=told.get("slot"))
     definitions = Definitions(partitions=told["partitions"], flush_interval=told.get("flush_interval", 0.1))
     return run_worker(
