@@ -31,7 +31,7 @@ def definitions(job: str) -> dict[str, Any]:
         found["kpis"] = {name: name == "activities" for name in found["kpis"]}
         found |= {"cuts": ["rep"], "windows": ["day"]}
     if job == "latency":
-        found |= {"publish_interval": 0.1, "pace": {"24h": 1}, "flush_interval": "30ms"}
+        found |= {"publish_interval": 0.1, "pace": {"24h": 1}, "flush_interval": "20ms"}
     return found
 
 
