@@ -39,10 +39,9 @@ class Packer:
     def learn(self, rows: Sequence[bytes]) -> None:
         """Learn what rows have in common, once.  Takes 0.1 s, and lets other threads work meanwhile."""
         samples: list[Any] = [row[:SAMPLE_BYTES] for row in rows]
-        try:
-            dictionary = train_dictionary(DICTIONARY_BYTES, samples)
-        except ZstdError:  # there is too little in them
-            dictionary = ZstdCompressionDict(b"".join(samples)[:DICTIONARY_BYTES], dict_type=DICT_TYPE_RAWCONTENT)
+        dictionary = _learned(samples) or ZstdCompressionDict(
+            b"".join(samples)[:DICTIONARY_BYTES], dict_type=DICT_TYPE_RAWCONTENT
+        )
         dictionary.precompute_compress(_LEVEL)
         self._compress = ZstdCompressor(_LEVEL, dictionary, write_dict_id=False).compress
         self._decompress = ZstdDecompressor(dictionary).decompress
@@ -57,6 +56,17 @@ class Packer:
     def unpack(self, packed: bytes, rest: bytes) -> bytes:
         """Return the row that was packed."""
         return self._decompress(FRAME_HEADER + packed + rest)
+
+
+def _learned(samples: list[Any]) -> ZstdCompressionDict | None:
+    """Return a dictionary of what the samples have in common; None when there is too little in them."""
+    # Of some ten bytes in all zstd's training is no error but the end of the process (SIGSEGV or SIGFPE).
+    if sum(map(len, samples)) < DICTIONARY_BYTES:
+        return None
+    try:
+        return train_dictionary(DICTIONARY_BYTES, samples)
+    except ZstdError:
+        return None
 
 
 class Resting:

@@ -91,9 +91,11 @@ def test_what_was_packed_is_unpacked_to_the_byte(row):
     assert LEARNED.unpack(*LEARNED.pack(row)) == row
 
 
-@pytest.mark.parametrize("rows", [[], [b""], [b"x" * 700] * 1500, [b"alone"], LIKE[:3]])
+@pytest.mark.parametrize(
+    "rows", [[], [b""], [b"x" * 700] * 1500, [b"alone"], LIKE[:3], *([b"1"] * count for count in range(5, 15))]
+)
 def test_there_may_be_nothing_to_learn(rows):
-    """From none, empty, equal or few rows: less is saved, nothing is lost."""
+    """From none, empty, equal, few or tiny rows (which once ended the process): less is saved, nothing is lost."""
     one = packer(rows)
     assert one.has_learned
     assert [one.unpack(*one.pack(row)) for row in LIKE] == LIKE
