@@ -220,13 +220,12 @@ class Flusher:
             self._bytes = 0
         outputs, touched = self._drain(generation, rooms, {room for room, _ in handled.by_source})
         self.release()
-        changed = {
-            key for key, state in generation.states.items() if key[0] in names and (state.handled or state.table.changed)
-        }
+        states = {key: state for key, state in generation.states.items() if key[0] in names}
+        changed = {key for key, state in states.items() if state.handled or state.table.changed}
         if not outputs and not changed:
             return None
         # The first transaction of a room writes down where all of it stands, so that a restore can compare it.
-        changed |= {key for key, state in generation.states.items() if key[0] in names and not state.anchored}
+        changed |= {key for key, state in states.items() if not state.anchored}
         rows = collect_rows(self._app_id, generation, sorted(changed))
         offsets = generation.commits(changed | touched)
         return Batch(outputs, rows, offsets, generation.metadata, handled.by_source, time.perf_counter() - started)

@@ -126,7 +126,7 @@ def test_when_no_more_is_coming_all_is_told_at_once():
 
 
 def test_when_a_catch_up_ends_all_is_told_at_once():
-    """Though leads keep coming, as soon as an interval has passed since somebody was told."""
+    """Though leads keep coming, as soon as an interval has passed since somebody was told; once, then the pace holds again."""
     flow = live()
     for _ in range(60):
         flow.lead(caught_up=False)
@@ -134,6 +134,9 @@ def test_when_a_catch_up_ends_all_is_told_at_once():
     flow.clock += SECOND
     flow.lead()
     assert {flow.leads} == set(flow.counts().values())
+    for _ in range(3):
+        flow.lead()
+        assert {flow.leads} != set(flow.counts().values())
 
 
 @pytest.mark.parametrize(("pace", "windows"), [(5, ["day"]), (1, ["day"]), (2, ["1h"])], ids=str)
