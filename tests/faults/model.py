@@ -397,9 +397,8 @@ class Worker(threading.Thread):
             self._handle(self.generation, self.generation.states[key])
         if self.model.dice.random() < 0.6:
             self._flush(self.generation)
-        elif self.model.dice.random() < 0.3:  # many are of some rooms only
-            rooms = self.plan.rooms
-            self._flush(self.generation, self.model.dice.sample(rooms, self.model.dice.randint(1, len(rooms))))
+        elif self.model.dice.random() < 0.3:  # one that follows another is of some rooms only
+            self._flush(self.generation, [self.model.dice.choice(self.plan.rooms)])
 
     def _handle(self, generation: Generation, state: StatePartition) -> None:
         for topic in self.model.dice.sample(state.room.sources, len(state.room.sources)):
