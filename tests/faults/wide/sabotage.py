@@ -14,6 +14,8 @@ from typing import Any
 import confluent_kafka
 
 from streams.kafka import clients, edge, flush, ownership, poll, restore
+from streams.kafka.faults import Faults
+from streams.topics import DELTAS
 
 
 def hasty_restore() -> None:
@@ -113,6 +115,22 @@ def commits_of_one_room_less() -> None:
     ownership.Generation.commits = lambda self, keys: commits(self, [key for key in keys if key[0] != "kpis"])
 
 
+def strike_only_what_a_room_reads() -> None:
+    """Without transactions, let failpoints count only flushes with deltas: a KPI told twice changes no number, a delta does."""
+    commit = flush.PlainProducing.commit
+
+    def choosy(self: Any, batch: Any) -> Any:
+        asked = self._faults
+        if all(output[0] != DELTAS for output in batch.outputs):
+            self._faults = Faults(plain_producing=True)
+        try:
+            return commit(self, batch)
+        finally:
+            self._faults = asked
+
+    flush.PlainProducing.commit = choosy
+
+
 DEEDS: dict[str, Callable[[], None]] = {
     deed.__name__: deed
     for deed in (
@@ -125,5 +143,6 @@ DEEDS: dict[str, Callable[[], None]] = {
         ignore_where_the_state_stands,
         stuck_poll_thread,
         commits_of_one_room_less,
+        strike_only_what_a_room_reads,
     )
 }
