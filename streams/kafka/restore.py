@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
@@ -22,6 +23,8 @@ from streams.kafka.ownership import FLUSHES, FORM_KEY, OFFSETS_KEY, Plan, StateK
 from streams.kafka.poll import describe
 from streams.kafka.room import StateTable
 from streams.topics import changelog
+
+T = TypeVar("T")
 
 # A dead owner's transaction is decided by then at the latest.
 DEADLINE = TRANSACTION_TIMEOUT + BROKER_SCAN + 10.0
@@ -109,20 +112,42 @@ class Restorer:
         return places
 
     def _ask_committed(self, consumer: Consumer, asked: list[TopicPartition], deadline: float) -> list[TopicPartition]:
-        while asked:
+        if not asked:
+            return []
+        return self._answer(
+            lambda: list(consumer.committed(asked, CALL)),
+            deadline,
+            "the group's committed offsets",
+            f"they stay undecided for {DEADLINE:.0f} s: a transaction hangs; look for it with kafka-transactions.sh find-hanging",
+        )
+
+    def _ask_offsets(
+        self, parts: Sequence[TopicPart], spec: OffsetSpec, level: IsolationLevel, deadline: float
+    ) -> dict[TopicPart, int]:
+        admin = AdminClient(dict(self.connection.client))
+        asked = {TopicPartition(topic, partition): spec for topic, partition in parts}
+
+        def ask() -> dict[TopicPart, int]:
+            # A client that has not heard of the topics answers one time in five only after 1 or 3 s.
+            admin.list_topics(timeout=CALL)
+            answers = admin.list_offsets(asked, isolation_level=level, request_timeout=CALL)
+            return {(part.topic, part.partition): answer.result(CALL + 1).offset for part, answer in answers.items()}
+
+        return self._answer(ask, deadline, f"the offsets of {parts[0][0]}", "the broker does not tell them in time")
+
+    def _answer(self, ask: Callable[[], T], deadline: float, what: str, in_vain: str) -> T:
+        """Ask until there is an answer: a coordinator or leader that moves, or is new, refuses at once, again and again."""
+        while True:
             self._check_generation()
             try:
-                return list(consumer.committed(asked, CALL))
+                return ask()
             except KafkaException as error:
+                why = describe(error)
                 if not _passing(error.args[0]):
-                    raise RestoreError(f"the group's committed offsets cannot be read: {describe(error)}") from error
+                    raise RestoreError(f"{what} cannot be read: {why}") from error
                 if time.monotonic() > deadline:
-                    raise RestoreError(
-                        f"the group's committed offsets stay undecided for {DEADLINE:.0f} s: a transaction hangs; "
-                        "look for it with kafka-transactions.sh find-hanging"
-                    ) from error
-                time.sleep(0.05)  # a coordinator that moves answers at once, again and again
-        return []
+                    raise RestoreError(f"{what} cannot be read: {in_vain} ({why})") from error
+                time.sleep(0.05)
 
     # ------------------------------------------------------------------ what does the state say?
 
@@ -189,9 +214,8 @@ class Restorer:
         if time.monotonic() > deadline:
             return True
         time.sleep(0.2)
-        admin = AdminClient(dict(self.connection.client))
-        committed = _offsets(admin, parts, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED)
-        return committed == _offsets(admin, parts, OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED)
+        committed = self._ask_offsets(parts, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED, deadline)
+        return committed == self._ask_offsets(parts, OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED, deadline)
 
     def _still_older(self, key: StateKey, own: dict[str, int], committed: dict[str, int]) -> None:
         sentence = (
@@ -238,8 +262,8 @@ class Restorer:
         }
         if not unknown:
             return
-        admin = AdminClient(dict(self.connection.client))
-        first = _offsets(admin, sorted(unknown), OffsetSpec.earliest(), IsolationLevel.READ_COMMITTED)
+        deadline = time.monotonic() + DEADLINE
+        first = self._ask_offsets(sorted(unknown), OffsetSpec.earliest(), IsolationLevel.READ_COMMITTED, deadline)
         for (name, partition), restored in found.items():
             for topic in self.plan.by_name[name].sources:
                 restored.offsets.setdefault(topic, first.get((topic, partition), 0))
@@ -257,17 +281,6 @@ def _older(own: Mapping[str, int], committed: Mapping[str, int]) -> bool:
     return any(own.get(topic, 0) < offset for topic, offset in committed.items())
 
 
-def _offsets(
-    admin: AdminClient, parts: Sequence[TopicPart], spec: OffsetSpec, level: IsolationLevel
-) -> dict[TopicPart, int]:
-    asked = {TopicPartition(topic, partition): spec for topic, partition in parts}
-    try:
-        answers = admin.list_offsets(asked, isolation_level=level, request_timeout=CALL)
-        return {(part.topic, part.partition): answer.result(CALL + 1).offset for part, answer in answers.items()}
-    except KafkaException as error:
-        raise RestoreError(f"the broker does not tell the offsets of {parts[0][0]}: {describe(error)}") from error
-
-
 def _passing(error: KafkaError) -> bool:
     return bool(error.retriable()) or error.code() in {
         KafkaError._TIMED_OUT,  # noqa: SLF001
@@ -276,6 +289,8 @@ def _passing(error: KafkaError) -> bool:
         KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
         # Retriable in the protocol, but this client does not say so.
         KafkaError.NOT_COORDINATOR,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.COORDINATOR_NOT_AVAILABLE,
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     }

@@ -583,7 +583,7 @@ def modelled(definitions: Definitions, seed: int, broken: str = "") -> Iterator[
     def lose_place(sentence: str, _error: BaseException | None = None) -> None:
         raise Gone(sentence)
 
-    def offsets(_admin: Any, parts: Iterable[Part], spec: Any, level: IsolationLevel) -> dict[Part, int]:
+    def offsets(_self: Any, parts: Iterable[Part], spec: Any, level: IsolationLevel, _deadline: float) -> dict[Part, int]:
         if spec is OffsetSpec.earliest():
             return dict.fromkeys(parts, 0)
         committed = level == IsolationLevel.READ_COMMITTED
@@ -602,8 +602,7 @@ def modelled(definitions: Definitions, seed: int, broken: str = "") -> Iterator[
         patch.setattr(flush, "Producer", made)
         patch.setattr(flush, "lose_place", lose_place)
         patch.setattr(restore, "Consumer", made)
-        patch.setattr(restore, "AdminClient", lambda _client: None)
-        patch.setattr(restore, "_offsets", offsets)
+        patch.setattr(restore.Restorer, "_ask_offsets", offsets)
         if broken == "hasty_restore":
             patch.setattr(restore, "_older", lambda _own, _committed: False)
         try:

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 import toy
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import OffsetSpec
 from flow import Flow
 
 from streams.kafka import restore
@@ -221,6 +222,26 @@ def test_a_large_state_comes_back_fast(apache_kafka, new_flow, capsys):
     with capsys.disabled():
         print(f" restored {rate:,.0f} records/s", end=" ")
     assert rate > 100_000
+
+
+@pytest.mark.slow
+@pytest.mark.kafka
+@pytest.mark.timed
+@pytest.mark.timeout(120)
+def test_a_broker_that_has_just_been_met_answers_at_once(apache_kafka, new_flow):
+    """A librdkafka client that asks for offsets before it knows the topics waits 1 or 3 s, one time in five."""
+    flow = new_flow(apache_kafka, partitions=96)
+    asked, level = restorer(flow), IsolationLevel.READ_COMMITTED
+    parts = [(topic, partition) for topic in toy.names(flow.app) for partition in range(96)]
+    asked._ask_offsets(
+        parts, OffsetSpec.latest(), level, time.monotonic() + 20
+    )  # right after creation nobody leads some of them
+    waits = []
+    for _ in range(40):
+        began = time.monotonic()
+        assert len(asked._ask_offsets(parts, OffsetSpec.latest(), level, began + 20)) == len(parts)
+        waits.append(time.monotonic() - began)
+    assert max(waits) < 0.9
 
 
 def test_it_gives_up_in_time():

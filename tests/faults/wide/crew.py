@@ -298,5 +298,6 @@ def visible(installation: Installation, topics: Iterable[str]) -> dict[str, int]
 def _ends(installation: Installation, topics: Iterable[str], level: IsolationLevel) -> dict[str, int]:
     parts = [TopicPartition(topic, one) for topic in topics for one in range(installation.settings.definitions.partitions)]
     admin = AdminClient({**installation.client, "log_level": 0})
+    admin.list_topics(timeout=20)  # else one answer in five comes 1 or 3 s late
     answers = admin.list_offsets(dict.fromkeys(parts, OffsetSpec.latest()), isolation_level=level, request_timeout=20)
     return {f"{part.topic}[{part.partition}]": answer.result(20).offset for part, answer in answers.items()}
