@@ -100,7 +100,7 @@ def test_a_poll_thread_that_stands_still_ends_the_worker(crew):
 
 @only_heavy
 def test_a_dead_owner_holds_readers_up_for_a_bounded_time(crew):
-    """Killed with an open transaction: what it wrote to can be read on after the time-out and the broker's scan, at most 16 s."""
+    """Killed with an open transaction: what it wrote to can be read on after the time-out and the broker's scan, some 11 s."""
     one = crew()
     one.feed(3_000, SEED + 7, RATE)
     stalls = []
@@ -114,7 +114,7 @@ def test_a_dead_owner_holds_readers_up_for_a_bounded_time(crew):
             assert time.monotonic() < began + 60
             time.sleep(0.1)
         stalls.append(time.monotonic() - began)
-    assert quantile(stalls, 0.95) < 10 + 1 + 5
+    assert quantile(stalls, 0.95) < 10 + 1 + 2
     one.join()
     one.fed_up()
     one.assert_exact()
