@@ -21,7 +21,7 @@ from streams import config, topics
 from streams.panes.delta import partition_of
 from streams.worker import GC_THRESHOLDS
 
-FLUSH = 10_000  # events
+FLUSH = 100_000  # events; of a worker that is days behind: a million of J2 are some ten transactions
 RATE = 50_000  # events/s at which the rooms are fed, by their own clock: it sets how often they publish
 SECOND = timedelta(days=1) / 1_000_000 * RATE  # of events in a second of that clock: a million events a day
 LIVE_FLUSH, LIVE_RATE = 500, 1_000  # the same when events are taken in as they happen
@@ -29,7 +29,7 @@ HISTORY = timedelta(days=30)  # over which what is held happened
 MOVES = 0.15  # of the events are moves, the others activities
 MOVES_HELD = 3  # of a deal, whatever the length of its history
 BUILT = 100_000  # events that build the deals of which the others are copies
-PARTS, PART = 3, 40_000  # of the events measured
+PARTS, PART = 3, 100_000  # of the events measured
 WINDOWS = ("day", "24h", "1h", "7d", "week", "month", "28d", "90d", "quarter", "year", "all")
 _APART = 64  # events by which deals with as many differ
 _WON = j2.STAGES.index("Won")

@@ -1,4 +1,4 @@
-"""Which events are taken in without unpacking their deal's record?  The usual next ones: they are appended.
+"""Which events are taken in without unpacking their deal's record?  The usual next ones, and late activities.
 
 Each function returns the record with the event (and the older activities where those change, too), and adds the facts that
 come with it to `found`: none goes.  Or it returns None: then fold.py takes the event in the long way.  A property test holds
@@ -42,15 +42,17 @@ from streams.deals.terms import Terms
 from streams.events.contract import Activity, StageChange
 
 _LARGEST = MAX_RECORD_BYTES - ROW_BYTES
-_BEHIND_TIMES = slice(TIMES_BYTES, None)
 _ROWS = (2 * RECENT - 1) * ROW_BYTES  # in a record at most
 _FULL = (MAX_ACTIVITIES + SETTLED_AT_ONCE - 2) * ROW_BYTES
 
 
-def append_activity(
+def add_activity(
     kept: Kept, event: Activity, terms: Terms, found: list[Fact], noticed: Noticed
 ) -> bytes | Kept | Refusal | None:
-    """Take in an activity that is newer than those held, by nobody or by the first of the reps that the record knows."""
+    """Take in an activity that is newer than what is held, by nobody or by the first of the reps that the record knows.
+
+    An older one, too, that says whose it is and belongs among the rows of the record, where stages of activities do not count.
+    """
     data, older = kept
     newest, touch, created, flags, stage_at, rep_at, named_at, words_at, rows_at = LOOK.unpack_from(data)
     size, at = len(data), event.at
@@ -58,8 +60,13 @@ def append_activity(
     if flags & DELETED or (flags & SETTLED and at <= newest) or size > _LARGEST or held + len(older) > _FULL:
         return None
     rep = event.rep_id
-    if at < newest and (rep is None or terms.stages_of_activities or (held and at < _last_row(data))):
-        return None
+    place = size  # of its row: behind all that are not later
+    if at < newest:
+        if rep is None or terms.stages_of_activities:
+            return None
+        place = _behind(data, rows_at, at)
+        if place == rows_at and older:
+            return None
     mark = fingerprint(event.event_id, event.planned)
     if data.find(mark, rows_at) >= 0 and has_activity(data, mark, rows_at):
         return Refusal.DUPLICATE
@@ -68,7 +75,7 @@ def append_activity(
     if rep is not None and data[named_at:words_at] != rep.encode():
         return None
     if not (event.automated or event.planned):
-        if touch < 0 <= created <= at and is_touch_going_out(event.type, event.direction):
+        if 0 <= created <= at and not 0 <= touch <= at and is_touch_going_out(event.type, event.direction):
             if terms.responses:
                 return None
             touch = at
@@ -80,13 +87,17 @@ def append_activity(
     if at < newest:
         noticed.late += 1
         at = newest
-    record = b"".join((TIMES.pack(at, touch), data[_BEHIND_TIMES], pack_row(event, 0 if rep is None else 1, mark)))
+    row = pack_row(event, 0 if rep is None else 1, mark)
+    record = b"".join((TIMES.pack(at, touch), data[TIMES_BYTES:place], row, data[place:]))
     return record if held < _ROWS else divide(record, rows_at, older)
 
 
-def _last_row(data: bytes) -> int:
-    at: int = ROW.unpack_from(data, len(data) - ROW_BYTES)[0]
-    return at
+def _behind(data: bytes, rows_at: int, at: int) -> int:
+    """Return where the rows end that are not later than an instant."""
+    place = len(data)
+    while place > rows_at and ROW.unpack_from(data, place - ROW_BYTES)[0] > at:
+        place -= ROW_BYTES
+    return place
 
 
 def begin(event: StageChange, terms: Terms, found: list[Fact], noticed: Noticed) -> bytes | None:

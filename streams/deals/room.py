@@ -21,7 +21,7 @@ from streams.config import BadInput, Definitions
 from streams.deals.contributions import Fact
 from streams.deals.expand import Cells, Sums
 from streams.deals.fold import Changes, Noticed, Refusal, apply_activity, apply_stage_change, facts_without_deal, fit
-from streams.deals.quick import append_activity, append_stage_change, begin
+from streams.deals.quick import add_activity, append_stage_change, begin
 from streams.deals.record import FLAGS_AT, ID_BYTES, OLDER, Deal, Kept, fingerprint, holds
 from streams.deals.record import decode as unpack
 from streams.deals.terms import Terms
@@ -66,7 +66,7 @@ class Ways(NamedTuple):
 
 _READ: dict[str, tuple[Callable[..., list[Any]], Ways]] = {
     topics.STAGE_CHANGE: (decode_stage_changes, Ways(begin, append_stage_change, apply_stage_change)),
-    topics.ACTIVITY: (decode_activities, Ways(lambda *_: None, append_activity, apply_activity)),
+    topics.ACTIVITY: (decode_activities, Ways(lambda *_: None, add_activity, apply_activity)),
 }
 _at = attrgetter("at")
 _TIMED = (topics.STAGE_CHANGE, topics.ACTIVITY)

@@ -158,7 +158,9 @@ class Restorer:
         logs = {(changelog(self.connection.app_id, name), partition): (name, partition) for name, partition in self.keys}
         by_log = {part: found[key] for part, key in logs.items()}
         # A topic that the client has not heard of costs up to a second in assign().
-        self._answer(lambda: consumer.list_topics(timeout=CALL), deadline, "the topics", "the broker does not name them in time")
+        self._answer(
+            lambda: consumer.list_topics(timeout=CALL), deadline, "the topics", "the broker does not name them in time"
+        )
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for topic, partition in logs])
         at_end: set[TopicPart] = set()
         behind = dict(by_log)

@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streams.deals.fold import Noticed, Refusal, apply_activity, apply_stage_change
-from streams.deals.quick import append_activity, append_stage_change, begin
-from streams.deals.record import MAX_ACTIVITIES, RECENT, SETTLED_AT_ONCE, decode, encode
+from streams.deals.quick import add_activity, append_stage_change, begin
+from streams.deals.record import MAX_ACTIVITIES, RECENT, ROW_BYTES, SETTLED_AT_ONCE, decode, encode
 from streams.deals.terms import Terms
 from streams.events.contract import StageChange
 from streams.kpis.catalogue import BY_ID
@@ -34,7 +34,7 @@ def both(kept, event, terms):
         )
         apply = apply_stage_change
     else:
-        quick, apply = append_activity(kept, event, terms, found, short), apply_activity
+        quick, apply = add_activity(kept, event, terms, found, short), apply_activity
     deal = decode(kept)
     slow = apply(deal, event, terms, long)
     if quick is None:
@@ -103,6 +103,10 @@ QUALIFIED = change("2", "2024-03-02 10:00", "Qualified")
         # where the two topics are not in step:
         ([NEW, CALLED, QUALIFIED], act("b", "2024-03-01 10:30", rep_id="anna")),
         ([NEW, CALLED], change("2", "2024-03-01 10:10", "Qualified", rep_id="anna")),
+        # late, and the first touch:
+        ([NEW, CALLED, act("b", "2024-03-01 11:00", rep_id="anna")], act("c", "2024-03-01 10:30", rep_id="anna")),
+        ([NEW, CALLED], act("c", "2024-03-01 10:10", rep_id="anna")),
+        ([NEW, CALLED], act("c", "2024-03-01 09:10", rep_id="anna")),
     ],
     ids=str,
 )
@@ -124,8 +128,9 @@ HANDED_OVER = change("2", "2024-03-02 10:00", "Qualified", rep_id="borys")
         ([NEW, ANYBODY], change("2", "2024-03-01 10:10", "Qualified", rep_id="borys")),
         # whose the call is, the record's present rep does not tell:
         ([NEW, HANDED_OVER], ANYBODY),
-        # older than the last call held:
-        ([NEW, act("b", "2024-03-01 11:00", rep_id="anna")], act("c", "2024-03-01 10:30", rep_id="anna")),
+        # late, by somebody who is not known from the head:
+        ([NEW, act("b", "2024-03-01 11:00", rep_id="anna")], act("c", "2024-03-01 10:30", rep_id="borys")),
+        ([NEW, act("b", "2024-03-01 11:00", rep_id="anna")], act("c", "2024-03-01 10:30")),
         # opened again, or created only now, by which the close before it moves behind it:
         ([NEW, change("2", "2024-03-02 10:00", "Won")], change("3", "2024-03-03 10:00", "New")),
         ([change("1", "2024-03-01 01:00", "Won")], change("2", "2024-03-01 10:00", "New")),
@@ -177,6 +182,17 @@ def test_activities_become_older_ones_in_the_short_way(held, terms):
     """Else a busy deal would be unpacked for every 32nd, and stay so until the next flush."""
     quick, slow = both(encode(deal_of(*map(_call, range(held)), terms=terms)), _call(held), terms)
     assert quick == slow
+
+
+@pytest.mark.parametrize("held", [2, RECENT, 2 * RECENT - 1, 2 * RECENT + 5, 10 * RECENT])
+def test_a_late_activity_goes_among_those_that_the_record_keeps(held):
+    """Also the one by which older ones come to be; what belongs among older ones takes the long way."""
+    kept = encode(deal_of(*(_call(2 * number) for number in range(held)), terms=ONLY_MOVES))
+    older = len(kept[1]) // ROW_BYTES
+    for number in sorted({0, older - 1, older, held - 2} - {-1}):
+        late = act("late", f"2024-03-01 {(2 * number + 1) // 60:02}:{(2 * number + 1) % 60:02}", rep_id="anna")
+        quick, slow = both(kept, late, ONLY_MOVES)
+        assert quick == (slow if number >= older else None)
 
 
 @pytest.mark.parametrize("held", [2 * RECENT, 10 * RECENT, FULL + 20])
