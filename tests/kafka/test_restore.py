@@ -233,15 +233,12 @@ def test_a_broker_that_has_just_been_met_answers_at_once(apache_kafka, new_flow)
     flow = new_flow(apache_kafka, partitions=96)
     asked, level = restorer(flow), IsolationLevel.READ_COMMITTED
     parts = [(topic, partition) for topic in toy.names(flow.app) for partition in range(96)]
-    asked._ask_offsets(
-        parts, OffsetSpec.latest(), level, time.monotonic() + 20
-    )  # right after creation nobody leads some of them
     waits = []
-    for _ in range(40):
+    for _ in range(41):
         began = time.monotonic()
         assert len(asked._ask_offsets(parts, OffsetSpec.latest(), level, began + 20)) == len(parts)
         waits.append(time.monotonic() - began)
-    assert max(waits) < 0.9
+    assert max(waits[1:]) < 0.9  # the first one may wait: right after creation nobody leads some of them
 
 
 def test_it_gives_up_in_time():
