@@ -107,6 +107,8 @@ def start(
     log = folder / f"worker-{port}.log"
     log.touch()
     faults = ({FAILPOINT: failpoint} if failpoint else {}) | ({} if transactions else {PLAIN_PRODUCING: "1"})
+    if not transactions:
+        sabotage = (*sabotage, "strike_only_what_a_room_reads")
     environment = msgspec.structs.asdict(msgspec.structs.replace(settings.environment, web_port=port, slot=slot))
     options = {"transactions": transactions, "accept_older_state": accept_older_state}
     process = _processes.Process(target=_work, args=(environment, str(log), faults, sabotage, options), daemon=True)

@@ -65,7 +65,7 @@ def test_all_workers_killed_at_once(crew):
 def test_what_these_tests_can_see(crew, transactions):
     """Deaths in the middle of a flush: exact with transactions; without them, as most workers do it, the audit finds it."""
     dice = random.Random(SEED)
-    one = crew(transactions=transactions, sabotage=() if transactions else ["strike_only_what_a_room_reads"])
+    one = crew(transactions=transactions)
     one.feed(3_000, SEED + 2, 300)  # in every flush there is an event
     for point in ("C2", "C3", "C2"):  # streams/kafka/faults.py
         worker = one.join(failpoint=f"{point}:{dice.randrange(5, 15)}")
