@@ -21,7 +21,7 @@ from streams import config, topics
 from streams.panes.delta import partition_of
 from streams.worker import GC_THRESHOLDS
 
-FLUSH = 100_000  # events; of a worker that is days behind: a million of J2 are some ten transactions
+FLUSH = 100_000  # events; of a worker that is days behind: J2's million are eight
 RATE = 50_000  # events/s at which the rooms are fed, by their own clock: it sets how often they publish
 SECOND = timedelta(days=1) / 1_000_000 * RATE  # of events in a second of that clock: a million events a day
 LIVE_FLUSH, LIVE_RATE = 500, 1_000  # the same when events are taken in as they happen

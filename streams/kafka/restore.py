@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeVar
 
 import msgspec
@@ -19,6 +20,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from streams.kafka.clients import BROKER_SCAN, TRANSACTION_TIMEOUT, Connection, librdkafka_log, restore_consumer
 from streams.kafka.exits import log
 from streams.kafka.inbox import TopicPart
+from streams.kafka.offsets import ask_offsets
 from streams.kafka.ownership import FLUSHES, FORM_KEY, OFFSETS_KEY, Plan, StateKey, committed_flushes, committed_places
 from streams.kafka.poll import describe
 from streams.kafka.room import StateTable
@@ -121,21 +123,20 @@ class Restorer:
             f"they stay undecided for {DEADLINE:.0f} s: a transaction hangs; look for it with kafka-transactions.sh find-hanging",
         )
 
+    @cached_property
+    def _admin(self) -> AdminClient:
+        return AdminClient(dict(self.connection.client))
+
     def _ask_offsets(
         self, parts: Sequence[TopicPart], spec: OffsetSpec, level: IsolationLevel, deadline: float
     ) -> dict[TopicPart, int]:
-        admin = AdminClient(dict(self.connection.client))
-        asked = {TopicPartition(topic, partition): spec for topic, partition in parts}
+        return self._answer(
+            lambda: ask_offsets(self._admin, parts, spec, level, CALL), deadline, f"the offsets of {parts[0][0]}"
+        )
 
-        def ask() -> dict[TopicPart, int]:
-            # A client that has not heard of the topics answers one time in five only after 1 or 3 s.
-            admin.list_topics(timeout=CALL)
-            answers = admin.list_offsets(asked, isolation_level=level, request_timeout=CALL)
-            return {(part.topic, part.partition): answer.result(CALL + 1).offset for part, answer in answers.items()}
-
-        return self._answer(ask, deadline, f"the offsets of {parts[0][0]}", "the broker does not tell them in time")
-
-    def _answer(self, ask: Callable[[], T], deadline: float, what: str, in_vain: str) -> T:
+    def _answer(
+        self, ask: Callable[[], T], deadline: float, what: str, in_vain: str = "the broker does not tell them in time"
+    ) -> T:
         """Ask until there is an answer: a coordinator or leader that moves, or is new, refuses at once, again and again."""
         while True:
             self._check_generation()
@@ -158,9 +159,7 @@ class Restorer:
         logs = {(changelog(self.connection.app_id, name), partition): (name, partition) for name, partition in self.keys}
         by_log = {part: found[key] for part, key in logs.items()}
         # A topic that the client has not heard of costs up to a second in assign().
-        self._answer(
-            lambda: consumer.list_topics(timeout=CALL), deadline, "the topics", "the broker does not name them in time"
-        )
+        self._answer(lambda: consumer.list_topics(timeout=CALL), deadline, "the topics")
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for topic, partition in logs])
         at_end: set[TopicPart] = set()
         behind = dict(by_log)

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaException
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from streams.kafka.clients import Connection
 from streams.kafka.edge import Edge
 from streams.kafka.inbox import TopicPart
+from streams.kafka.offsets import ask_offsets
 from streams.kafka.watchdog import Signs
 
 ANSWER_DEADLINE = 5.0
@@ -71,12 +72,7 @@ def _ends(edge: Edge) -> dict[TopicPart, int]:
 def broker_ends(connection: Connection, parts: Iterable[TopicPart]) -> dict[TopicPart, int] | None:
     """Ask the broker where these partitions end for a reader of committed records; None when it does not answer."""
     admin = AdminClient({**connection.client, "log_level": 0})
-    asked = {TopicPartition(*part): OffsetSpec.latest() for part in parts}
     try:
-        admin.list_topics(timeout=ANSWER_DEADLINE)
-        if not asked:
-            return {}
-        answers = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=ANSWER_DEADLINE)
-        return {(part.topic, part.partition): answer.result(ANSWER_DEADLINE + 1).offset for part, answer in answers.items()}
+        return ask_offsets(admin, parts, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED, ANSWER_DEADLINE)
     except (KafkaException, TimeoutError):
         return None

@@ -11,11 +11,12 @@ from typing import Any
 
 import orjson
 import pytest
-from confluent_kafka import IsolationLevel, TopicPartition
+from confluent_kafka import IsolationLevel
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from streams.cli.read import every_record
 from streams.kafka.admin import check_topics
+from streams.kafka.offsets import ask_offsets
 from streams.topics import ACTIVITY, DEAD_LETTER, KPI_HISTORY, KPI_LATEST, STAGE_CHANGE, all_topics
 from tests.faults import workers
 from tests.faults.wide import load, report
@@ -296,8 +297,7 @@ def visible(installation: Installation, topics: Iterable[str]) -> dict[str, int]
 
 
 def _ends(installation: Installation, topics: Iterable[str], level: IsolationLevel) -> dict[str, int]:
-    parts = [TopicPartition(topic, one) for topic in topics for one in range(installation.settings.definitions.partitions)]
+    parts = [(topic, one) for topic in topics for one in range(installation.settings.definitions.partitions)]
     admin = AdminClient({**installation.client, "log_level": 0})
-    admin.list_topics(timeout=20)  # else one answer in five comes 1 or 3 s late
-    answers = admin.list_offsets(dict.fromkeys(parts, OffsetSpec.latest()), isolation_level=level, request_timeout=20)
-    return {f"{part.topic}[{part.partition}]": answer.result(20).offset for part, answer in answers.items()}
+    found = ask_offsets(admin, parts, OffsetSpec.latest(), level, 20)
+    return {f"{topic}[{one}]": offset for (topic, one), offset in found.items()}
