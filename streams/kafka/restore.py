@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TypeVar
 
 import msgspec
@@ -123,16 +122,11 @@ class Restorer:
             f"they stay undecided for {DEADLINE:.0f} s: a transaction hangs; look for it with kafka-transactions.sh find-hanging",
         )
 
-    @cached_property
-    def _admin(self) -> AdminClient:
-        return AdminClient(dict(self.connection.client))
-
     def _ask_offsets(
         self, parts: Sequence[TopicPart], spec: OffsetSpec, level: IsolationLevel, deadline: float
     ) -> dict[TopicPart, int]:
-        return self._answer(
-            lambda: ask_offsets(self._admin, parts, spec, level, CALL), deadline, f"the offsets of {parts[0][0]}"
-        )
+        admin = AdminClient(dict(self.connection.client))  # gone with this call: to end a client blocks, here in a thread
+        return self._answer(lambda: ask_offsets(admin, parts, spec, level, CALL), deadline, f"the offsets of {parts[0][0]}")
 
     def _answer(
         self, ask: Callable[[], T], deadline: float, what: str, in_vain: str = "the broker does not tell them in time"
