@@ -180,8 +180,10 @@ class Watchdog(threading.Thread):
         signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _look(self, awake: float) -> str | None:
+        # What was answered since the last look: whether this one is answered at once is a matter of luck.
+        answers = self._answers
         self._watched.ask(self._answer)
-        surely = self._verdict.surely(self._answers, self._watched.beats(), self._signs, awake)
+        surely = self._verdict.surely(answers, self._watched.beats(), self._signs, awake)
         perhaps = self._verdict.unless_the_broker_is_away(self._signs, awake)
         self._unasked += awake
         if surely or (not perhaps and self._unasked < self._limit / 4):

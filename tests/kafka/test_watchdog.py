@@ -126,6 +126,31 @@ def looked(signs: Signs, *, answers: bool, ends: dict | None = None) -> tuple[st
     return found, len(asked)
 
 
+class Prompt(Still):
+    """A worker that answers at once at first, later only after the look."""
+
+    def __init__(self) -> None:
+        super().__init__(Signs())
+        self.later: list[Callable[[Signs], None]] = []
+
+    def ask(self, answer: Callable[[Signs], None]) -> None:
+        if self.rounds == 0:
+            answer(self.signs)
+        else:
+            self.later.append(answer)
+
+
+def test_an_answer_between_two_looks_counts_for_the_second():
+    """Also when the first look took as long as the limit, since the broker did not answer."""
+    worker = Prompt()
+    dog = Watchdog(worker, 3, lambda _parts: None)
+    for _ in range(10):
+        assert dog._look(3.0) is None
+        while worker.later:
+            worker.later.pop()(worker.signs)
+    assert [dog._look(1.0) for _ in range(4)][-1] == "the main loop does not answer for 3 s"
+
+
 def test_the_broker_is_away():
     """Then what waits cannot move: the broker is asked four times a limit, and nobody is ended."""
     waiting = Signs(lag={"deals": 3})
