@@ -1,6 +1,6 @@
 """How much memory does a deal take, all in?  What the process grows by from N deals to 2N, divided, and what it consists of.
 
-Run: python -m bench.memory [--deals N] [--full] [--json]
+Run: python -m bench.memory [--deals N] [--flush N] [--full] [--json]
 
 Deals of J2's kind with 20 events each, through the rooms of bench/rooms.py, each size in a process of its own; a customer has
 as many deals in both.  What the edge has under way is not in it: it is bounded by the size of a flush, whatever is held.
@@ -24,7 +24,6 @@ import msgspec
 
 from bench import j2
 from bench.ground import say
-from bench.living import FLUSH
 from bench.process import peak_memory, resident
 from bench.resting import pack
 from bench.rooms import J2_EVENTS_PER_DEAL, Rooms, pieces
@@ -34,6 +33,7 @@ from streams.kafka.room import StateTable
 from streams.worker import GC_THRESHOLDS
 
 REQUIRED = 600  # bytes a deal at most, all in
+FLUSH = 10_000  # events; of what a larger flush frees between the rows that stay, more pages are kept
 _EMPTY = sys.getsizeof(b"")  # what a bytes object has beside its bytes
 _RAW = 48  # what msgspec.Raw has beside its bytes; it does not say its size itself
 _NOT_STATE = (type, ModuleType, FunctionType, MethodType)
@@ -41,12 +41,12 @@ _NOT_STATE = (type, ModuleType, FunctionType, MethodType)
 Sizes = dict[str, int]
 
 
-def held(deals: int, *, full: bool) -> dict[str, Any]:
+def held(deals: int, flush: int, *, full: bool) -> dict[str, Any]:
     """Hold so many deals; return the resident size of this process, and the bytes of what is held by its kind."""
     gc.set_threshold(*GC_THRESHOLDS)
     rooms = Rooms(config.definitions_from(j2.definitions(narrow=not full)))
     events = j2.events(deals * J2_EVENTS_PER_DEAL, deals=deals, customers=deals * j2.CUSTOMERS // j2.DEALS)
-    while taken := list(itertools.islice(events, FLUSH)):
+    while taken := list(itertools.islice(events, flush)):
         rooms.flush(pieces(taken, rooms.count, 0))
     del taken
     gc.collect()
@@ -117,12 +117,12 @@ def _reachable(start: object, seen: set[int]) -> int:
     return total
 
 
-def measure(deals: int, *, full: bool) -> dict[str, Any]:
+def measure(deals: int, flush: int, *, full: bool) -> dict[str, Any]:
     """Return the bytes a deal: what the process grew by, and of that by kind what is known."""
     found = []
     for count in (deals, 2 * deals):
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
-            found.append(alone.submit(held, count, full=full).result())
+            found.append(alone.submit(held, count, flush, full=full).result())
         say(f"{count:,} deals: {found[-1]['resident'] / 1e6:,.0f} MB resident, load {os.getloadavg()[0]:.1f}")
     small, large = found
     more = large["deals"] - small["deals"]
@@ -130,6 +130,7 @@ def measure(deals: int, *, full: bool) -> dict[str, Any]:
     together = (large["resident"] - small["resident"]) / more
     return {
         "deals": [small["deals"], large["deals"]],
+        "flush": flush,
         "together": together,
         "parts": {**parts, "allocator: rounding, gaps": together - sum(parts.values())},
         "packed": (large["packed"] - small["packed"]) / more,
@@ -149,7 +150,7 @@ def table(found: dict[str, Any]) -> str:
     )
     lines.append(f"| the same at the peak | {found['peak']:,.0f} |")
     lines.append(
-        f"\nKeys changed in a flush of {FLUSH:,} events: {found['most_changed'] / 1e6:.1f} MB at most, whatever is held."
+        f"\nKeys changed in a flush of {found['flush']:,} events: {found['most_changed'] / 1e6:.1f} MB at most, whatever is held."
     )
     return "\n".join(lines)
 
@@ -158,10 +159,11 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m bench.memory", description=__doc__.splitlines()[0])
     parser.add_argument("--deals", type=int, default=j2.DEALS, metavar="N", help="N, then 2N (default: %(default)s)")
+    parser.add_argument("--flush", type=int, default=FLUSH, metavar="N", help="events a flush (default: %(default)s)")
     parser.add_argument("--full", action="store_true", help="the whole catalogue, all cuts and windows")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     options = parser.parse_args()
-    found = measure(options.deals, full=options.full)
+    found = measure(options.deals, options.flush, full=options.full)
     print(json.dumps(found, indent=1) if options.json else table(found))
 
 

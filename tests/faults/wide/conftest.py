@@ -1,11 +1,7 @@
-"""Crews, and three brokers where one is not enough to lose.
-
-An hour or two: only under DEALPULSE_FAULTS=heavy (`make test-faults`).
-"""
+"""Crews, and three brokers where one is not enough to lose."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator
 
@@ -13,9 +9,14 @@ import pytest
 from cluster import Cluster, three_brokers
 
 from tests.faults.wide.crew import Crew
+from tests.faults.wide.dose import HEAVY
 
-if os.environ.get("DEALPULSE_FAULTS") != "heavy":
-    collect_ignore_glob = ["test_*.py"]
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what takes an hour or two, unless it is asked for."""
+    left_out = [item for item in items if item.get_closest_marker("heavy") and not HEAVY]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 HEAVY = os.environ.get("DEALPULSE_FAULTS") == "heavy"
 SEED = int(os.environ.get("DEALPULSE_FAULTS_SEED", "20240301"))
 
-only_heavy = pytest.mark.skipif(not HEAVY, reason="only with DEALPULSE_FAULTS=heavy (make test-faults)")
+only_heavy = pytest.mark.heavy
 
 
 def dose(name: str, light: int, heavy: int) -> int:
