@@ -162,7 +162,12 @@ def run_worker(
         return CANNOT_START
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    app.watchdog = Watchdog(EdgeSigns(app.edge, loop), app.watchdog_limit, partial(broker_ends, app.edge.connection))
+    app.watchdog = Watchdog(
+        EdgeSigns(app.edge, loop),
+        app.watchdog_limit,
+        partial(broker_ends, app.edge.connection),
+        definitions.flush_every,
+    )
     if prepare is not None:
         prepare(app)
     app.watchdog.start()

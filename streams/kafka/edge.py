@@ -128,7 +128,7 @@ class Edge:
         return self._poll.beats if self._poll.is_alive() and not self._stopping else -1
 
     def reached(self) -> dict[TopicPart, int]:
-        """Return the offset up to which each source partition was fetched."""
+        """Return the offset up to which each source partition was fetched, but of those that are paused."""
         return self._poll.reached()
 
     def lags(self) -> list[Lag]:
@@ -227,6 +227,8 @@ class Edge:
                 await asyncio.wait_for(self._finish(self.generation, STOP_GRACE), STOP_DEADLINE)
             except TimeoutError:
                 lose_place(f"the last flush did not end within {STOP_DEADLINE} s")
+            except Exception as error:  # noqa: BLE001  # Faust would drop it, and we end as if all were committed
+                lose_place(f"stopping failed: {error!r}", error)
         for task in self._tasks:
             task.cancel()
         self._poll.leave()

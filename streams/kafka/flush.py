@@ -87,7 +87,7 @@ def collect_rows(app_id: str, generation: Generation, touched: Iterable[StateKey
         state.flushes += 1
         offsets = msgspec.json.encode(state.offsets | {FLUSHES: state.flushes})
         rows.append((topic, partition, OFFSETS_KEY, offsets, None))
-        state.handled, state.anchored = 0, True
+        state.handled, state.anchored, state.written = 0, True, state.offsets.copy()
     return rows
 
 

@@ -48,8 +48,13 @@ class StatePartition:
     offsets: dict[str, int]  # source topic -> the next offset to handle
     anchored: bool  # the changelog holds its offsets
     flushes: int = 0  # that wrote to its changelog, ever
+    written: dict[str, int] = field(default_factory=dict)  # the offsets of the last of them, or of the restore
     handled: int = 0  # records since the last flush
     newest: dict[str, int] = field(default_factory=dict)  # source topic -> timestamp of the newest handled record, ms
+
+    def __post_init__(self) -> None:
+        """Begin with what was restored."""
+        self.written = self.written or self.offsets.copy()
 
 
 @dataclass(slots=True)
@@ -121,13 +126,13 @@ class Generation:
         return found
 
     def commits(self, keys: Iterable[StateKey]) -> list[TopicPartition]:
-        """Return what a transaction that writes to these state partitions commits."""
+        """Return what a transaction that writes to these state partitions commits: of every reader where its rows stand."""
         parts = {(topic, key[1]) for key in keys for topic in self.states[key].offsets}
         return [self._commit(topic, partition) for topic, partition in sorted(parts)]
 
     def _commit(self, topic: str, partition: int) -> TopicPartition:
         states = {name: self.states[name, partition] for name in self.plan.readers[topic]}
-        places = {name: state.offsets[topic] for name, state in states.items()}
+        places = {name: state.written[topic] for name, state in states.items()}
         flushes = {f"{name} {FLUSHES}": state.flushes for name, state in states.items()}
         return TopicPartition(topic, partition, min(places.values()), msgspec.json.encode(places | flushes).decode())
 

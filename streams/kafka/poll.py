@@ -95,8 +95,8 @@ class PollThread(threading.Thread):
         self._consumer.commit(offsets=offsets, asynchronous=False)
 
     def reached(self) -> dict[TopicPart, int]:
-        """Return the offset up to which each partition was fetched."""
-        return self._next.copy()
+        """Return the offset up to which each partition was fetched, but of those that are paused."""
+        return {part: at for part, at in self._next.copy().items() if part not in self._paused}
 
     def leave(self) -> None:
         """Leave the group and end the thread; join it to wait."""
@@ -213,6 +213,8 @@ class PollThread(threading.Thread):
             self._owner.fail("the group gave our partitions away while we did not answer (frozen, overloaded or cut off)")
 
     def _reset(self) -> None:
+        # librdkafka goes on to pause a partition that is taken away and given back.
+        self._consumer.resume(_places(self._paused))
         self._inbox = None
         self._fetching = frozenset()
         self._next = {}

@@ -58,15 +58,8 @@ def signs(edge: Edge) -> Signs:
         generation=status.generation,
         restoring=status.recovering,
         restored=(status.restored_records, status.restored_partitions),
-        ends=_ends(edge),
+        reached=edge.reached(),
     )
-
-
-def _ends(edge: Edge) -> dict[TopicPart, int]:
-    """Return up to where the partitions were read that we take for read to their ends."""
-    reached = edge.reached()
-    at_end = {(one.topic, one.partition) for one in edge.lags() if one.records == 0}
-    return {part: reached[part] for part in at_end & reached.keys()}
 
 
 def broker_ends(connection: Connection, parts: Iterable[TopicPart]) -> dict[TopicPart, int] | None:

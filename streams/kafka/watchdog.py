@@ -4,10 +4,11 @@ librdkafka goes on sending heartbeats for a worker that is stuck, so the group n
 
 - the main loop: it must answer; a minute without an answer is a fault, whatever waits;
 - the poll thread: it must come round; it waits for the main loop for 20 s at most;
-- commits: when records wait or a commit is under way, the last commit must not be older than the limit;
+- commits: when records wait or a commit is under way, the last commit must not be older than the limit, and what a flush
+  lingers;
 - each room: when records wait for it, it must take some; a room that waits for the outside world may take its time;
-- fetching: what we take for the end of a partition must be its end; the broker is asked now and then, since a fetch
-  that no longer brings anything looks like a partition with nothing new;
+- fetching: of a partition that is not paused, what is there must come; the broker is asked now and then where partitions
+  end, since a fetch that no longer brings anything looks like a partition with nothing new;
 - a restore: it must read on; how long all of it takes is nobody's fault.
 
 While the broker does not answer (the watchdog asks it before it ends anything) nothing can move, and librdkafka comes
@@ -51,7 +52,7 @@ class Signs:
     generation: int = 0
     restoring: bool = False
     restored: tuple[int, int] = (0, 0)  # records and partitions
-    ends: dict[TopicPart, int] = field(default_factory=dict)  # where we think that partitions end which are read to it
+    reached: dict[TopicPart, int] = field(default_factory=dict)  # up to where partitions were fetched that are not paused
 
 
 # Asks the broker where partitions end; None when it does not answer.
@@ -69,28 +70,33 @@ class Watched(Protocol):
 
 
 class Since:
-    """For how long has a value been the same, counted in time awake?"""
+    """For how long has a value been the same, counted in time awake, and for how long may it be?"""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: float) -> None:
         self._value: object = None
+        self._waited = False
+        self._limit = limit
         self.seconds = 0.0
 
-    def see(self, value: object, awake: float, *, waits: bool = True) -> float:
-        """Take in the value now; return the seconds.  Where nothing waits, none pass."""
-        self.seconds = self.seconds + awake if waits and value == self._value else 0.0
-        self._value = value
-        return self.seconds
+    def see(self, value: object, awake: float, *, waits: bool = True) -> Since:
+        """Take in the value now.  Time passes from one look at which something waits to the next."""
+        self.seconds = self.seconds + awake if waits and self._waited and value == self._value else 0.0
+        self._value, self._waited = value, waits
+        return self
+
+    @property
+    def too_long(self) -> bool:
+        """Tell whether the limit is reached."""
+        return self.seconds >= self._limit
 
 
 class Verdict:
-    """Judges what is seen, look by look."""
+    """Judges what is seen, look by look; a flush may linger for some seconds before it commits."""
 
-    def __init__(self, limit: float) -> None:
-        self._limit = limit
-        self._loop, self._poll, self._commit, self._restore = Since(), Since(), Since(), Since()
-        self._committing = Since()
-        self._rooms: dict[str, Since] = {}
-        self._ends: dict[TopicPart, Since] = {}
+    def __init__(self, limit: float, lingers: float = 0.0) -> None:
+        self._limit, self._lingers = limit, lingers
+        self._loop, self._poll, self._committing = Since(limit), Since(limit), Since(limit)
+        self.begin_anew()
 
     def surely(self, answers: int, beats: int, signs: Signs, awake: float) -> str | None:
         """Return what is stuck in us, whatever the broker does; None when nothing is."""
@@ -118,36 +124,39 @@ class Verdict:
             ),
         ]
         for room, lag in signs.lag.items():
-            since = self._rooms.setdefault(room, Since())
+            since = self._rooms.setdefault(room, Since(self._limit))
             taken = (signs.taken.get(room), signs.generation)
             found.append((since.see(taken, awake, waits=lag > 0), f"{lag:,} records wait for {room}, which takes none"))
         return self._first(found)
 
     def fetching(self, signs: Signs, ends: dict[TopicPart, int], awake: float) -> str | None:
-        """Return which partition goes on although we take it for read to its end; `ends` is what the broker says."""
+        """Return which partition is not fetched any more although it goes on; `ends` is what the broker says."""
         found = []
-        for part, thought in signs.ends.items():
-            since = self._ends.setdefault(part, Since())
-            beyond = ends.get(part, 0) > thought
-            what = f"{part[0]}[{part[1]}] ends at {ends.get(part)}, but nothing is fetched beyond {thought}"
-            found.append((since.see((thought, signs.generation), awake, waits=beyond), what))
+        self._fetched = {part: self._fetched.get(part) or Since(self._limit) for part in signs.reached}
+        for part, reached in signs.reached.items():
+            beyond = ends.get(part, 0) > reached
+            what = f"{part[0]}[{part[1]}] ends at {ends.get(part)}, but nothing is fetched beyond {reached}"
+            found.append((self._fetched[part].see((reached, signs.generation), awake, waits=beyond), what))
         return self._first(found)
 
     def begin_anew(self) -> None:
         """Forget how long commits, rooms, fetches and a restore have stood still: the broker was away."""
-        self._commit, self._restore, self._rooms, self._ends = Since(), Since(), {}, {}
+        self._commit, self._restore = Since(self._limit + self._lingers), Since(self._limit)
+        self._rooms: dict[str, Since] = {}
+        self._fetched: dict[TopicPart, Since] = {}
 
-    def _first(self, found: list[tuple[float, str]]) -> str | None:
-        for seconds, what in found:
-            if seconds >= self._limit:
-                return f"{what} for {seconds:.0f} s"
-        return None
+    @staticmethod
+    def _first(found: list[tuple[Since, str]]) -> str | None:
+        return next((f"{what} for {since.seconds:.0f} s" for since, what in found if since.too_long), None)
 
 
 class Watchdog(threading.Thread):
-    """Looks once a second; ends the process when `limit` seconds have passed without a move.  0 only looks."""
+    """Looks once a second; ends the process when `limit` seconds have passed without a move.  0 only looks.
 
-    def __init__(self, watched: Watched, limit: float, ends: Ends) -> None:
+    `lingers`: for how many seconds a flush waits for more to come into it.
+    """
+
+    def __init__(self, watched: Watched, limit: float, ends: Ends, lingers: float = 0.0) -> None:
         super().__init__(name="dealpulse-watchdog", daemon=True)
         self.stuck: str | None = None  # what liveness says
         self._watched = watched
@@ -155,7 +164,7 @@ class Watchdog(threading.Thread):
         self._limit = limit or 60.0
         self._ends = ends
         self._unasked = 0.0  # seconds awake since the broker was asked
-        self._verdict = Verdict(self._limit)
+        self._verdict = Verdict(self._limit, lingers)
         self._signs, self._answers, self._asked = Signs(), 0, 0
         self._done = threading.Event()
 
@@ -189,7 +198,7 @@ class Watchdog(threading.Thread):
         if surely or (not perhaps and self._unasked < self._limit / 4):
             return surely
         unasked, self._unasked = self._unasked, 0.0
-        ends = self._ends(self._signs.ends)
+        ends = self._ends(self._signs.reached)
         if ends is None:
             self._verdict.begin_anew()
             return None

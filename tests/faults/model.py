@@ -605,6 +605,11 @@ def modelled(definitions: Definitions, seed: int, broken: str = "") -> Iterator[
         patch.setattr(restore.Restorer, "_ask_offsets", offsets)
         if broken == "hasty_restore":
             patch.setattr(restore, "_older", lambda _own, _committed: False)
+        if broken == "go_on_after_errors":
+            patch.setattr(flush.Transactions, "_give_up", lambda self, *_, can_abort: self._abort() if can_abort else None)
+        if broken == "commits_less":
+            commits = Generation.commits
+            patch.setattr(Generation, "commits", lambda self, keys: commits(self, [key for key in keys if key[0] != "kpis"]))
         try:
             yield model
         finally:

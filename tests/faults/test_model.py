@@ -52,6 +52,8 @@ BROKEN = {
     "pending_ignored": "offsets that are not decided yet are read as they were before",
     "hasty_restore": "nobody waits until the state has come where the group is",
     "plain_producing": "records are visible before they are committed",
+    "go_on_after_errors": "a worker goes on as if a transaction that failed had been committed",
+    "commits_less": "the kpis' state is written without their offsets, so that nobody asks whether they are still ours",
 }
 
 

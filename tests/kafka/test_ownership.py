@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from confluent_kafka import TopicPartition
 
+from streams.kafka.flush import collect_rows
 from streams.kafka.ownership import Generation, Lag, Plan, Reach, StatePartition, committed_flushes, committed_places
 from streams.kafka.room import StateTable
 
@@ -22,7 +23,7 @@ def generation(offsets: dict[str, dict[str, int]]) -> Generation:
     plan = Plan(ROOMS)
     made = Generation(1, None, PARTS, plan)
     for room in ROOMS:
-        made.states[room.name, 0] = StatePartition(room, 0, StateTable(), offsets[room.name], anchored=True)
+        made.states[room.name, 0] = StatePartition(room, 0, StateTable(), offsets[room.name].copy(), anchored=True)
     made.reach = {part: Reach(at) for part, at in made.positions().items()}
     return made
 
@@ -51,6 +52,15 @@ def test_a_commit_names_every_readers_position():
     commits = generation(OFFSETS).commits([("kpis", 0)])
     assert [(one.topic, one.offset) for one in commits] == [("deltas", 10), ("ticks", 5)]
     assert committed_places(commits[1], ["kpis", "alerts"]) == {"kpis": 7, "alerts": 5}
+
+
+def test_a_commit_names_where_every_readers_rows_stand():
+    """Another reader of the topic has gone on, but its rows are not in this transaction."""
+    made = generation(OFFSETS)
+    made.states["kpis", 0].offsets["ticks"] = made.states["alerts", 0].offsets["ticks"] = 9
+    collect_rows("app", made, [("kpis", 0)])
+    _, ticks = made.commits([("kpis", 0)])
+    assert committed_places(ticks, ["kpis", "alerts"]) == {"kpis": 9, "alerts": 5}
 
 
 def test_a_commit_numbers_every_readers_flush():

@@ -163,43 +163,77 @@ def test_long_runs_are_cut(thread, monkeypatch):
     ]
 
 
-@pytest.mark.slow
-def test_a_record_that_comes_while_its_partition_is_paused_at_its_end_is_read(broker, monkeypatch):
-    """The client believes that the end of a partition was a record, and would go on behind the next one."""
-    monkeypatch.setattr(poll, "MAX_STALL", 0.02)
-    client, topic = {"bootstrap.servers": broker.removeprefix("kafka://")}, f"paused-{uuid4().hex}"
-    admin = AdminClient(client)
-    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(10)
-    producer = Producer(client)
-    producer.produce(topic, b"first")
-    assert producer.flush(10) == 0
-    arrivals = []
-    owner = SimpleNamespace(arrived=lambda _inbox, runs, ends: arrivals.append((runs, ends)))
-    thread = PollThread(Connection(client, "app"), owner, 0.2)
-    thread._inbox = Inbox(1)
-    thread._start_fetching(thread._inbox, {(topic, 0): 0})
+class Paused:
+    """A poll thread on a broker whose only partition held one record, was read to its end, and is paused since."""
 
-    def poll_until(there):
+    def __init__(self, broker):
+        client = {"bootstrap.servers": broker.removeprefix("kafka://")}
+        self.topic = f"paused-{uuid4().hex}"
+        admin = AdminClient(client)  # kept until it has answered
+        admin.create_topics([NewTopic(self.topic, 1, 1)])[self.topic].result(10)
+        self.producer = Producer(client)
+        self.arrivals = []
+        owner = SimpleNamespace(
+            arrived=lambda _inbox, runs, ends: self.arrivals.append((runs, ends)),
+            assigned=lambda _parts, _metadata: Inbox(2),
+            revoked=lambda: None,
+        )
+        self.thread = PollThread(Connection(client, "app"), owner, 0.2)
+        self.thread._inbox = Inbox(1)
+        self.send(b"first")
+        self.fetch(0)
+        assert self.read_to_the_end() == [b"first"]
+        self.held = Run(self.topic, 0, [None] * MAX_RECORDS, 0, 0, 0)
+        self.thread._inbox.announce(self.held)
+        self.thread._regulate()
+        assert self.thread._paused == {(self.topic, 0)}
+        assert self.thread.reached() == {}
+
+    def send(self, value):
+        self.producer.produce(self.topic, value)
+        assert self.producer.flush(10) == 0
+
+    def fetch(self, offset):
+        self.thread._start_fetching(self.thread._inbox, {(self.topic, 0): offset})
+
+    def read_to_the_end(self):
+        """Return what comes until the end of the partition, for ten seconds at most."""
+        self.arrivals.clear()
         end = time.monotonic() + 10
-        while not there(arrivals) and time.monotonic() < end:
-            thread._hand_over(thread._consumer.consume(100, 0.2))  # poll() alone has no such trouble
-        return [value.value() for runs, _ in arrivals for run in runs for value in run.records]
+        while not any((self.topic, 0) in ends for _, ends in self.arrivals) and time.monotonic() < end:
+            self.thread._hand_over(self.thread._consumer.consume(100, 0.2))  # poll() alone has no trouble with an end
+        return [value.value() for runs, _ in self.arrivals for run in runs for value in run.records]
 
-    def at_end(seen):
-        return any((topic, 0) in ends for _, ends in seen)
 
-    assert poll_until(at_end) == [b"first"]
-    big = Run(topic, 0, [None] * MAX_RECORDS, 0, 0, 0)
-    thread._inbox.announce(big)
-    thread._regulate()
-    producer.produce(topic, b"second")
-    assert producer.flush(10) == 0
-    thread._inbox.done(big)
-    arrivals.clear()
-    thread._inbox = Inbox(1)  # nothing waits
-    thread._regulate()
-    assert poll_until(at_end) == [b"second"]
-    thread._consumer.close()
+@pytest.fixture
+def paused(broker, monkeypatch):
+    """Return a partition that is paused."""
+    monkeypatch.setattr(poll, "MAX_STALL", 0.02)
+    made = Paused(broker)
+    yield made
+    made.thread._consumer.close()
+
+
+@pytest.mark.slow
+def test_a_record_that_comes_while_its_partition_is_paused_at_its_end_is_read(paused):
+    """The client believes that the end of a partition was a record, and would go on behind the next one."""
+    paused.send(b"second")
+    paused.thread._inbox.done(paused.held)
+    paused.thread._inbox = Inbox(1)  # nothing waits
+    paused.thread._regulate()
+    assert paused.read_to_the_end() == [b"second"]
+
+
+@pytest.mark.slow
+def test_a_pause_ends_with_its_generation(paused):
+    """The client still knows of it when the partition comes back, and nobody would take it back."""
+    thread = paused.thread
+    thread._on_revoke(thread._consumer, [])
+    thread._consumer.unassign()  # as the binding does
+    member = SimpleNamespace(consumer_group_metadata=lambda: None, assign=thread._consumer.assign)
+    thread._on_assign(member, [SimpleNamespace(topic=paused.topic, partition=0)])
+    paused.fetch(0)
+    assert paused.read_to_the_end() == [b"first"]
 
 
 def test_a_command_of_an_old_generation_is_not_obeyed(thread):

@@ -16,9 +16,9 @@ from streams.kafka.watchdog import Signs, Verdict, Watchdog
 LIMIT = 60
 
 
-def judged(looks: Iterable[tuple[int, int, Signs]], awake: float = 1.0, limit: float = LIMIT) -> str | None:
+def judged(looks: Iterable[tuple[int, int, Signs]], awake: float = 1.0, lingers: float = 0.0) -> str | None:
     """Return the first thing found: (answers of the main loop, beats of the poll thread, signs), look by look."""
-    verdict = Verdict(limit)
+    verdict = Verdict(LIMIT, lingers)
     for answers, beats, signs in looks:
         found = verdict.surely(answers, beats, signs, awake) or verdict.unless_the_broker_is_away(signs, awake)
         if found:
@@ -49,6 +49,18 @@ def test_lag_without_a_commit():
     """Although records are taken."""
     found = judged(looks(lambda second: Signs(lag={"deals": 1234}, taken={"deals": second}, commits=1.0)))
     assert found == "1,234 records wait and nothing is committed for 60 s"
+
+
+def test_a_flush_that_lingers():
+    """As long as it is meant to, it does so by its settings; whoever is stuck is found so much later."""
+
+    def seen(second: int) -> Signs:
+        return Signs(lag={"deals": 9}, taken={"deals": second}, commits=second // 150)
+
+    assert judged(looks(seen, 600), lingers=150) is None
+    assert judged(looks(seen, 600)) == "9 records wait and nothing is committed for 60 s"
+    stuck = looks(lambda second: Signs(lag={"deals": 9}, taken={"deals": second}, commits=1.0), 600)
+    assert judged(stuck, lingers=150) == "9 records wait and nothing is committed for 210 s"
 
 
 def test_one_room_is_stuck_while_others_commit():
@@ -165,11 +177,34 @@ def test_the_broker_is_away_and_a_commit_hangs():
 
 def test_a_fetch_that_brings_nothing():
     """The partition looks read to its end, but the broker knows of more; a moment of that is usual."""
-    read = Signs(lag={"deals": 0}, ends={("events", 1): 70})
+    read = Signs(lag={"deals": 0}, reached={("events", 1): 70})
     found, _ = looked(read, answers=True, ends={("events", 1): 71})
     assert found == "events[1] ends at 71, but nothing is fetched beyond 70 for 60 s"
     assert looked(read, answers=True, ends={("events", 1): 70})[0] is None
     assert looked(read, answers=False)[0] is None
+
+
+def test_what_has_only_just_come_has_not_waited():
+    """However long the look before it is ago: looks at the broker may be far apart."""
+    verdict, read = Verdict(LIMIT), Signs(reached={("events", 1): 70})
+    assert verdict.fetching(read, {("events", 1): 70}, LIMIT) is None
+    assert verdict.fetching(read, {("events", 1): 71}, LIMIT) is None
+    assert verdict.fetching(read, {("events", 1): 71}, LIMIT) is not None
+
+
+def test_one_partition_is_not_fetched_while_others_are():
+    """Their room takes records and commits, which would hide it for ever; what is paused for a while is not stuck."""
+    verdict, ends = Verdict(LIMIT), {("events", 0): 10_000, ("events", 1): 99}
+
+    def looked_at(second: int, reached: dict[tuple[str, int], int]) -> str | None:
+        signs = Signs(lag={"deals": 9}, taken={"deals": second}, commits=second, reached=reached)
+        return verdict.unless_the_broker_is_away(signs, 15) or verdict.fetching(signs, ends, 15)
+
+    for second in range(0, 300, 15):
+        still = {("events", 1): 70} if second % 60 else {}
+        assert looked_at(second, {("events", 0): second} | still) is None
+    found = [looked_at(second, {("events", 0): second, ("events", 1): 70}) for second in range(300, 375, 15)]
+    assert next(filter(None, found)) == "events[1] ends at 99, but nothing is fetched beyond 70 for 60 s"
 
 
 # ------------------------------------------------------------------ real workers

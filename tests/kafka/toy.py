@@ -150,6 +150,15 @@ def _at_rest(edge: Edge) -> bool:
     return drained and keys["counts"] == keys["sums"] and broker_ends(edge.connection, reached) == reached
 
 
+def _fail_at_the_end(app: App) -> None:
+    """Let the first room fail in the last moment."""
+
+    def close(_partition: int) -> None:
+        raise RuntimeError("no last words")
+
+    app.edge.plan.rooms[0].close = close  # type: ignore[method-assign]
+
+
 def _hang(app: App, what: str) -> None:
     edge = app.edge
     if what == "loop":
@@ -164,6 +173,12 @@ def _hang(app: App, what: str) -> None:
         edge._committer.commit = edge._flusher._committer.commit = lambda _batch: time.sleep(3600)
 
 
+def _prepare(app: App, told: dict[str, Any]) -> None:
+    _watch(app, Path(told["status"]), told.get("hang"))
+    if told.get("fails_at_the_end"):
+        _fail_at_the_end(app)
+
+
 def main(told: dict[str, Any]) -> int:
     """Be a worker that packs all the time."""
     packing.ENOUGH, packing.REST, packing.LOOK, packing.PAUSE = 1, 0.0, 0.01, 0.001
@@ -174,7 +189,7 @@ def main(told: dict[str, Any]) -> int:
         definitions,
         rooms(told["app"], told.get("slow", 0.0), told.get("posts")),
         topics=topics(told["app"]),
-        prepare=lambda app: _watch(app, Path(told["status"]), told.get("hang")),
+        prepare=lambda app: _prepare(app, told),
         session_timeout=6.0,
         transactions=told.get("transactions", True),
         faults=Faults.read(os.environ),

@@ -13,7 +13,7 @@ from typing import Any
 
 import confluent_kafka
 
-from streams.kafka import clients, edge, flush, ownership, poll, restore
+from streams.kafka import clients, flush, poll, restore
 from streams.kafka.faults import Faults
 from streams.topics import DELTAS
 
@@ -34,33 +34,6 @@ def hasty_restore() -> None:
     restore._older = lambda *_: False
 
 
-def start_at_the_group() -> None:
-    """Begin where the group stands, whatever the state says of itself."""
-    opened = edge.Edge._open
-
-    async def open_there(self: Any, generation: Any, found: Any) -> bool:
-        committed = self.committed_by_key
-        for key, restored in found.items():
-            restored.offsets.update(committed.get(key, {}))
-        return await opened(self, generation, found)
-
-    places = restore.Restorer._committed
-
-    def remember(self: Any, consumer: Any, deadline: float) -> Any:
-        found = places(self, consumer, deadline)
-        edge.Edge.committed_by_key = found
-        return found
-
-    restore.Restorer._committed = remember
-    edge.Edge._open = open_there
-
-
-def read_uncommitted() -> None:
-    """Let rooms read what other rooms have not committed."""
-    settings = clients.group_consumer
-    poll.group_consumer = lambda *told: settings(*told) | {"isolation.level": "read_uncommitted"}
-
-
 def short_queue() -> None:
     """Give librdkafka's producer a queue that one flush overfills.  No broken rule: the worker must end."""
     settings = clients.producer
@@ -78,21 +51,6 @@ def swallow_errors_of_produce() -> None:
     flush.Transactions._produce = produce
 
 
-def go_on_after_errors() -> None:
-    """Go on as if a failed transaction had been committed."""
-
-    def go_on(self: Any, *_: Any, **__: Any) -> None:
-        with contextlib.suppress(confluent_kafka.KafkaException):
-            self._producer.abort_transaction(2)
-
-    flush.Transactions._give_up = go_on
-
-
-def ignore_where_the_state_stands() -> None:
-    """Believe an older state."""
-    restore.Restorer._still_older = lambda *_: None
-
-
 def stuck_poll_thread() -> None:
     """Let nobody poll for longer than the group waits, once.  No broken rule: the worker must end."""
     clients.MAX_POLL_INTERVAL = 8.0
@@ -107,12 +65,6 @@ def stuck_poll_thread() -> None:
         obey(self)
 
     poll.PollThread._obey = sometimes
-
-
-def commits_of_one_room_less() -> None:
-    """Write the kpis' state without their offsets: nobody asks the broker whether we still own them."""
-    commits = ownership.Generation.commits
-    ownership.Generation.commits = lambda self, keys: commits(self, [key for key in keys if key[0] != "kpis"])
 
 
 def strike_only_what_a_room_reads() -> None:
@@ -135,14 +87,9 @@ DEEDS: dict[str, Callable[[], None]] = {
     deed.__name__: deed
     for deed in (
         hasty_restore,
-        start_at_the_group,
-        read_uncommitted,
         short_queue,
         swallow_errors_of_produce,
-        go_on_after_errors,
-        ignore_where_the_state_stands,
         stuck_poll_thread,
-        commits_of_one_room_less,
         strike_only_what_a_room_reads,
     )
 }
