@@ -93,6 +93,9 @@ class Since:
 class Verdict:
     """Judges what is seen, look by look; a flush may linger for some seconds before it commits."""
 
+    _rooms: dict[str, Since]
+    _fetched: dict[TopicPart, Since]
+
     def __init__(self, limit: float, lingers: float = 0.0) -> None:
         self._limit, self._lingers = limit, lingers
         self._loop, self._poll, self._committing = Since(limit), Since(limit), Since(limit)
@@ -142,8 +145,7 @@ class Verdict:
     def begin_anew(self) -> None:
         """Forget how long commits, rooms, fetches and a restore have stood still: the broker was away."""
         self._commit, self._restore = Since(self._limit + self._lingers), Since(self._limit)
-        self._rooms: dict[str, Since] = {}
-        self._fetched: dict[TopicPart, Since] = {}
+        self._rooms, self._fetched = {}, {}
 
     @staticmethod
     def _first(found: list[tuple[Since, str]]) -> str | None:
