@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Container, Mapping
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
@@ -22,6 +23,8 @@ from streams.events.currencies import MINOR_DIGITS
 from streams.kpis.catalogue import BY_ID as KPI_IDS
 
 ENV_PREFIX = "DEALPULSE_"
+
+Spans = tuple[tuple[int, int], ...]  # [begin, end)
 
 LEAD, OPEN, WON, LOST = "lead", "open", "won", "lost"
 StageKind = Literal["lead", "open", "won", "lost"]
@@ -321,9 +324,9 @@ def check(found: Definitions) -> Definitions:
     return found
 
 
-def parse_hours(text: str) -> dict[int, tuple[int, int]]:
-    """Read "Mon-Fri 09:00-18:00, Sat 10:00-14:00" as minutes by weekday (Monday 0).  Raises ValueError."""
-    weekly: dict[int, tuple[int, int]] = {}
+def parse_hours(text: str) -> dict[int, Spans]:
+    """Read "Mon-Fri 09:00-13:00, Mon-Thu 14:00-18:00" as minutes of each opening by weekday (Monday 0).  Raises ValueError."""
+    weekly: dict[int, Spans] = {}
     for part in text.split(","):
         found = re.fullmatch(r"\s*([A-Za-z]{3})(?:-([A-Za-z]{3}))?\s+(\d\d):(\d\d)-(\d\d):(\d\d)\s*", part)
         if not found:
@@ -336,7 +339,10 @@ def parse_hours(text: str) -> dict[int, tuple[int, int]]:
         if not 0 <= opens < closes <= 24 * 60 or max(int(found[4]), int(found[6])) > 59:
             raise ValueError(f"{part.strip()!r}: closing must come after opening, within one day")
         for step in range((last - first) % 7 + 1):
-            weekly[(first + step) % 7] = (opens, closes)
+            day = (first + step) % 7
+            spans = weekly[day] = (*weekly.get(day, ()), (opens, closes))
+            if any(before[1] > after[0] for before, after in pairwise(sorted(spans))):
+                raise ValueError(f"{part.strip()!r}: {_WEEKDAYS[day].title()} is open at that time already")
     return weekly
 
 

@@ -105,10 +105,8 @@ def apply_stage_change(deal: Deal, event: StageChange, terms: Terms, noticed: No
     if not deal.stages and not deal.activities:
         return _begin(deal, event, kept, terms, noticed)
     before = History(deal.stages[:], terms)
-    if len(deal.stages) >= MAX_STAGE_EVENTS or deal.settled:
-        oldest = next(held for held in before.events if held is not _creating(before))
-        if kept.order < oldest.order:
-            return Refusal.TOO_LATE
+    if _is_too_late(deal, kept, before):
+        return Refusal.TOO_LATE
     noticed.stage_mismatches += _mismatch(event, before)
     insert_stage_event(deal, kept)
     after = History(deal.stages[:], terms)
@@ -128,6 +126,15 @@ def apply_stage_change(deal: Deal, event: StageChange, terms: Terms, noticed: No
         _settle(deal, terms)
         noticed.settled += 1
     return difference(old, new, terms.calendar.day_of(deal.newest))
+
+
+def _is_too_late(deal: Deal, kept: StageEvent, before: History) -> bool:
+    """Is the record full, and the event older than all that it holds, or than what it can still tell apart?"""
+    if len(deal.stages) < MAX_STAGE_EVENTS and not deal.settled:
+        return False
+    oldest = next(held for held in before.events if held is not _creating(before))
+    inherits = next((held for held in deal.stages if held.at >= deal.settled_until), kept)
+    return kept.order < max(oldest.order, inherits.order)
 
 
 def _appends(deal: Deal, event: StageChange) -> bool:
@@ -238,9 +245,12 @@ def _creating(history: History) -> StageEvent | None:
 
 
 def _settle(deal: Deal, terms: Terms) -> None:
+    """Let go of the oldest event that moves nothing, since no number hangs on its instant; of the oldest where all move."""
     history = History(deal.stages[:], terms)
     anchor = _creating(history)
-    index = next(at for at, held in enumerate(deal.stages) if held is not anchor)
+    moving = {history.events[entry.place].event_id for entry in history.entries}
+    places = [at for at, held in enumerate(deal.stages[:-1]) if held is not anchor]
+    index = next((at for at in places if deal.stages[at].event_id not in moving), places[0])
     seen = set(deal.settled_stages)
     firsts: list[bytes] = []
     for entry in history.entries:

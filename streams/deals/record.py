@@ -93,7 +93,7 @@ _events = msgspec.msgpack.Decoder(list[_Packed])
 _words = msgspec.msgpack.Decoder(list[str])
 _NO_CODES: list[int] = []
 _CODES = {name: code for code, name in enumerate(SAYABLE)}
-_Rare = tuple[list[str], int, list[bytes], int, int]
+_Rare = tuple[list[str], int, list[bytes], int, int, int]
 _rare = msgspec.msgpack.Decoder(_Rare)
 _COUNT = b"\xdc"  # MessagePack: an array, its length in two bytes
 _COUNT_BYTES = 3
@@ -161,6 +161,7 @@ class Deal(msgspec.Struct, gc=False):
     moved: bool = False  # do some events count elsewhere than where they are held
     settled: int = 0  # stage events that can no longer be corrected
     settled_stages: list[bytes] = []  # marks of the stages whose first entry is settled
+    settled_until: int = -1  # of stage events: before this one nobody can say any more what was known
     settled_touch: int = -1  # the first outbound touch among the activities let go
     settled_activities: int = 0
     held: PackedEvents | list[StageEvent] = _NO_EVENTS  # the stage events: as read, or the list once somebody asked
@@ -198,7 +199,12 @@ def encode(deal: Deal) -> Kept:
     reps = deal.reps
     rest = b""
     if len(reps) > 1 or deal.settled or deal.settled_activities:
-        rest = _encode((reps[1:], deal.settled, deal.settled_stages, deal.settled_touch, deal.settled_activities))
+        rest = _encode(
+            (
+                reps[1:], deal.settled, deal.settled_stages, deal.settled_until, deal.settled_touch,
+                deal.settled_activities,
+            )
+        )  # fmt: skip
     flags = (OPEN if deal.open else 0) | (DELETED if deal.deleted else 0) | (MOVED if deal.moved else 0)
     flags |= (SETTLED if deal.settled or deal.settled_activities else 0) | deal.spoken << SPOKEN_AT
     older, newer = deal.older, deal.newer
@@ -219,11 +225,13 @@ def decode(kept: Kept) -> Deal:
     newest, touch, told, created, entered, flags, count, *places = HEAD.unpack_from(data)
     parts = [data[start:end] for start, end in pairwise((HEAD_BYTES, *places))]
     pipeline, stage, rep, named, words, events, rest = parts
-    reps, settled, settled_stages, settled_touch, settled_activities = _rare.decode(rest) if rest else ([], 0, [], -1, 0)
+    reps, settled, settled_stages, settled_until, settled_touch, settled_activities = (
+        _rare.decode(rest) if rest else ([], 0, [], -1, -1, 0)
+    )
     return Deal(
         newest, told, created, touch, pipeline.decode() or None, stage.decode() or None, rep.decode() or None, entered,
         bool(flags & OPEN), flags >> SPOKEN_AT, bool(flags & DELETED), bool(flags & MOVED),
-        settled, settled_stages, settled_touch, settled_activities,
+        settled, settled_stages, settled_until, settled_touch, settled_activities,
         PackedEvents(count, words, events), [named.decode(), *reps] if named else reps, older, data[places[-1] :],
     )  # fmt: skip
 
@@ -333,7 +341,8 @@ def insert_stage_event(deal: Deal, event: StageEvent) -> None:
 
 def fingerprint(event_id: str, planned: bool) -> bytes:  # by its name it takes longer
     """Return 8 bytes for an activity's id; a planned activity and its completion may share the id."""
-    return xxh3_64_digest(event_id.encode(), planned)
+    # By another seed short ids would collide: of three digits, 107 with the planned 100.  No id holds this byte.
+    return xxh3_64_digest(event_id.encode() + b"\xff" if planned else event_id.encode())
 
 
 def holds(ids: bytes, mark: bytes) -> bool:
@@ -451,6 +460,7 @@ def settle_stage_event(deal: Deal, index: int, first_stages: list[bytes]) -> Non
         heir.deleted = gone.deleted
     deal.settled_stages = (deal.settled_stages + first_stages)[-MAX_SETTLED_STAGES:]
     deal.settled += 1
+    deal.settled_until = max(deal.settled_until, heir.at)
     del deal.stages[index]
 
 

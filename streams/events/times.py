@@ -14,7 +14,8 @@ from zoneinfo import ZoneInfo
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
-MAX_DURATION_S = 10_000_000
+# 46 days: what goes into the 32 bits that a deal's record has for the milliseconds.
+MAX_DURATION_S = 4_000_000
 
 _DAYS_BEFORE_1970 = date(1970, 1, 1).toordinal()
 _DAYS_IN_400_YEARS = 146_097
@@ -142,10 +143,10 @@ def _of_number(said: float) -> int | None:
 
 
 def milliseconds(seconds: float) -> int | None:
-    """Return a duration in whole ms, rounded down; None below 0 or above 1e7 seconds."""
+    """Return a duration in whole ms, rounded down; None below 0 or above MAX_DURATION_S."""
     if isinstance(seconds, int):  # first, because comparing an int with a float is slow
         return seconds * 1000 if 0 <= seconds <= MAX_DURATION_S else None
-    return _floor(seconds, 1000) if 0.0 <= seconds <= 1e7 else None
+    return _floor(seconds, 1000) if 0.0 <= seconds <= MAX_DURATION_S else None
 
 
 def _floor(value: float, scale: int) -> int:

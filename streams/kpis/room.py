@@ -130,15 +130,19 @@ class KpisRoom:
             self._mark(owned, entity, day, month, cells.kinds(cell))
 
     def _mark(self, owned: Partition, entity: Entity, day: int, month: int, mask: int) -> None:
-        """Note which calendar windows a change concerns: those that hold the day, and those after them if they have begun."""
-        untold, numbers, is_kept = entity.untold, owned.numbers, day >= owned.days_kept
+        """Note which calendar windows a change concerns: those that hold the day, and those after them.
+
+        Whether these have begun is asked when the entity is visited: a round under way, or one that another worker did not end,
+        may have told them already.
+        """
+        untold, is_kept = entity.untold, day >= owned.days_kept
         for at, window in self._calendar_windows:
             if window.grain == DAY and not is_kept:
                 continue
             number = number_of_day(window, day, month)
             own, previous = untold.get((at, number), (0, 0))
             untold[at, number] = (own | mask, previous)
-            if number < numbers[at] and window.grain != LIFE:
+            if window.grain != LIFE:
                 own, previous = untold.get((at, number + 1), (0, 0))
                 untold[at, number + 1] = (own, previous | mask)
 

@@ -380,8 +380,9 @@ class Teller:
 
     def _close_days(self, entity: Entity, round_: Round) -> None:
         """Write the snapshots of the days that closed: levels of each day they changed, rolling windows of the last."""
+        told = set(entity.told(_NOW_PLACE)[1])
         for day, level in entity.close_levels(round_.now.day):
-            self._snapshot_levels(entity, day, level, round_)
+            told |= self._snapshot_levels(entity, day, level, told, round_)
         if not round_.caught_up:
             return
         closed = now_at(self._calendar, self._calendar.start_of_day(round_.now.day) - 1)
@@ -394,12 +395,17 @@ class Teller:
                 page = self._page(entity, self._span(at, number), round_, final=True, latest=False)
                 self._tell(entity, page, (totals.now, totals.before), (0, ALL), round_)
 
-    def _snapshot_levels(self, entity: Entity, day: int, level: Cell, round_: Round) -> None:
+    def _snapshot_levels(self, entity: Entity, day: int, level: Cell, told: AbstractSet[int], round_: Round) -> set[int]:
+        """Write the levels at the end of a day, also those that are nothing now and were told before; return their marks."""
         sheet = self._page(entity, self._span(_DAY_PLACE, day), round_, final=True, latest=False).sheet
+        marks = set()
         for kpi in self._levels.get(entity.name[0], ()):
             values = kpi.formula.work_out(level)
-            for currency, value in values.items():
+            for currency in self._currencies(entity, kpi, values, told, retold=False) if kpi.kpi.unit == "money" else values:
+                value = values.get(currency, kpi.formula.nothing)
                 round_.output.append(record(sheet, kpi.kpi, value, None, None, currency or None))
+                marks.add(_mark(kpi.row, currency))
+        return marks
 
     # -------------------------------------------------------------- for the alerts
 

@@ -2,7 +2,8 @@
 
 Instants are µs since 1970 UTC.  A day is the proleptic ordinal of a date in the business zone, a month
 is year * 12 + (month - 1), a fine pane is the number of 5-minute intervals since 1970 UTC.  A fine pane
-never straddles two days: since 2000 every zone's offset is a multiple of 15 minutes.
+never straddles two days: since 2000 every zone's offset is a multiple of 15 minutes.  (Only where clocks were
+set back at 00:01, in Newfoundland, Labrador and New Brunswick until 2010, an autumn day a year does not end with a pane.)
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from streams.config import parse_hours
+from streams.config import Spans, parse_hours
 
 FINE_US = 300_000_000
 SECOND_US = 1_000_000
@@ -82,7 +83,7 @@ class BusinessHours:
         self._calendar = calendar
         self._weekly = parse_hours(hours) if hours else None
         self._holidays = frozenset(date.fromisoformat(one).toordinal() for one in holidays)
-        self._open: dict[int, tuple[int, int]] = {}
+        self._open: dict[int, Spans] = {}
 
     @property
     def always(self) -> bool:
@@ -95,22 +96,20 @@ class BusinessHours:
             return (end - start) // 1000
         total = 0
         for day in range(self._calendar.day_of(start), self._calendar.day_of(end) + 1):
-            opens, closes = self._hours_of(day)
-            total += max(0, min(end, closes) - max(start, opens))
+            for opens, closes in self._hours_of(day):
+                total += max(0, min(end, closes) - max(start, opens))
         return total // 1000
 
-    def _hours_of(self, day: int) -> tuple[int, int]:
+    def _hours_of(self, day: int) -> Spans:
         found = self._open.get(day)
         if found is None:
             found = self._open[day] = self._work_out(day)
         return found
 
-    def _work_out(self, day: int) -> tuple[int, int]:
+    def _work_out(self, day: int) -> Spans:
         local = date.fromordinal(day)
-        span = (self._weekly or {}).get(local.weekday())
-        if span is None or day in self._holidays:
-            return (0, 0)
-        return self._wall(local, span[0]), self._wall(local, span[1])
+        spans = () if day in self._holidays else (self._weekly or {}).get(local.weekday(), ())
+        return tuple((self._wall(local, opens), self._wall(local, closes)) for opens, closes in spans)
 
     def _wall(self, local: date, minute: int) -> int:
         if minute == 24 * 60:

@@ -121,6 +121,12 @@ def test_a_fingerprint_elsewhere_in_a_row_is_not_held():
     assert not has_activity(b"12345678" + deal.rows[:ID_AT] + b"00000000", b"12345678", 8)
 
 
+def test_short_ids_do_not_collide():
+    """Neither among themselves nor with planned ones: a call "107" is no repeat of a planned meeting "100"."""
+    ids = [*map(str, range(20_000)), *(f"a{number}" for number in range(2_000)), *map(str, range(10_000_000, 10_020_000))]
+    assert len({fingerprint(one, planned) for one in ids for planned in (False, True)}) == 2 * len(ids)
+
+
 def test_a_planned_activity_and_its_completion_have_different_fingerprints():
     """They may share an id."""
     assert fingerprint("a", True) != fingerprint("a", False)

@@ -229,8 +229,8 @@ def test_a_close_date_is_a_calendar_date(text, claim):
         (4.35, 4350),
         (0.0019, 1),
         (12.3456, 12_345),
-        (10_000_000, 10_000_000_000),
-        (10_000_000.001, None),
+        (4_000_000, 4_000_000_000),
+        (4_000_000.001, None),
         (-0.001, None),
         (-1, None),
         (float("inf"), None),
@@ -238,12 +238,12 @@ def test_a_close_date_is_a_calendar_date(text, claim):
     ],
 )
 def test_durations_are_whole_milliseconds_rounded_down(seconds, ms):
-    """A decimal of three digits loses nothing to binary floats; below 0 or above 1e7 s is none."""
+    """A decimal of three digits loses nothing to binary floats; below 0 or above 4,000,000 s is none."""
     assert milliseconds(seconds) == ms
 
 
 @settings(deadline=None)
-@given(st.decimals(0, 10_000_000, places=3))
+@given(st.decimals(0, 4_000_000, places=3))
 def test_a_duration_with_three_decimals_is_exact(seconds):
     """No millisecond is lost on the way through a float."""
     assert milliseconds(float(seconds)) == int(seconds * Decimal(1000))

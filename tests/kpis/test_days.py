@@ -75,6 +75,46 @@ def test_every_window_holds_all_days_whether_they_are_added_up_or_not(restart, w
     assert flow.counts().get("year", len(days)) == len(days)
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_what_comes_for_yesterday_in_the_course_of_a_round_counts_in_the_previous_day(restarts):
+    """The round that tells the new day takes several flushes; one entity has been told it, the other has not."""
+    entities = (EVERYBODY, ("team", "East"))
+    rows: dict[bytes, bytes] = {}
+    told: dict[str, Any] = {}
+
+    def opened() -> KpisRoom:
+        state, found = StateTable(), KpisRoom(settings(partitions=1, windows=["day"]))
+        state.rows = rows
+        found.open(0, state)
+        return found
+
+    def add(at: str) -> None:
+        cells = {pane(DAY, Calendar(settings().zone).day_of(us(at))): {Measure.NEW_LEADS << 16: 1}}
+        progress = {0: delta.Progress(us(at), caught_up=True, settled=False)}
+        changes = [(entity, cells) for entity in entities]
+        kpis.handle(0, topics.DELTAS, [Delivered(one) for one in delta.encode(progress, 0, changes)])
+
+    def drain(seconds: int) -> int:
+        output = kpis.drain(Moment(seconds * 1_000_000, frozenset((0,))))
+        records = [orjson.loads(value) for topic, _, _, value, _ in output if value and topic == topics.KPI_LATEST]
+        told.update((one["cut"], (one["value"], one["previous"])) for one in records if one["kpi"] == "new_leads")
+        return len(records)
+
+    kpis = opened()
+    add("2024-03-01 12:00")
+    drain(1_000)
+    add("2024-03-02 12:00")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room, "_RECORDS_PER_FLUSH", 1)
+        assert drain(2_000) == 1
+        if restarts:
+            kpis = opened()
+        add("2024-03-01 13:00")
+    for seconds in range(3_000, 6_000, 500):
+        drain(seconds)
+    assert told == {"all": (1, 2), "team": (1, 2)}
+
+
 def test_who_came_in_the_course_of_a_round_loses_no_day_with_the_panes_that_expire():
     """The clock jumps over 500 days; while its round is under way somebody new has a lead on the day before them."""
     day = Calendar(settings().zone).day_of(us("2024-03-01 10:00"))

@@ -224,6 +224,19 @@ def test_a_level_that_fell_to_nothing_stays_in_latest_as_zero():
     assert [levels[name] for name in names] == [(0, 0)] * 5
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_history_says_that_a_level_fell_to_nothing(together):
+    """On the day on which the deal was lost; also when both days close in one round, and latest never knew of the level."""
+    flow = flow_of()
+    first = [lead("a", "2024-03-01 10:00", amount="5")]
+    lost = [change("lost", "2024-03-02 11:00", "Lost", deal_id="a")]
+    for events in ([*first, *lost],) if together else (first, lost):
+        flow.feed(events, tick=us("2024-03-06 12:00") if together else -1)
+    flow.feed([], tick=us("2024-03-06 13:00"))
+    told = [(one["value"], one["n"]) for _, one in sorted(found(flow.history, "pipeline_value", "day").items())]
+    assert told == [(5, 1), (0, 0)]
+
+
 def test_levels_move_with_the_owner():
     """From anna to borys: 0 for one, 1 for the other."""
     flow = flow_of()

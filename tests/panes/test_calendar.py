@@ -194,14 +194,33 @@ def test_without_hours_every_millisecond_counts():
 
 
 def test_hours_of_different_days():
-    """Ranges over the end of the week, several parts, single days; the later part wins."""
-    assert parse_hours("Sat-Mon 10:00-14:00, Mon 09:00-18:00") == {5: (600, 840), 6: (600, 840), 0: (540, 1080)}
-    assert parse_hours("Wed 00:00-24:00") == {2: (0, 1440)}
+    """Ranges over the end of the week, several parts, single days."""
+    assert parse_hours("Sat-Sun 10:00-14:00, Mon 09:00-18:00") == {5: ((600, 840),), 6: ((600, 840),), 0: ((540, 1080),)}
+    assert parse_hours("Wed 00:00-24:00") == {2: ((0, 1440),)}
+
+
+def test_office_hours_with_a_break():
+    """Both parts of the day count, and nothing between them."""
+    hours = office("Mon-Fri 09:00-13:00, Mon-Fri 14:00-18:00")
+    assert minutes(hours, "2024-03-04 09:30", "2024-03-04 11:30") == 120
+    assert minutes(hours, "2024-03-04 12:30", "2024-03-04 14:30") == 60
+    assert minutes(hours, "2024-03-04 00:00", "2024-03-06 00:00") == 2 * 8 * 60
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "Mon", "Mon 9-18", "Mon 18:00-09:00", "Mon 09:00-09:00", "Mon 09:00-24:30", "Xyz 09:00-18:00", "09:00-18:00"],
+    [
+        "",
+        "Mon",
+        "Mon-Fri 09:00-18:00, Fri 10:00-16:00",
+        "Mon 14:00-18:00, Mon 09:00-14:01",
+        "Mon 9-18",
+        "Mon 18:00-09:00",
+        "Mon 09:00-09:00",
+        "Mon 09:00-24:30",
+        "Xyz 09:00-18:00",
+        "09:00-18:00",
+    ],
 )
 def test_office_hours_that_cannot_be(text):
     """ValueError, for the settings to say where."""
