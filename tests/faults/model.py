@@ -31,6 +31,7 @@ from streams.kafka.clients import TRANSACTION_TIMEOUT, Connection
 from streams.kafka.faults import Faults
 from streams.kafka.ownership import Generation, Plan, Reach, StatePartition
 from streams.kafka.room import Room
+from streams.kpis import room as kpis
 from streams.kpis.room import KpisRoom
 from streams.topics import DEAD_LETTER, KPI_HISTORY, KPI_LATEST, TICKS
 from tests.faults.wide.load import Sent
@@ -603,6 +604,9 @@ def modelled(definitions: Definitions, seed: int, broken: str = "") -> Iterator[
         patch.setattr(flush, "lose_place", lose_place)
         patch.setattr(restore, "Consumer", made)
         patch.setattr(restore.Restorer, "_ask_offsets", offsets)
+        patch.setattr(
+            kpis, "_RECORDS_PER_FLUSH", random.Random(seed).choice((50, 500, 20_000))
+        )  # rounds of many flushes, too
         if broken == "hasty_restore":
             patch.setattr(restore, "_older", lambda _own, _committed: False)
         if broken == "go_on_after_errors":
