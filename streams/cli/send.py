@@ -26,6 +26,9 @@ class Sender:
             {
                 **client,
                 "enable.idempotence": True,
+                # To a partition that has only just been made the second request may come through and the first not; repeated, that
+                # is taken for a duplicate, by broker and client, and its records are lost with a delivery report of success.
+                "max.in.flight.requests.per.connection": 1,
                 "partitioner": "murmur2_random",  # as Java clients do, and as the worker checks
                 "compression.type": "lz4",
                 "linger.ms": 20,

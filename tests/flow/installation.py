@@ -59,6 +59,7 @@ class Installation:
                 "compression.type": "lz4",
                 "queue.buffering.max.messages": 500_000,
                 "enable.idempotence": True,
+                "max.in.flight.requests.per.connection": 1,  # see streams/cli/send.py
                 "message.max.bytes": 4_000_000,
                 "log_level": 0,  # its broker may be gone before it is
             }
