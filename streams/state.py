@@ -7,6 +7,7 @@ what may change at any time stands in HARMLESS; a test holds that every setting 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from hashlib import blake2b
 from typing import Any
 
@@ -31,6 +32,9 @@ HARMLESS = frozenset(
         "targets", "spend", "rates",  # not used yet
     }
 )  # fmt: skip
+# The same within a stage and a rep: not used yet.
+HARMLESS_OF_STAGES = frozenset({"qualified", "opportunity", "meeting", "proposal", "limit_days", "probability"})
+HARMLESS_OF_REPS = frozenset({"manager"})
 _ON, _OFF = "on", "off"
 _MOST_NAMED = 5
 
@@ -46,8 +50,17 @@ def meaning(definitions: Definitions) -> dict[str, Any]:
         "windows": dict.fromkeys(sorted(definitions.windows), _ON),
         "cuts": dict.fromkeys(sorted(definitions.cuts), _ON),
         "business": {**plain["business"], "holidays": sorted(definitions.business.holidays)},
-        **{name: plain[name] for name in ("currency", "pipelines", "reps", "sla", "max_future", "partitions")},
+        "pipelines": {
+            name: {**one, "stages": [_without(stage, HARMLESS_OF_STAGES) for stage in one["stages"]]}
+            for name, one in plain["pipelines"].items()
+        },
+        "reps": {name: _without(one, HARMLESS_OF_REPS) for name, one in plain["reps"].items()},
+        **{name: plain[name] for name in ("currency", "sla", "max_future", "partitions")},
     }
+
+
+def _without(setting: Mapping[str, Any], harmless: AbstractSet[str]) -> dict[str, Any]:
+    return {name: value for name, value in setting.items() if name not in harmless}
 
 
 def digest(means: Mapping[str, Any]) -> str:

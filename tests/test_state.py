@@ -79,11 +79,17 @@ def test_any_other_change_is_named(setting):
         {"windows": ["all", "day"], "cuts": ["team", "all"]},
         {"kpis": {"win_rate": True}},
         {"currency": "EUR", "sla": {"first_response": "60m"}},
+        {"reps": {"anna": {"team": "Central", "manager": "Olha"}}},
+        {
+            "pipelines": {
+                "default": {"stages": [{**STAGES[0], "qualified": True, "probability": 0.5, "limit_days": 3}, STAGES[1]]}
+            }
+        },
     ],
-    ids=["order", "on by default", "other words"],
+    ids=["order", "on by default", "other words", "manager", "what stages do not use"],
 )
 def test_the_same_said_otherwise_is_the_same(same):
-    """Order, defaults that are spelt out, and units do not matter."""
+    """Order, defaults that are spelt out, units, and what is not used yet do not matter."""
     assert digest(meaning(definitions_from({**RAW, **same}))) == digest(MEANT)
 
 
