@@ -119,3 +119,25 @@ def test_rules_are_printed_with_what_they_compare(run):
     found = orjson.loads(run("rules", "check", "--json").stdout)
     assert {rule["kind"] for rule in found} == {"conversion_drop", "response_rise"}
     assert "learned from at least 300" in run("rules", "check").stdout
+
+
+def test_rules_that_are_not_in_force_are_not_printed(run, tmp_path):
+    """A default rule whose cut is off, without a word of it."""
+    file = tmp_path / "dealpulse.yaml"
+    file.write_text("cuts: [all, team]\n")
+    result = run("rules", "check", "--config", str(file))
+    assert "response-rise" in result.stdout
+    assert "conversion-drop" not in result.stdout
+    file.write_text("cuts: [all]\n")
+    result = run("rules", "check", "--config", str(file))
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "no alert rule is in force" in result.stderr
+
+
+def test_a_rule_that_ends_every_worker_is_found_before_one_starts(run, tmp_path):
+    """The same check as at start."""
+    file = tmp_path / "dealpulse.yaml"
+    file.write_text("rules: [{name: drop, kind: conversion_drop, cut: stage, baseline: 1.0}]\n")
+    result = run("rules", "check", "--config", str(file))
+    assert result.exit_code == 2
+    assert result.stderr.startswith("dealpulse: rules.drop.baseline: must be between 0.0001 and 0.9999")
