@@ -16,6 +16,8 @@ from streams.config import (
     read_definitions,
     read_environment,
     seconds,
+    variables,
+    without_channel,
 )
 
 
@@ -232,6 +234,49 @@ def test_a_secret_comes_from_a_file_and_does_not_show_itself(tmp_path: Path):
     assert (str(found.slack_token), "xoxb-1" in repr(found)) == ("xoxb-1", False)
 
 
+@pytest.mark.parametrize(
+    ("content", "sentence"), [(None, "cannot read"), (b"\xff\xfe", "is not UTF-8"), (b" \n", "is empty")]
+)
+def test_a_secret_that_cannot_be_read_is_refused(tmp_path: Path, content, sentence):
+    """Silence would send alerts to the log."""
+    if content is not None:
+        (tmp_path / "token").write_bytes(content)
+    with pytest.raises(ConfigError, match=f"^DEALPULSE_SLACK_TOKEN_FILE: .*{sentence}"):
+        read_environment({"DEALPULSE_SLACK_TOKEN_FILE": str(tmp_path / "token")})
+
+
+@pytest.mark.parametrize(
+    ("said", "in_yaml", "refused"),
+    [
+        ({}, None, False),
+        ({"SLACK_TOKEN": "xoxb-1"}, None, True),
+        ({"SLACK_TOKEN": "xoxb-1"}, "#sales", False),
+        ({"SLACK_TOKEN": "xoxb-1", "SLACK_CHANNEL": "#sales"}, None, False),
+        ({"SLACK_WEBHOOK": "https://hooks"}, None, False),
+        ({"SLACK_TOKEN": "xoxb-1", "SLACK_WEBHOOK": "https://hooks"}, None, False),
+    ],
+)
+def test_a_bot_without_a_channel_tells_nobody(said, in_yaml, refused):
+    """Where no webhook does."""
+    environment = read_environment({f"DEALPULSE_{name}": value for name, value in said.items()})
+    sentence = without_channel(environment, definitions_from({"slack": {"channel": in_yaml}}))
+    assert bool(sentence) is refused
+    assert sentence is None or sentence.startswith("DEALPULSE_SLACK_CHANNEL is missing")
+
+
+def test_where_each_value_came_from_is_known(tmp_path: Path):
+    """Also of one that says what is the default anyway."""
+    (tmp_path / "token").write_text("xoxb-1")
+    environ = {
+        "DEALPULSE_WATCHDOG": "60", "DEALPULSE_SLACK_TOKEN_FILE": str(tmp_path / "token"), "DEALPULSE_BROKER": "kafka://a:1",
+        "DEALPULSE_LOG_LEVEL": "",
+    }  # fmt: skip
+    found = variables(environ, broker="kafka://b:2", config=None)
+    names = ("watchdog", "slack_token", "broker", "config", "log_level")
+    assert [found[name].source for name in names] == ["environment", "file", "option", "default", "default"]
+    assert (found["broker"].text, found["watchdog"].text) == ("kafka://b:2", "60")
+
+
 def test_a_secret_given_twice_is_refused(tmp_path: Path):
     """Nobody can tell which one was meant."""
     with pytest.raises(ConfigError, match="DEALPULSE_SLACK_TOKEN"):
@@ -245,12 +290,43 @@ def test_a_wrong_broker_address_is_refused(url):
         bootstrap(Environment(broker=url))
 
 
+SASL = {
+    "DEALPULSE_SECURITY_PROTOCOL": "sasl_ssl",
+    "DEALPULSE_SASL_MECHANISM": "scram-sha-512",
+    "DEALPULSE_SASL_USERNAME": "us",
+    "DEALPULSE_SASL_PASSWORD": "secret",
+}
+
+
+@pytest.mark.parametrize("missing", ["MECHANISM", "USERNAME", "PASSWORD"])
+def test_sasl_needs_all_of_it(missing):
+    """Else the client says so, in librdkafka's words and too late."""
+    left = {name: value for name, value in SASL.items() if not name.endswith(missing)}
+    with pytest.raises(
+        ConfigError, match=f"^DEALPULSE_SASL_{missing} is missing, and DEALPULSE_SECURITY_PROTOCOL is SASL_SSL"
+    ):
+        read_environment(left)
+
+
+@pytest.mark.parametrize("name", ["SSL_CA_LOCATION", "SSL_CERTIFICATE_LOCATION", "SSL_KEY_LOCATION"])
+def test_a_certificate_that_is_not_there_is_refused(name):
+    """By the variable, with the path."""
+    with pytest.raises(ConfigError, match=f"^DEALPULSE_{name}: cannot read /nowhere/ca.pem: No such file"):
+        read_environment({f"DEALPULSE_{name}": "/nowhere/ca.pem"})
+
+
+def test_certificates_may_be_a_folder(tmp_path: Path):
+    """Of authorities; a key is a file."""
+    assert read_environment({"DEALPULSE_SSL_CA_LOCATION": str(tmp_path)}).ssl_ca_location == str(tmp_path)
+    with pytest.raises(ConfigError, match="DEALPULSE_SSL_KEY_LOCATION: cannot read"):
+        read_environment({"DEALPULSE_SSL_KEY_LOCATION": str(tmp_path)})
+
+
 def test_tls_and_sasl_reach_every_client():
     """Under the names that librdkafka knows."""
-    found = client_settings(
-        read_environment({"DEALPULSE_SECURITY_PROTOCOL": "SASL_SSL", "DEALPULSE_SASL_PASSWORD": "secret"})
-    )
-    assert (found["security.protocol"], found["sasl.password"]) == ("SASL_SSL", "secret")
+    found = client_settings(read_environment(SASL))
+    assert (found["security.protocol"], found["sasl.mechanism"]) == ("SASL_SSL", "SCRAM-SHA-512")
+    assert (found["sasl.username"], found["sasl.password"]) == ("us", "secret")
 
 
 @pytest.mark.parametrize(
@@ -258,12 +334,17 @@ def test_tls_and_sasl_reach_every_client():
     [
         ("WEB_PORT", "web", "'web' is no port"),
         ("WEB_PORT", "65536", "'65536' is no port"),
+        ("WEB_PORT", "²", "'²' is no port"),
         ("WATCHDOG", "29", "'29' is no limit; write seconds from 30 to 86400, or 0"),
         ("WATCHDOG", "1m", "'1m' is no limit"),
         ("READY_LAG", "-1", "'-1' is no number of records"),
+        ("LOG_LEVEL", "FOO", "'FOO' is not known; write one of DEBUG, INFO, WARNING"),
+        ("SECURITY_PROTOCOL", "FOO", "'FOO' is not known; write one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"),
+        ("SASL_MECHANISM", "GSSAPI", "'GSSAPI' is not known; write one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"),
+        ("BROKER", "nonsense", "'nonsense' is no broker address"),
     ],
 )
-def test_a_wrong_number_is_refused(name, value, sentence):
+def test_a_wrong_value_is_refused(name, value, sentence):
     """With what may be written."""
     with pytest.raises(ConfigError) as refused:
         read_environment({f"DEALPULSE_{name}": value})

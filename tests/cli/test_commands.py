@@ -65,6 +65,25 @@ def test_wrong_usage_and_configuration_exit_with_2(run, arguments, sentence):
     assert not result.stdout
 
 
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ({"LOG_LEVEL": "FOO"}, "DEALPULSE_LOG_LEVEL: 'FOO' is not known"),
+        ({"SECURITY_PROTOCOL": "FOO"}, "DEALPULSE_SECURITY_PROTOCOL: 'FOO' is not known"),
+        ({"SLACK_TOKEN": "xoxb-1"}, "DEALPULSE_SLACK_CHANNEL is missing"),
+        ({"SECURITY_PROTOCOL": "SSL", "SSL_CA_LOCATION": __file__}, "ssl.ca.location failed"),
+    ],
+)
+def test_a_wrong_environment_exits_with_2(run, monkeypatch, said, sentence):
+    """Before a broker is asked."""
+    for name, value in said.items():
+        monkeypatch.setenv(f"DEALPULSE_{name}", value)
+    result = run("topics", "check")
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+    assert "the broker says" not in result.stderr
+
+
 def test_an_unknown_setting_is_named(run, tmp_path):
     """With the one that was meant."""
     file = tmp_path / "dealpulse.yaml"
