@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Container, Mapping
 from datetime import date
-from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
@@ -194,12 +193,13 @@ _DURATIONS = {
     "sla.first_response",
     "slack.catch_up_limit",
 }
+_ENDLESS = 1e15  # seconds; nothing that is meant, and more than a float need hold
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
 def seconds(text: str | float, setting: str) -> float:
     """Read a duration such as 100ms, 5m, 1h or 14d; a bare number is seconds."""
-    if isinstance(text, (int, float)) and not isinstance(text, bool) and isfinite(text):
+    if isinstance(text, (int, float)) and not isinstance(text, bool) and abs(text) < _ENDLESS:
         return float(text)
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d|w)\s*", str(text))
     if not found:
