@@ -13,12 +13,13 @@ from collections.abc import Container, Mapping
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 import yaml
 
+from streams import limits
 from streams.events.currencies import MINOR_DIGITS
 from streams.kpis.catalogue import BY_ID as KPI_IDS
 
@@ -195,12 +196,13 @@ _DURATIONS = {
     "sla.first_response",
     "slack.catch_up_limit",
 }
+_ENDLESS = 1e15  # seconds; nothing that is meant, and more than a float need hold
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
 def seconds(text: str | float, setting: str) -> float:
     """Read a duration such as 100ms, 5m, 1h or 14d; a bare number is seconds."""
-    if isinstance(text, (int, float)) and not isinstance(text, bool):
+    if isinstance(text, (int, float)) and not isinstance(text, bool) and abs(text) < _ENDLESS:
         return float(text)
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d|w)\s*", str(text))
     if not found:
@@ -213,24 +215,39 @@ def read_definitions(path: str | Path | None) -> Definitions:
     if path is None:
         return check(Definitions())
     try:
-        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        raw = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)  # noqa: S506  # a safe one
     except OSError as error:
         raise ConfigError(f"config file {path}: {error.strerror}; set {ENV_PREFIX}CONFIG to a readable file") from None
-    except yaml.YAMLError as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"config file {path} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
+        ) from None
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"config file {path} is not valid YAML: {error}") from None
-    return definitions_from(raw or {})
+    return definitions_from({} if raw is None else raw)
+
+
+class _Loader(yaml.SafeLoader):
+    """Leaves dates as text: PyYAML fails at one that does not exist, without a word of where it stands."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  # as PyYAML declares it
+        first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 def definitions_from(raw: object) -> Definitions:
     """Turn the parsed YAML into checked settings.  Raises ConfigError."""
     if not isinstance(raw, dict):
         raise ConfigError("dealpulse.yaml: expected a mapping of settings at the top level")
-    raw = _plain(_durations(raw))
-    _refuse_unknown(raw, Definitions, "")
+    said = _plain(_durations(raw))
+    _refuse_unknown(said, Definitions, "")
     try:
-        found = msgspec.convert(raw, Definitions, strict=True)
+        found = msgspec.convert(said, Definitions, strict=True)
     except msgspec.ValidationError as error:
         raise ConfigError(f"dealpulse.yaml: {error}") from None
+    if "rules" not in said:  # nobody asked for these: those that have nothing to judge here are not in force
+        found = msgspec.structs.replace(found, rules=tuple(rule for rule in found.rules if limits.can_fire(rule, found)))
     return check(found)
 
 
@@ -271,7 +288,8 @@ def _refuse_unknown(raw: Any, shape: type, where: str) -> None:
         elif shape is Definitions and key == "pipelines" and isinstance(value, dict):
             for name, pipeline in value.items():
                 _refuse_unknown(pipeline, Pipeline, f"pipelines.{name}.")
-                for at, stage in enumerate(pipeline.get("stages") or [] if isinstance(pipeline, dict) else []):
+                stages = pipeline.get("stages") if isinstance(pipeline, dict) else None
+                for at, stage in enumerate(stages if isinstance(stages, list) else []):
                     _refuse_unknown(stage, Stage, f"pipelines.{name}.stages[{at}].")
         elif shape is Definitions and key == "reps" and isinstance(value, dict):
             for name, rep in value.items():
@@ -294,13 +312,6 @@ def check(found: Definitions) -> Definitions:
         if name not in KPI_IDS:
             near = difflib.get_close_matches(name, KPI_IDS, n=1)
             raise ConfigError(f"kpis: unknown {name!r}; " + (f"did you mean {near[0]!r}?" if near else "see dealpulse kpis"))
-    for name, pipeline in found.pipelines.items():
-        names = [stage.name for stage in pipeline.stages]
-        twice = {one for one in names if names.count(one) > 1}
-        if twice:
-            raise ConfigError(f"pipelines.{name}.stages: {sorted(twice)[0]!r} stands there twice; stage names must differ")
-        if pipeline.maturity_days < 0:
-            raise ConfigError(f"pipelines.{name}.maturity_days: must be 0 or more")
     for setting, values, known in (
         ("windows", found.windows, WINDOWS),
         ("pace", found.pace, (*PACE,)),
@@ -312,15 +323,8 @@ def check(found: Definitions) -> Definitions:
     for rule in found.rules:
         if rule.cut not in CUTS:
             raise ConfigError(f"rules.{rule.name}.cut: unknown {rule.cut!r}; known: {', '.join(CUTS)}")
-    for window, times in found.pace.items():
-        if not 1 <= times <= 3600:
-            raise ConfigError(f"pace.{window}: must be between 1 and 3600 publish_intervals")
-    if not 1 <= found.partitions <= 1024:
-        raise ConfigError(f"partitions: {found.partitions} is not between 1 and 1024")
-    for setting in ("publish_interval", "flush_interval", "tick_interval"):
-        length = getattr(found, setting)
-        if length is not None and not 0.001 <= length <= 3600:
-            raise ConfigError(f"{setting}: must be between 1ms and 1h")
+    for sentence in limits.impossible(found):
+        raise ConfigError(sentence)
     return found
 
 
@@ -399,47 +403,143 @@ class Environment(msgspec.Struct, frozen=True):
 _NUMBERS: dict[str, tuple[Container[int], str]] = {
     "web_port": (range(65536), "port; write a number from 0 (any free one) to 65535"),
     "watchdog": ({0, *range(30, 86_401)}, "limit; write seconds from 30 to 86400, or 0 to switch the watchdog off"),
-    "ready_lag": (range(1 << 40), "number of records"),
+    "ready_lag": (range(1 << 40), "number of records; write for example 10000"),
 }
 _SECRETS = {"slack_token", "slack_webhook", "sasl_password"}
+# Of SASL what a user and a password are enough for: the others want settings that are not here.
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "log_level": ("DEBUG", "INFO", "WARNING", "WARN", "ERROR", "CRITICAL"),
+    "security_protocol": ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
+    "sasl_mechanism": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
+}
+_FILES = {"ssl_ca_location", "ssl_certificate_location", "ssl_key_location"}
+_FOR_SASL = {
+    "sasl_mechanism": f"write one of {', '.join(_CHOICES['sasl_mechanism'])}",
+    "sasl_username": "write the user",
+    "sasl_password": "write the password, or name its file in DEALPULSE_SASL_PASSWORD_FILE",
+}
 
 
-def read_environment(environ: Mapping[str, str] | None = None) -> Environment:
-    """Read every DEALPULSE_ variable; a secret may come from a file named by NAME_FILE.  Raises ConfigError."""
+class Said(NamedTuple):
+    """What one variable says, where that came from, and what is wrong with it."""
+
+    text: str | None
+    source: Literal["default", "environment", "file", "option"]
+    problem: str | None = None
+
+
+def variable_of(name: str) -> str:
+    """Return the variable of a field of the environment."""
+    return ENV_PREFIX + name.upper()
+
+
+def read_environment(environ: Mapping[str, str] | None = None, **options: str | None) -> Environment:
+    """Read every DEALPULSE_ variable; a secret may come from a file named by NAME_FILE, an option that is given wins.
+
+    Raises ConfigError.
+    """
+    said = variables(environ, **options)
+    for problem in problems(said):
+        raise ConfigError(problem)
+    return environment_from(said)
+
+
+def variables(environ: Mapping[str, str] | None = None, **options: str | None) -> dict[str, Said]:
+    """Return what every variable says, also what is wrong, in the order of the fields."""
     environ = os.environ if environ is None else environ
+    found = {}
+    for field in msgspec.structs.fields(Environment):
+        one = Said(options[field.name], "option") if options.get(field.name) else _said(environ, field.name)
+        if one.text is None and one.problem is None:
+            one = Said(None if field.default is None else str(field.default), "default")
+        found[field.name] = one if one.problem else one._replace(problem=_wrong(field.name, one.text))
+    return found
+
+
+def problems(said: Mapping[str, Said]) -> list[str]:
+    """Return what is wrong with the variables, a sentence each."""
+    found = [one.problem for one in said.values() if one.problem]
+    protocol = (said["security_protocol"].text or "").upper()
+    if protocol.startswith("SASL_"):
+        found += [
+            f"{variable_of(name)} is missing, and {variable_of('security_protocol')} is {protocol}; {remedy}"
+            for name, remedy in _FOR_SASL.items()
+            if said[name] == Said(None, "default")
+        ]
+    return found
+
+
+def environment_from(said: Mapping[str, Said]) -> Environment:
+    """Return the environment that the variables describe, none of which is wrong."""
     found: dict[str, Any] = {}
-    for name in Environment.__struct_fields__:
-        variable = ENV_PREFIX + name.upper()
-        value = environ.get(variable)
-        if name in _SECRETS:
-            value = _secret(environ, variable, value)
-        if value is None or value == "":
-            continue
-        if name in _NUMBERS:
-            allowed, what = _NUMBERS[name]
-            if not value.isdigit() or int(value) not in allowed:
-                raise ConfigError(f"{variable}: {value!r} is no {what}")
-            found[name] = int(value)
-        else:
-            found[name] = Secret(value) if name in _SECRETS else value
+    for name, (text, source, _) in said.items():
+        if source != "default" and text is not None:
+            found[name] = int(text) if name in _NUMBERS else text.upper() if name in _CHOICES else text
     return Environment(**found)
 
 
-def _secret(environ: Mapping[str, str], variable: str, value: str | None) -> str | None:
-    path = environ.get(variable + "_FILE")
+def _said(environ: Mapping[str, str], name: str) -> Said:
+    variable = variable_of(name)
+    text, path = environ.get(variable) or None, environ.get(variable + "_FILE")
+    if name not in _SECRETS:
+        return Said(text, "environment")
     if not path:
-        return value
-    if value:
-        raise ConfigError(f"{variable} and {variable}_FILE are both set; keep one of them")
+        return Said(None if text is None else Secret(text), "environment")
+    if text:
+        return Said(None, "file", f"{variable} and {variable}_FILE are both set; keep one of them")
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
+        secret = Path(path).read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise ConfigError(f"{variable}_FILE: cannot read {path}: {error.strerror}") from None
+        return Said(None, "file", f"{variable}_FILE: cannot read {path}: {error.strerror}")
+    except UnicodeDecodeError:
+        return Said(None, "file", f"{variable}_FILE: {path} is not UTF-8; write the secret alone into it, as text")
+    return Said(Secret(secret), "file", None if secret else f"{variable}_FILE: {path} is empty; write the secret into it")
+
+
+def _wrong(name: str, text: str | None) -> str | None:
+    """Return what is wrong with the text of a variable."""
+    if text is None:
+        return None
+    if name in _NUMBERS:
+        allowed, what = _NUMBERS[name]
+        is_number = text.isascii() and text.isdigit()  # a raised 2 is a digit as well
+        return None if is_number and int(text) in allowed else f"{variable_of(name)}: {text!r} is no {what}"
+    if name in _CHOICES and text.upper() not in _CHOICES[name]:
+        return f"{variable_of(name)}: {text!r} is not known; write one of {', '.join(_CHOICES[name])}"
+    if name in _FILES:
+        return _unreadable(name, text)
+    try:
+        if name == "broker":
+            _hosts(text)
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
+def _unreadable(name: str, path: str) -> str | None:
+    if name == "ssl_ca_location" and (path == "probe" or Path(path).is_dir()):  # librdkafka knows both
+        return None
+    try:
+        Path(path).open("rb").close()
+    except OSError as error:
+        return f"{variable_of(name)}: cannot read {path}: {error.strerror}"
+    return None
+
+
+def without_channel(environment: Environment, definitions: Definitions) -> str | None:
+    """Return what is wrong when a bot token is there and nowhere to post, so that alerts would go to the log only."""
+    if not environment.slack_token or environment.slack_webhook or environment.slack_channel or definitions.slack.channel:
+        return None
+    token, channel = variable_of("slack_token"), variable_of("slack_channel")
+    return f"{channel} is missing, and {token} is set: a bot posts to a channel; set it, or slack.channel in dealpulse.yaml"
 
 
 def bootstrap(environment: Environment) -> str:
     """Return host:port[,host:port] of the broker URL.  Raises ConfigError."""
-    url = environment.broker
+    return _hosts(environment.broker)
+
+
+def _hosts(url: str) -> str:
     scheme, mark, rest = url.partition("://")
     if mark and scheme not in ("kafka", "dealpulse"):
         raise ConfigError(f"{ENV_PREFIX}BROKER: {url!r} has an unknown scheme; write kafka://host:9092")

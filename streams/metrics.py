@@ -214,12 +214,16 @@ def application(health: Mapping[str, Callable[[], Answer]]) -> WSGIApplication:
     return answer
 
 
-def serve(host: str, port: int, health: Mapping[str, Callable[[], Answer]]) -> tuple[WSGIServer, int]:
-    """Serve /metrics and /health/... in a thread; return the server and its port (0: a free one).
+def listen(host: str, port: int) -> WSGIServer:
+    """Return a server that has its port (0: a free one) and answers nothing yet.
 
-    `server.shutdown()` and `server.server_close()` end it.  Raises OSError when the port is taken.
+    Raises OSError when the port is taken or the host is none of this machine, UnicodeError when it is no name at all.
     """
     kind = _ServerOnIPv6 if ":" in host else _Server
-    server = make_server(host, port, application(health), server_class=kind, handler_class=_Quiet)
+    return make_server(host, port, application({}), server_class=kind, handler_class=_Quiet)
+
+
+def serve(server: WSGIServer, health: Mapping[str, Callable[[], Answer]]) -> None:
+    """Serve /metrics and /health/... in a thread; `server.shutdown()` and `server.server_close()` end it."""
+    server.set_app(application(health))
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
-    return server, server.server_port

@@ -7,8 +7,10 @@ crm.* → deals → dealpulse.deltas → kpis → dealpulse.kpi.*
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import logging
+import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,8 @@ from streams.notify.transports import transport_for
 from streams.rebuild.shadow import InTheShadow, shadow_topics, undisturbed
 
 if TYPE_CHECKING:
+    from wsgiref.simple_server import WSGIServer
+
     from streams.app import App
 
 _LOOK_EVERY = 1.0  # seconds
@@ -55,6 +59,9 @@ def run(
     generation = or_say_why_not(lambda: _generation(environment, definitions, rebuild=rebuild))
     if generation is None:
         return CANNOT_START
+    server = or_say_why_not(lambda: _listen(environment))
+    if server is None:
+        return CANNOT_START
     environment = msgspec.structs.replace(environment, app_id=generation.name)
     options["form"] = generation.digest.encode()
     if rebuild:
@@ -73,7 +80,7 @@ def run(
         environment,
         definitions,
         rooms,
-        prepare=lambda app: _watch(app, environment),
+        prepare=lambda app: _watch(app, environment, server),
         on_report=lambda report: _report(report, kpis),
         **options,
     )
@@ -103,10 +110,29 @@ def _report(report: FlushReport, kpis: KpisRoom) -> None:
         metrics.DELAY.observe(max(0.0, report.at - born / 1_000_000))
 
 
-def _watch(app: App, environment: Environment) -> None:
+def _listen(environment: Environment) -> WSGIServer:
+    """Take the port of the metrics, before anything is connected.  Raises StartError."""
+    host, port = environment.web_host, environment.web_port
+    try:
+        return metrics.listen(host, port)
+    except (socket.gaierror, UnicodeError):
+        raise StartError(
+            f"DEALPULSE_WEB_HOST: {host!r} is no address; write one of this machine, such as 127.0.0.1"
+        ) from None
+    except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise StartError(
+                f"DEALPULSE_WEB_HOST: {host} is no address of this machine; write for example 127.0.0.1"
+            ) from None
+        raise StartError(
+            f"DEALPULSE_WEB_PORT: {port} cannot be had on {host} ({error.strerror}); write another, or 0 for a free one"
+        ) from None
+
+
+def _watch(app: App, environment: Environment, server: WSGIServer) -> None:
     """Serve the metrics, and look at the edge once a second."""
-    _, port = metrics.serve(environment.web_host, environment.web_port, _health(app, environment))
-    log.warning("metrics on http://%s:%d/metrics", environment.web_host, port)
+    metrics.serve(server, _health(app, environment))
+    log.warning("metrics on http://%s:%d/metrics", environment.web_host, server.server_port)
 
     @app.task
     async def look() -> None:

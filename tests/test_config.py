@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from streams.alerts import detector
 from streams.config import (
     ConfigError,
     Environment,
@@ -15,6 +16,8 @@ from streams.config import (
     read_definitions,
     read_environment,
     seconds,
+    variables,
+    without_channel,
 )
 
 
@@ -54,11 +57,34 @@ def test_the_example_of_the_contract_is_accepted():
         ({"windows": ["2h"]}, "windows: unknown '2h'"),
         ({"grace": "soon"}, "grace: 'soon' is no duration"),
         ({"rules": [{"name": "r", "kind": "conversion_drop", "cut": "stages"}]}, "rules.r.cut: unknown 'stages'"),
-        ({"partitions": 0}, "partitions: 0"),
+        ({"partitions": 0}, "partitions: must be between 1 and 1024; 0 is not"),
         ({"tick_interval": 0}, "tick_interval: must be between 1ms and 1h"),
         ({"publish_interval": 0}, "publish_interval: must be between 1ms and 1h"),
         ({"flush_interval": 0}, "flush_interval: must be between 1ms and 1h"),
         ({"pace": {"2h": 2}}, "pace: unknown '2h'"),
+        ({"pipelines": {"p": {"stages": 5}}}, "pipelines[...].stages"),
+        ({"pipelines": {"p": {"stages": [5]}}}, "pipelines[...].stages"),
+        ({"pipelines": {"p": {"stages": [{"name": ""}]}}}, "pipelines.p.stages[0].name: '' is no name"),
+        ({"pipelines": {"p": {"stages": [{"name": "A"}, {"name": "B "}]}}}, "pipelines.p.stages[1].name: 'B ' is no name"),
+        ({"pipelines": {" ": {"stages": []}}}, "pipelines: a pipeline has no name"),
+        ({"pipelines": {"p": {"stages": [], "maturity_days": -1}}}, "pipelines.p.maturity_days: must be between 0 and 390"),
+        ({"pipelines": {"p": {"stages": [], "maturity_days": 400}}}, "pipelines.p.maturity_days: must be between 0 and 390"),
+        ({"replication": 0}, "replication: must be between 1 and 100; 0 is not"),
+        ({"grace": -1}, "grace: must be between 0s and 400d"),
+        ({"grace": float("inf")}, "grace: inf is no duration"),
+        ({"grace": float("nan")}, "grace: nan is no duration"),
+        ({"grace": 10**400}, "is no duration"),
+        ({"grace": "9" * 400 + "d"}, "grace: must be between 0s and 400d"),
+        ({"max_future": -1}, "max_future: must be between 0s and 400d"),
+        ({"sla": {"first_response": 0}}, "sla.first_response: must be between 1s and 400d"),
+        ({"sla": {"first_response": "401d"}}, "sla.first_response: must be between 1s and 400d"),
+        ({"slack": {"catch_up_limit": -1}}, "slack.catch_up_limit: must be between 0s and 36500d"),
+        ({"bad_input": {"share": 1.5}}, "bad_input.share: must be between 0 and 1"),
+        ({"bad_input": {"share": float("nan")}}, "bad_input.share: must be between 0 and 1"),
+        ({"bad_input": {"of_last": 0}}, "bad_input.of_last: must be between 1 and 1000000"),
+        ({"bad_input": {"at_least": 0}}, "bad_input.at_least: must be between 1 and 1000000"),
+        ({"bad_input": {"of_last": 100}}, "bad_input.at_least: 200 of the last 100"),
+        ({"pace": {"day": 0}}, "pace.day: must be between 1 and 3600 publish_intervals"),
         ([], "expected a mapping"),
     ],
 )
@@ -67,6 +93,77 @@ def test_a_wrong_setting_is_refused_by_name(raw, sentence):
     with pytest.raises(ConfigError) as refused:
         definitions_from(raw)
     assert sentence in str(refused.value)
+
+
+DROP = {"name": "r", "kind": "conversion_drop", "cut": "stage"}
+RISE = {"name": "r", "kind": "response_rise", "cut": "team"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "sentence"),
+    [
+        (DROP | {"baseline": 0}, "rules.r.baseline: must be between 0.0001 and 0.9999"),
+        (DROP | {"baseline": 1}, "rules.r.baseline: must be between 0.0001 and 0.9999"),
+        (DROP | {"baseline": 25}, "such as 0.25 for 25 %; 25"),
+        (DROP | {"baseline": float("nan")}, "rules.r.baseline"),
+        (RISE | {"baseline": 0.95}, "rules.r.baseline: must be between 0.0001 and 0.9499"),
+        (DROP | {"budget_days": 0}, "rules.r.budget_days: must be between 1 and 36500 days; 0 is not"),
+        (DROP | {"min_entries": 0}, "rules.r.min_entries: must be between 1 and"),
+        (DROP | {"min_events": 0}, "rules.r.min_events: must be between 1 and"),
+        (DROP | {"name": ""}, "rules[0].name: must have 1 to 100 characters"),
+        (DROP | {"name": "x" * 101}, "rules[0].name: must have 1 to 100 characters"),
+    ],
+)
+def test_a_rule_that_cannot_be_judged_is_refused_by_name(rule, sentence):
+    """It would end every worker with the first matured day."""
+    with pytest.raises(ConfigError) as refused:
+        definitions_from({"rules": [rule]})
+    assert sentence in str(refused.value)
+
+
+def test_two_rules_of_one_name_are_refused():
+    """One state would be judged by both."""
+    with pytest.raises(ConfigError, match="rules: 'r' stands there twice"):
+        definitions_from({"rules": [DROP, RISE]})
+
+
+@pytest.mark.parametrize(
+    ("raw", "rule", "sentence"),
+    [
+        ({}, RISE | {"cut": "product"}, "can never fire, there is no such KPI; write one of: all, pipeline, team, rep, lead_source"),
+        ({}, RISE | {"cut": "stage"}, "a response_rise by stage can never fire"),
+        ({}, DROP | {"cut": "customer"}, "a conversion_drop by customer can never fire"),
+        ({"cuts": ["all", "team"]}, DROP, "cuts does not have stage; add it there, or write one of: all, team"),
+        ({"cuts": ["stage"]}, RISE, "cuts does not have team; add it there, or take the rule out"),
+        ({"kpis": {"stage_conversion": False}}, DROP, "kpis switches off stage_conversion; switch one on, or write one of: all"),
+    ],
+)  # fmt: skip
+def test_a_rule_that_can_never_fire_is_refused(raw, rule, sentence):
+    """With the cuts in which it could."""
+    with pytest.raises(ConfigError) as refused:
+        definitions_from({**raw, "rules": [rule]})
+    assert str(refused.value).startswith("rules.r.cut: ")
+    assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("raw", "in_force"),
+    [
+        ({}, ["conversion-drop", "response-rise"]),
+        ({"cuts": ["all", "team"]}, ["response-rise"]),
+        ({"kpis": {"stage_conversion": False}}, ["response-rise"]),
+        ({"cuts": ["all"]}, []),
+    ],
+)
+def test_a_default_rule_without_anything_to_judge_is_not_in_force(raw, in_force):
+    """Nobody asked for it, so it is no mistake."""
+    assert [rule.name for rule in definitions_from(raw).rules] == in_force
+
+
+def test_what_is_said_of_rises_is_what_the_detector_can():
+    """A baseline that is nearly everybody has no alternative above it."""
+    assert detector.rises(0.9499)
+    assert not detector.rises(detector.HIGHEST)
 
 
 @pytest.mark.parametrize(
@@ -98,11 +195,87 @@ def test_a_missing_file_says_what_to_set():
         read_definitions("/nowhere/dealpulse.yaml")
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (b"currency: \xff\n", "is not UTF-8"),
+        (b"business: {holidays: [2026-02-30]}\n", "business.holidays: '2026-02-30' is no date"),
+        (b"- currency: EUR\n", "expected a mapping"),
+        (b"[]\n", "expected a mapping"),
+        (b"false\n", "expected a mapping"),
+        (b"partitions: 0b_\n", "is not valid YAML"),
+        (b"a: [\n", "is not valid YAML"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, text, sentence):
+    """Whatever is in it."""
+    (tmp_path / "dealpulse.yaml").write_bytes(text)
+    with pytest.raises(ConfigError) as refused:
+        read_definitions(tmp_path / "dealpulse.yaml")
+    assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n"])
+def test_an_empty_file_gives_the_defaults(tmp_path: Path, text):
+    """It says nothing."""
+    (tmp_path / "dealpulse.yaml").write_text(text)
+    assert read_definitions(tmp_path / "dealpulse.yaml") == read_definitions(None)
+
+
+def test_dates_may_stand_there_as_people_write_them(tmp_path: Path):
+    """With quotes and without."""
+    (tmp_path / "dealpulse.yaml").write_text("business: {holidays: [2026-01-01, '2026-12-25']}\n")
+    assert read_definitions(tmp_path / "dealpulse.yaml").business.holidays == ("2026-01-01", "2026-12-25")
+
+
 def test_a_secret_comes_from_a_file_and_does_not_show_itself(tmp_path: Path):
     """The file's text without white space around it; repr hides it."""
     (tmp_path / "token").write_text("xoxb-1\n")
     found = read_environment({"DEALPULSE_SLACK_TOKEN_FILE": str(tmp_path / "token")})
     assert (str(found.slack_token), "xoxb-1" in repr(found)) == ("xoxb-1", False)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"), [(None, "cannot read"), (b"\xff\xfe", "is not UTF-8"), (b" \n", "is empty")]
+)
+def test_a_secret_that_cannot_be_read_is_refused(tmp_path: Path, content, sentence):
+    """Silence would send alerts to the log."""
+    if content is not None:
+        (tmp_path / "token").write_bytes(content)
+    with pytest.raises(ConfigError, match=f"^DEALPULSE_SLACK_TOKEN_FILE: .*{sentence}"):
+        read_environment({"DEALPULSE_SLACK_TOKEN_FILE": str(tmp_path / "token")})
+
+
+@pytest.mark.parametrize(
+    ("said", "in_yaml", "refused"),
+    [
+        ({}, None, False),
+        ({"SLACK_TOKEN": "xoxb-1"}, None, True),
+        ({"SLACK_TOKEN": "xoxb-1"}, "#sales", False),
+        ({"SLACK_TOKEN": "xoxb-1", "SLACK_CHANNEL": "#sales"}, None, False),
+        ({"SLACK_WEBHOOK": "https://hooks"}, None, False),
+        ({"SLACK_TOKEN": "xoxb-1", "SLACK_WEBHOOK": "https://hooks"}, None, False),
+    ],
+)
+def test_a_bot_without_a_channel_tells_nobody(said, in_yaml, refused):
+    """Where no webhook does."""
+    environment = read_environment({f"DEALPULSE_{name}": value for name, value in said.items()})
+    sentence = without_channel(environment, definitions_from({"slack": {"channel": in_yaml}}))
+    assert bool(sentence) is refused
+    assert sentence is None or sentence.startswith("DEALPULSE_SLACK_CHANNEL is missing")
+
+
+def test_where_each_value_came_from_is_known(tmp_path: Path):
+    """Also of one that says what is the default anyway."""
+    (tmp_path / "token").write_text("xoxb-1")
+    environ = {
+        "DEALPULSE_WATCHDOG": "60", "DEALPULSE_SLACK_TOKEN_FILE": str(tmp_path / "token"), "DEALPULSE_BROKER": "kafka://a:1",
+        "DEALPULSE_LOG_LEVEL": "",
+    }  # fmt: skip
+    found = variables(environ, broker="kafka://b:2", config=None)
+    names = ("watchdog", "slack_token", "broker", "config", "log_level")
+    assert [found[name].source for name in names] == ["environment", "file", "option", "default", "default"]
+    assert (found["broker"].text, found["watchdog"].text) == ("kafka://b:2", "60")
 
 
 def test_a_secret_given_twice_is_refused(tmp_path: Path):
@@ -118,12 +291,43 @@ def test_a_wrong_broker_address_is_refused(url):
         bootstrap(Environment(broker=url))
 
 
+SASL = {
+    "DEALPULSE_SECURITY_PROTOCOL": "sasl_ssl",
+    "DEALPULSE_SASL_MECHANISM": "scram-sha-512",
+    "DEALPULSE_SASL_USERNAME": "us",
+    "DEALPULSE_SASL_PASSWORD": "secret",
+}
+
+
+@pytest.mark.parametrize("missing", ["MECHANISM", "USERNAME", "PASSWORD"])
+def test_sasl_needs_all_of_it(missing):
+    """Else the client says so, in librdkafka's words and too late."""
+    left = {name: value for name, value in SASL.items() if not name.endswith(missing)}
+    with pytest.raises(
+        ConfigError, match=f"^DEALPULSE_SASL_{missing} is missing, and DEALPULSE_SECURITY_PROTOCOL is SASL_SSL"
+    ):
+        read_environment(left)
+
+
+@pytest.mark.parametrize("name", ["SSL_CA_LOCATION", "SSL_CERTIFICATE_LOCATION", "SSL_KEY_LOCATION"])
+def test_a_certificate_that_is_not_there_is_refused(name):
+    """By the variable, with the path."""
+    with pytest.raises(ConfigError, match=f"^DEALPULSE_{name}: cannot read /nowhere/ca.pem: No such file"):
+        read_environment({f"DEALPULSE_{name}": "/nowhere/ca.pem"})
+
+
+def test_certificates_may_be_a_folder(tmp_path: Path):
+    """Of authorities; a key is a file."""
+    assert read_environment({"DEALPULSE_SSL_CA_LOCATION": str(tmp_path)}).ssl_ca_location == str(tmp_path)
+    with pytest.raises(ConfigError, match="DEALPULSE_SSL_KEY_LOCATION: cannot read"):
+        read_environment({"DEALPULSE_SSL_KEY_LOCATION": str(tmp_path)})
+
+
 def test_tls_and_sasl_reach_every_client():
     """Under the names that librdkafka knows."""
-    found = client_settings(
-        read_environment({"DEALPULSE_SECURITY_PROTOCOL": "SASL_SSL", "DEALPULSE_SASL_PASSWORD": "secret"})
-    )
-    assert (found["security.protocol"], found["sasl.password"]) == ("SASL_SSL", "secret")
+    found = client_settings(read_environment(SASL))
+    assert (found["security.protocol"], found["sasl.mechanism"]) == ("SASL_SSL", "SCRAM-SHA-512")
+    assert (found["sasl.username"], found["sasl.password"]) == ("us", "secret")
 
 
 @pytest.mark.parametrize(
@@ -131,12 +335,17 @@ def test_tls_and_sasl_reach_every_client():
     [
         ("WEB_PORT", "web", "'web' is no port"),
         ("WEB_PORT", "65536", "'65536' is no port"),
+        ("WEB_PORT", "²", "'²' is no port"),
         ("WATCHDOG", "29", "'29' is no limit; write seconds from 30 to 86400, or 0"),
         ("WATCHDOG", "1m", "'1m' is no limit"),
         ("READY_LAG", "-1", "'-1' is no number of records"),
+        ("LOG_LEVEL", "FOO", "'FOO' is not known; write one of DEBUG, INFO, WARNING"),
+        ("SECURITY_PROTOCOL", "FOO", "'FOO' is not known; write one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"),
+        ("SASL_MECHANISM", "GSSAPI", "'GSSAPI' is not known; write one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"),
+        ("BROKER", "nonsense", "'nonsense' is no broker address"),
     ],
 )
-def test_a_wrong_number_is_refused(name, value, sentence):
+def test_a_wrong_value_is_refused(name, value, sentence):
     """With what may be written."""
     with pytest.raises(ConfigError) as refused:
         read_environment({f"DEALPULSE_{name}": value})

@@ -1,7 +1,8 @@
 """What does one more matured pane change?  The state of one alert, a fold over panes in their order.
 
 LEARNING until the baseline stands on enough entries, then INACTIVE, FIRING, and back when the same kind of
-test shows that the share has recovered.  No clock: the same panes always give the same alerts.
+test shows that the share has recovered.  A configured baseline needs no learning; another one than before begins
+the evidence anew.  No clock: the same panes always give the same alerts.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Watch(msgspec.Struct, array_like=True):
     """The state of one alert.  `n` and `k` since the change most likely began."""
 
     day: int = 0  # the last pane taken in
-    learned_n: int = 0
+    learned_n: int = 0  # 0 beside a baseline: it was configured
     learned_k: int = 0
     baseline: float | None = None
     firing: bool = False
@@ -54,7 +55,9 @@ def take(watch: Watch, pane: Pane, rule: Rule) -> bool:
         return False
     watch.day = pane.day
     bad = pane.k if rule.kind == "conversion_drop" else pane.n - pane.k
-    if watch.baseline is None and not _learn(watch, bad, pane.n, rule):
+    _follow(watch, rule)
+    if watch.baseline is None:
+        _learn(watch, bad, pane.n, rule)
         return False
     base = watch.baseline or _LOWEST
     if base >= _HIGHEST and rule.kind == "response_rise":
@@ -90,11 +93,20 @@ def threshold(rule: Rule) -> float:
     return log(rule.budget_days)
 
 
-def _learn(watch: Watch, bad: int, n: int, rule: Rule) -> bool:
-    """Set the baseline when it is configured or enough was seen; the pane that completes it is not judged."""
-    if rule.baseline is not None:
-        watch.baseline = rule.baseline
-        return True
+def _follow(watch: Watch, rule: Rule) -> None:
+    """Let the rule's baseline be in force; evidence against another one says nothing about it, and begins anew."""
+    was_configured = watch.baseline is not None and not watch.learned_n
+    if rule.baseline is None and not was_configured:
+        return  # learned, or being learned
+    if watch.baseline != rule.baseline:
+        watch.evidence = []
+        watch.onset, watch.n, watch.k = 0.0, 0, 0
+    watch.baseline = rule.baseline
+    watch.learned_n = watch.learned_k = 0
+
+
+def _learn(watch: Watch, bad: int, n: int, rule: Rule) -> None:
+    """Set the baseline when enough was seen; the pane that completes it is not judged."""
     watch.learned_n += n
     watch.learned_k += bad
     if watch.learned_n >= rule.min_entries:
@@ -103,7 +115,6 @@ def _learn(watch: Watch, bad: int, n: int, rule: Rule) -> bool:
         error = sqrt(share * (1 - share) / watch.learned_n)
         share += -error if rule.kind == "conversion_drop" else error
         watch.baseline = min(_HIGHEST, max(_LOWEST, share))
-    return False
 
 
 def _alternatives(base: float, rule: Rule) -> list[float]:
@@ -114,7 +125,7 @@ def _recovery(watch: Watch, base: float, rule: Rule) -> tuple[float, list[float]
     """Return the share half-way back, and the alternatives between it and the baseline."""
     half = (watch.fired_share + base) / 2
     half = min(half, base * 0.9) if rule.kind == "conversion_drop" else max(half, min(_HIGHEST, base * 1.1))
-    half = min(_HIGHEST, max(_LOWEST / 2, half))
+    half = min(_HIGHEST, half)
     return half, [half + (base - half) * step for step in (0.5, 0.75, 1.0)]
 
 

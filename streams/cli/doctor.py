@@ -6,20 +6,20 @@ import difflib
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import click
-import msgspec
 from confluent_kafka import KafkaException
 from rich.markup import escape
 from rich.table import Table
 
+from streams import config
 from streams.cli.output import print_json, stdout
-from streams.cli.settings import CheckError, Settings, with_settings
+from streams.cli.settings import CheckError, Settings, with_options
 from streams.cli.settle import Group
-from streams.config import ENV_PREFIX, Environment, Secret
+from streams.config import ENV_PREFIX, ConfigError, Definitions, Environment, Said, Secret
 from streams.kafka.admin import AdminError, BrokerAdmin, check_topics
 from streams.kafka.flush import StartError
 from streams.kafka.generations import in_force, read, refuse_other
@@ -41,20 +41,21 @@ class Finding:
 
 @dataclass(frozen=True)
 class Variable:
-    """One DEALPULSE_ variable as it is in force."""
+    """One DEALPULSE_ variable as it is said, and where: default, environment, file or option."""
 
     name: str
     value: str | None
-    given: bool
+    source: str
 
 
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@with_settings
-def command(settings: Settings, *, as_json: bool) -> None:
+@with_options
+def command(broker: str | None, config_file: str | None, *, as_json: bool) -> None:
     """Say what is wrong with this installation; exit 1 if something is."""
-    listed = variables(settings.environment)
-    findings = list(examined(settings))
+    said = config.variables(broker=broker, config=config_file)
+    listed = variables(said)
+    findings = list(examined(said))
     ok = all(one.ok for one in findings)
     if as_json:
         print_json({"ok": ok, "findings": [asdict(one) for one in findings], "variables": [asdict(one) for one in listed]})
@@ -64,11 +65,31 @@ def command(settings: Settings, *, as_json: bool) -> None:
         click.get_current_context().exit(1)
 
 
-def examined(settings: Settings) -> Iterator[Finding]:
-    """Yield the findings, the broker's only when it answers."""
-    yield _configuration(settings)
+def examined(said: Mapping[str, Said]) -> Iterator[Finding]:
+    """Yield the findings; the broker's only when the settings are right and it answers."""
+    wrong = config.problems(said)
+    yield from (Finding("environment", False, problem) for problem in wrong)
     yield from _misspelt(os.environ)
-    admin = BrokerAdmin(settings.environment)
+    try:
+        definitions = config.read_definitions(said["config"].text)
+    except ConfigError as error:
+        yield Finding("settings", False, str(error))
+        return
+    yield _configuration(said["config"].text, definitions)
+    if not wrong:
+        settings = Settings(config.environment_from(said), definitions)
+        yield from _slack(settings)
+        yield from _installation(settings)
+
+
+def _installation(settings: Settings) -> Iterator[Finding]:
+    try:
+        admin = BrokerAdmin(settings.environment)
+    except KafkaException as error:  # no broker was asked: the client cannot be made of these
+        yield Finding(
+            "broker", False, error.args[0].str(), f"mend what {ENV_PREFIX}SASL_ and {ENV_PREFIX}SSL_ settings name"
+        )
+        return
     broker = _broker(admin, settings)
     yield broker
     if not broker.ok:
@@ -86,23 +107,23 @@ def examined(settings: Settings) -> Iterator[Finding]:
         yield _attempt("processing", lambda: _processing(settings))
 
 
-def variables(environment: Environment) -> list[Variable]:
-    """Return every variable with its value in force; secrets are masked."""
-    values = msgspec.structs.asdict(environment)
+def variables(said: Mapping[str, Said]) -> list[Variable]:
+    """Return every variable as it is said; secrets are masked."""
     return [
-        Variable(
-            ENV_PREFIX + name.upper(),
-            MASK if isinstance(value, Secret) else None if value is None else str(value),
-            given=value != default.default,
-        )
-        for (name, value), default in zip(values.items(), msgspec.structs.fields(Environment), strict=True)
+        Variable(config.variable_of(name), MASK if isinstance(one.text, Secret) else one.text, one.source)
+        for name, one in said.items()
     ]
 
 
-def _configuration(settings: Settings) -> Finding:
-    found = settings.definitions
-    where = settings.environment.config or f"built-in defaults, no {ENV_PREFIX}CONFIG"
+def _configuration(path: str | None, found: Definitions) -> Finding:
+    where = path or f"built-in defaults, no {ENV_PREFIX}CONFIG"
     return Finding("settings", True, f"valid ({where}): {len(found.pipelines)} pipelines, {len(found.rules)} alert rules")
+
+
+def _slack(settings: Settings) -> Iterator[Finding]:
+    problem = config.without_channel(settings.environment, settings.definitions)
+    if problem:
+        yield Finding("slack", False, problem)
 
 
 def _misspelt(names: Any) -> Iterator[Finding]:
@@ -188,9 +209,9 @@ def _attempt(check: str, examine: Callable[[], Finding]) -> Finding:
 
 def _print(listed: list[Variable], findings: list[Finding]) -> None:
     console = stdout()
-    table = Table("variable", "value", "", title="Settings")
+    table = Table("variable", "value", "from", title="Settings")
     for one in listed:
-        table.add_row(one.name, escape(one.value or "–"), "set" if one.given else "default")
+        table.add_row(one.name, escape(one.value or "–"), one.source)
     console.print(table)
     for finding in findings:
         mark = "[green]ok   [/]" if finding.ok else "[red]wrong[/]"

@@ -34,7 +34,10 @@ class Commands(click.Group):
         except (CheckError, AdminError, EmbeddedBrokerError) as error:
             _end(ctx, FAILED, str(error))
         except KafkaException as error:
-            _end(ctx, FAILED, f"the broker says: {_in_words(error)}")
+            if _is_of_the_settings(error):
+                _end(ctx, USAGE, f"{_in_words(error)}; mend the DEALPULSE_SASL_ and DEALPULSE_SSL_ settings")
+            else:
+                _end(ctx, FAILED, f"the broker says: {_in_words(error)}")
         except (KeyboardInterrupt, click.Abort):
             _end(ctx, INTERRUPTED, "stopped")
         except Exception:  # noqa: BLE001  # a fault of ours: show all of it, and say so in the exit code
@@ -45,6 +48,11 @@ class Commands(click.Group):
 def _end(ctx: click.Context, code: int, sentence: str) -> None:
     click.echo(f"dealpulse: {sentence}", err=True)
     ctx.exit(code)
+
+
+def _is_of_the_settings(error: KafkaException) -> bool:
+    """Could the client not even be made, so that no broker was asked?"""
+    return "Failed to create" in _in_words(error) or "configuration property" in _in_words(error)
 
 
 def _in_words(error: KafkaException) -> str:

@@ -107,7 +107,7 @@ def _as_of(said: str | None, settings: Settings) -> int | None:
     if said is None:
         return None
     try:
-        found = instant(float(said) if said.replace(".", "", 1).isdigit() else said, settings.definitions.zone)
+        found = instant(float(said) if said.replace(".", "", 1).isdecimal() else said, settings.definitions.zone)
     except OverflowError:
         found = None
     if found is None or found < 0:

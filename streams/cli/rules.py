@@ -6,7 +6,7 @@ import click
 import msgspec
 from rich.table import Table
 
-from streams.cli.output import print_json, print_table
+from streams.cli.output import print_json, print_table, say
 from streams.cli.settings import Settings, with_settings
 from streams.config import Rule
 
@@ -24,6 +24,9 @@ def check(settings: Settings, *, as_json: bool) -> None:
     rules = settings.definitions.rules
     if as_json:
         print_json([msgspec.structs.asdict(rule) for rule in rules])
+        return
+    if not rules:
+        say("no alert rule is in force: none is configured, or no default rule has anything to judge in these cuts and KPIs")
         return
     table = Table("rule", "kind", "by", "at most one false alarm per", "baseline", title="Alert rules")
     for rule in rules:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import click
-import msgspec
 
 from streams import config
 
@@ -32,11 +31,12 @@ class CheckError(Exception):
 
 def read_settings(broker: str | None, config_file: str | None) -> Settings:
     """Read the environment and dealpulse.yaml; an option that is given wins.  Raises ConfigError."""
-    said = {"broker": broker, "config": config_file}
-    environment = config.read_environment()
-    environment = msgspec.structs.replace(environment, **{name: value for name, value in said.items() if value})
-    config.bootstrap(environment)
-    return Settings(environment, config.read_definitions(environment.config))
+    environment = config.read_environment(broker=broker, config=config_file)
+    definitions = config.read_definitions(environment.config)
+    problem = config.without_channel(environment, definitions)
+    if problem:
+        raise config.ConfigError(problem)
+    return Settings(environment, definitions)
 
 
 broker_option = click.option(
@@ -47,8 +47,8 @@ config_option = click.option(
 )
 
 
-def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give the command --broker and --config of its own, and hand it `settings` as its first argument."""
+def with_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give the command --broker and --config of its own, and hand it both as they are in force."""
 
     @broker_option
     @config_option
@@ -56,6 +56,17 @@ def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def wrapped(ctx: click.Context, /, *, broker: str | None, config_file: str | None, **options: Any) -> Any:
         given = ctx.find_root().params
-        return command(read_settings(broker or given.get("broker"), config_file or given.get("config_file")), **options)
+        return command(broker or given.get("broker"), config_file or given.get("config_file"), **options)
+
+    return wrapped
+
+
+def with_settings(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give the command --broker and --config of its own, and hand it `settings` as its first argument."""
+
+    @with_options
+    @functools.wraps(command)
+    def wrapped(broker: str | None, config_file: str | None, **options: Any) -> Any:
+        return command(read_settings(broker, config_file), **options)
 
     return wrapped

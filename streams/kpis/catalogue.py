@@ -120,3 +120,11 @@ CATALOGUE: tuple[Kpi, ...] = (
 )  # fmt: skip
 
 BY_ID: dict[str, Kpi] = {kpi.id: kpi for kpi in CATALOGUE}
+
+# Whose facts an alert rule of a kind judges, in the cuts that the KPI has; while one of those with a cut is on, they are made.
+JUDGED_BY: dict[str, tuple[str, ...]] = {
+    "conversion_drop": ("stage_conversion", "lead_conversion"),
+    "response_rise": (
+        "first_response_time", "first_response_business", "first_response_answered", "first_response_within_sla",
+    ),
+}  # fmt: skip

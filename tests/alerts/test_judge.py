@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 
 import jsonschema
+import msgspec
 import orjson
 import pytest
 from referencing import Registry, Resource
@@ -85,6 +86,67 @@ def test_a_configured_baseline_is_judged_from_the_first_pane():
     rule = Rule("drop", "conversion_drop", "stage", baseline=0.4)
     alert = Court(rule).judge(story(rule, (30, 0.05)))[0][1]
     assert (alert["state"], alert["baseline"]) == ("firing", 0.4)
+
+
+# ------------------------------------------------------------------ another baseline
+
+GIVEN = Rule("drop", "conversion_drop", "stage", baseline=0.2)
+HIGHER = Rule("drop", "conversion_drop", "stage", baseline=0.4)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "share"),
+    [(DROP, HIGHER, 0.2), (GIVEN, HIGHER, 0.2), (HIGHER, GIVEN, 0.4), (GIVEN, DROP, 0.2)],
+    ids=["configured at last", "raised", "lowered", "taken out"],
+)
+def test_another_baseline_wins_and_its_evidence_begins_anew(before, now, share):
+    """What is told from then on is what a rule would tell that had always been so, and began that day."""
+    panes, state = story(DROP, (100, share), (120, 0.05), (100, 0.30), (120, 0.0)), StateTable()
+    assert Court(before, state=state).judge(panes[:100]) == []
+    told = Court(now, state=state).judge(panes[100:])
+    assert told == Court(now).judge(panes[100:])
+    assert told
+
+
+def test_a_baseline_below_what_was_bad_resolves_the_alert():
+    """Fired at 8 % of 20 %; 5 % is normal from then on."""
+    panes, state = story(DROP, (100, 0.20), (120, 0.08)), StateTable()
+    assert names(Court(GIVEN, state=state).turns(panes[:160])) == ["fired"]
+    lower = Rule("drop", "conversion_drop", "stage", baseline=0.05)
+    told = Court(lower, state=state).judge(panes[160:])
+    assert [(one["state"], one["baseline"]) for topic, one in told if topic == topics.ALERTS] == [("resolved", 0.05)]
+
+
+@pytest.mark.parametrize("learned_n", [0, 100], ids=["configured at once", "configured while it was being learned"])
+def test_the_state_of_an_earlier_version_goes_on(learned_n):
+    """It kept how much had been learned when a baseline was configured; the evidence stays."""
+    panes, state = story(DROP, (100, 0.20), (60, 0.08)), StateTable()
+    Court(GIVEN, state=state).judge(panes[:101])
+    mark = fingerprint("drop", ENTITY["drop"]).encode()
+    watch = msgspec.msgpack.decode(state.get(mark))
+    state.put(mark, msgspec.msgpack.encode([watch[0], learned_n, learned_n // 5, *watch[3:]]))
+    assert Court(GIVEN, state=state).turns(panes[101:]) == Court(GIVEN).turns(panes)
+    assert Court(GIVEN).turns(panes) != Court(GIVEN).turns(panes[101:])
+
+
+@pytest.mark.parametrize(
+    "said", [{"baseline": 0.0001}, {"baseline": 0.94}, {"budget_days": 1}, {"min_events": 1, "min_entries": 1}]
+)
+@pytest.mark.parametrize("rule", [DROP, RISE], ids=lambda rule: rule.name)
+def test_the_outermost_settings_are_judged_without_an_error(rule, said):
+    """Whatever dealpulse.yaml may say."""
+    panes = story(rule, (100, 0.3), (60, 0.0), (60, 1.0), (60, 0.3))
+    Court(msgspec.structs.replace(rule, **said)).judge(panes)
+
+
+def test_a_small_baseline_is_recovered_from_only_when_it_is_reached():
+    """2 of 1,000: none at all for a year is no recovery."""
+    rule = Rule("drop", "conversion_drop", "stage", baseline=0.002)
+    bad = [Pane("drop", ENTITY["drop"], day, 1000, 0, day * DAY) for day in range(1, 366)]
+    good = [Pane("drop", ENTITY["drop"], day, 1000, 2, day * DAY) for day in range(366, 400)]
+    turns = Court(rule).turns(bad + good)
+    assert names(turns) == ["fired", "resolved"]
+    assert turns[1][1] > 365
 
 
 # ------------------------------------------------------------------ firing
@@ -174,12 +236,14 @@ def test_a_replay_gives_the_same_alerts_to_the_last_byte():
     assert Court(DROP).judge(panes) == Court(DROP).judge(panes)
 
 
-def test_a_restart_after_every_pane_changes_nothing():
+@pytest.mark.parametrize("baseline", [None, 0.2], ids=["learned", "configured"])
+def test_a_restart_after_every_pane_changes_nothing(baseline):
     """The state is all there is."""
+    rule = Rule("drop", "conversion_drop", "stage", baseline=baseline)
     panes, state, told = story(DROP, (100, 0.20), (60, 0.08), (200, 0.20)), StateTable(), []
     for pane in panes:
-        told += Court(DROP, state=state).judge([pane])
-    assert told == Court(DROP).judge(panes)
+        told += Court(rule, state=state).judge([pane])
+    assert told == Court(rule).judge(panes)
 
 
 def test_entities_and_rules_do_not_know_of_each_other():

@@ -12,6 +12,7 @@ from streams.cli.main import cli
 def _clean_environment(monkeypatch):
     for name in config.Environment.__struct_fields__:
         monkeypatch.delenv(config.ENV_PREFIX + name.upper(), raising=False)
+        monkeypatch.delenv(config.ENV_PREFIX + name.upper() + "_FILE", raising=False)
 
 
 @pytest.fixture

@@ -65,6 +65,25 @@ def test_wrong_usage_and_configuration_exit_with_2(run, arguments, sentence):
     assert not result.stdout
 
 
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ({"LOG_LEVEL": "FOO"}, "DEALPULSE_LOG_LEVEL: 'FOO' is not known"),
+        ({"SECURITY_PROTOCOL": "FOO"}, "DEALPULSE_SECURITY_PROTOCOL: 'FOO' is not known"),
+        ({"SLACK_TOKEN": "xoxb-1"}, "DEALPULSE_SLACK_CHANNEL is missing"),
+        ({"SECURITY_PROTOCOL": "SSL", "SSL_CA_LOCATION": __file__}, "ssl.ca.location failed"),
+    ],
+)
+def test_a_wrong_environment_exits_with_2(run, monkeypatch, said, sentence):
+    """Before a broker is asked."""
+    for name, value in said.items():
+        monkeypatch.setenv(f"DEALPULSE_{name}", value)
+    result = run("topics", "check")
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+    assert "the broker says" not in result.stderr
+
+
 def test_an_unknown_setting_is_named(run, tmp_path):
     """With the one that was meant."""
     file = tmp_path / "dealpulse.yaml"
@@ -119,3 +138,25 @@ def test_rules_are_printed_with_what_they_compare(run):
     found = orjson.loads(run("rules", "check", "--json").stdout)
     assert {rule["kind"] for rule in found} == {"conversion_drop", "response_rise"}
     assert "learned from at least 300" in run("rules", "check").stdout
+
+
+def test_rules_that_are_not_in_force_are_not_printed(run, tmp_path):
+    """A default rule whose cut is off, without a word of it."""
+    file = tmp_path / "dealpulse.yaml"
+    file.write_text("cuts: [all, team]\n")
+    result = run("rules", "check", "--config", str(file))
+    assert "response-rise" in result.stdout
+    assert "conversion-drop" not in result.stdout
+    file.write_text("cuts: [all]\n")
+    result = run("rules", "check", "--config", str(file))
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "no alert rule is in force" in result.stderr
+
+
+def test_a_rule_that_ends_every_worker_is_found_before_one_starts(run, tmp_path):
+    """The same check as at start."""
+    file = tmp_path / "dealpulse.yaml"
+    file.write_text("rules: [{name: drop, kind: conversion_drop, cut: stage, baseline: 1.0}]\n")
+    result = run("rules", "check", "--config", str(file))
+    assert result.exit_code == 2
+    assert result.stderr.startswith("dealpulse: rules.drop.baseline: must be between 0.0001 and 0.9999")

@@ -4,29 +4,72 @@ import orjson
 import pytest
 
 from streams.cli import doctor
-from streams.config import Environment, Secret, read_environment
+from streams.config import Environment, variables
 
 
 def test_every_variable_is_listed():
     """Whether it is set or not."""
-    names = [one.name for one in doctor.variables(Environment())]
+    names = [one.name for one in doctor.variables(variables({}))]
     assert names == ["DEALPULSE_" + field.upper() for field in Environment.__struct_fields__]
 
 
 def test_secrets_are_masked():
     """Wherever doctor shows them."""
-    environment = read_environment({"DEALPULSE_SLACK_TOKEN": "xoxb-1", "DEALPULSE_SASL_PASSWORD": "hunter2"})
-    shown = str(doctor.variables(environment))
+    shown = str(doctor.variables(variables({"DEALPULSE_SLACK_TOKEN": "xoxb-1", "DEALPULSE_SASL_PASSWORD": "hunter2"})))
     assert "xoxb-1" not in shown
     assert "hunter2" not in shown
     assert shown.count("***") == 2
 
 
-def test_a_default_is_no_setting():
-    """People see what they set themselves."""
-    found = {one.name: one.given for one in doctor.variables(Environment(slack_token=Secret("x")))}
-    assert found["DEALPULSE_SLACK_TOKEN"]
-    assert not found["DEALPULSE_BROKER"]
+def test_where_a_value_came_from_is_shown(run, monkeypatch, tmp_path):
+    """An option, a file, the environment, or nowhere."""
+    (tmp_path / "token").write_text("xoxb-1")
+    monkeypatch.setenv("DEALPULSE_SLACK_TOKEN_FILE", str(tmp_path / "token"))
+    monkeypatch.setenv("DEALPULSE_WATCHDOG", "60")
+    monkeypatch.setattr(doctor, "examined", lambda _: [])
+    found = orjson.loads(run("doctor", "--broker", "kafka://127.0.0.1:1", "--json").stdout)["variables"]
+    sources = {one["name"].removeprefix("DEALPULSE_"): one["source"] for one in found}
+    assert (sources["BROKER"], sources["SLACK_TOKEN"]) == ("option", "file")
+    assert (sources["WATCHDOG"], sources["WEB_PORT"]) == ("environment", "default")
+    assert "xoxb-1" not in run("doctor").stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("LOG_LEVEL", "FOO", "DEALPULSE_LOG_LEVEL: 'FOO' is not known"),
+        ("WEB_PORT", "web", "DEALPULSE_WEB_PORT: 'web' is no port"),
+        ("SECURITY_PROTOCOL", "SASL_SSL", "DEALPULSE_SASL_MECHANISM is missing"),
+        ("SSL_CA_LOCATION", "/nowhere/ca.pem", "DEALPULSE_SSL_CA_LOCATION: cannot read /nowhere/ca.pem"),
+        ("BROKER", "nonsense", "DEALPULSE_BROKER: 'nonsense' is no broker address"),
+        ("CONFIG", "/nowhere/dealpulse.yaml", "config file /nowhere/dealpulse.yaml: No such file"),
+    ],
+)
+def test_a_wrong_setting_is_a_finding_below_the_table(run, monkeypatch, name, value, sentence):
+    """Who asks what is wrong sees all settings, and which of them it is."""
+    monkeypatch.setenv(f"DEALPULSE_{name}", value)
+    result = run("doctor")
+    assert result.exit_code == 1
+    assert "DEALPULSE_SSL_KEY_LOCATION" in result.stdout
+    assert sentence in result.stdout
+    assert not result.stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ({"SLACK_TOKEN": "xoxb-1"}, "wrong slack: DEALPULSE_SLACK_CHANNEL is missing"),
+        ({"SECURITY_PROTOCOL": "SSL", "SSL_CA_LOCATION": __file__}, "wrong broker: Failed to create admin client: ssl.ca"),
+    ],
+)
+def test_what_only_the_whole_shows_is_a_finding(run, monkeypatch, said, sentence):
+    """A bot with nowhere to post, a certificate that is none."""
+    for name, value in said.items():
+        monkeypatch.setenv(f"DEALPULSE_{name}", value)
+    monkeypatch.setattr(doctor, "_broker", lambda *_: doctor.Finding("broker", ok=False, said="not asked"))
+    result = run("doctor")
+    assert result.exit_code == 1
+    assert sentence in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,9 @@ def server():
     """Give the base URL of a server, and the list whose last element is whether it is ready."""
     ready = [False]
     health = {"live": lambda: Answer(True, {"live": True}), "ready": lambda: Answer(ready[-1], {"ready": ready[-1]})}
-    server, port = metrics.serve("127.0.0.1", 0, health)
-    yield f"http://127.0.0.1:{port}", ready
+    server = metrics.listen("127.0.0.1", 0)
+    metrics.serve(server, health)
+    yield f"http://127.0.0.1:{server.server_port}", ready
     server.shutdown()
     server.server_close()
 
@@ -104,4 +105,4 @@ def test_other_paths_are_not_found(server):
 
 def test_port_that_is_taken_is_refused(server):
     with pytest.raises(OSError, match="in use"):
-        metrics.serve("127.0.0.1", int(server[0].rpartition(":")[2]), {})
+        metrics.listen("127.0.0.1", int(server[0].rpartition(":")[2]))

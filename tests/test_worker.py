@@ -1,0 +1,44 @@
+"""Does a worker that cannot have its port say so in one sentence that names the setting?"""
+
+from __future__ import annotations
+
+import gc
+import socket
+
+import pytest
+
+from streams import worker
+from streams.config import Definitions, Environment
+from streams.kafka.flush import StartError
+
+
+@pytest.fixture
+def taken():
+    """Return a port that another program listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        yield other.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("host", "sentence"),
+    [
+        ("127.0.0.1", "DEALPULSE_WEB_PORT: {port} cannot be had on 127.0.0.1 (Address already in use); write another"),
+        ("nowhere.invalid", "DEALPULSE_WEB_HOST: 'nowhere.invalid' is no address"),
+        ("a..b", "DEALPULSE_WEB_HOST: 'a..b' is no address"),
+        ("192.0.2.1", "DEALPULSE_WEB_HOST: 192.0.2.1 is no address of this machine"),
+    ],
+)
+def test_where_nobody_can_listen_is_named(taken, host, sentence):
+    """The port, or the host."""
+    with pytest.raises(StartError) as refused:
+        worker._listen(Environment(web_host=host, web_port=taken))
+    assert sentence.format(port=taken) in str(refused.value)
+
+
+def test_a_worker_without_its_port_cannot_start(taken, monkeypatch, capsys):
+    """Exit code 1, before it is connected to anything."""
+    monkeypatch.setattr(worker, "begin_quietly", lambda _: None)
+    monkeypatch.setattr(worker, "GC_THRESHOLDS", gc.get_threshold())
+    monkeypatch.setattr(worker, "_generation", lambda *_, **__: object())
+    assert worker.run(Environment(web_port=taken), Definitions()) == 1
+    assert capsys.readouterr().err.startswith(f"dealpulse: DEALPULSE_WEB_PORT: {taken} cannot be had")
