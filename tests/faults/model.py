@@ -226,6 +226,8 @@ class Producer:
     def _check(self) -> None:
         if self.name in self.broker.fenced:
             raise KafkaException(KafkaError(KafkaError._FENCED, "fenced", fatal=True))
+        if self._transaction().committed is not None:
+            raise KafkaException(KafkaError(KafkaError._STATE, "no transaction is open"))
 
     def _pause(self) -> None:
         self.model.workers[self.name].pause()

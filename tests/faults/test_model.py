@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.faults, pytest.mark.timeout(300)]
 
 EVENTS = 600
 STEP = 900.0  # six days of event time
+HARM = ("kill", "freeze", "stop", "refused", "missed")  # what is in ten histories at least once
 SEEDS = dose("MODEL_SEEDS", 6, 200)
 
 
@@ -33,6 +34,7 @@ def in_all(request) -> Iterator[Counter[str]]:
     done: Counter[str] = Counter()
     yield done
     if done:
+        assert done["histories"] < 10 or set(HARM) <= set(+done), done
         found = {"test": request.node.nodeid, "histories": done.pop("histories"), "events_of_each": EVENTS}
         found |= {"cells": done.pop("cells"), "different": 0, "harm": dict(done)}
         report.write("model", "histories of deaths, freezes, stops, refusals and rebalances, without a broker", found)
@@ -43,7 +45,6 @@ def test_no_history_changes_a_number(seed, in_all):
     """Every cell as recomputed, every dead letter once, no revision told twice, and no worker that refuses to start."""
     wrong, done = _history(seed)
     assert wrong == []
-    assert done["missed"] > 0
     in_all.update(done, histories=1)
 
 
