@@ -127,11 +127,23 @@ def check_topics(environment: Environment, definitions: Definitions, topics: Seq
     return _problems(admin, admin.look(), definitions, wanted)
 
 
+def wrong_topics(environment: Environment, definitions: Definitions, topics: Sequence[Topic] | None = None) -> list[str]:
+    """Return what is wrong with the topics that are there, a sentence each; missing ones are no matter.  Raises AdminError."""
+    admin = BrokerAdmin(environment)
+    wanted = all_topics(environment.app_id) if topics is None else topics
+    return _wrong(admin, admin.look(), definitions, wanted)
+
+
 def _problems(admin: BrokerAdmin, seen: Any, definitions: Definitions, wanted: Sequence[Topic]) -> list[str]:
     missing = [topic.name for topic in wanted if topic.name not in seen.topics]
-    problems = []
+    problems = _wrong(admin, seen, definitions, wanted)
     if missing:
-        problems.append(f"missing topics: {', '.join(missing)}; create them with: dealpulse topics create")
+        problems.insert(0, f"missing topics: {', '.join(missing)}; create them with: dealpulse topics create")
+    return problems
+
+
+def _wrong(admin: BrokerAdmin, seen: Any, definitions: Definitions, wanted: Sequence[Topic]) -> list[str]:
+    problems = []
     there = [topic for topic in wanted if topic.name in seen.topics]
     policies = admin.policies([topic.name for topic in there]) if there else {}
     for topic in there:

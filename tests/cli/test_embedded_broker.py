@@ -3,6 +3,7 @@
 import orjson
 import pytest
 from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from streams import config
 from streams.cli.read import every_record, last_of_every_key
@@ -52,6 +53,22 @@ def test_topics_are_created_once(dealpulse):
     assert created == "" or all(f"created {topic.name}\n" in created for topic in all_topics("dealpulse"))
     assert "nothing to create" in dealpulse("topics", "create").stdout
     assert dealpulse("topics", "check").exit_code == 0
+
+
+def test_nothing_is_created_beside_wrong_topics(run, tmp_path):
+    """New ones of the count that is wrong would stand in the way of the one that is right."""
+    file = tmp_path / "dealpulse.yaml"
+    file.write_text("partitions: 3\n")
+    with embedded_broker() as found:
+        admin = AdminClient({**config.client_settings(config.Environment(broker=found.url)), "log_level": 0})
+        admin.create_topics([NewTopic(ACTIVITY, 3, 1)])[ACTIVITY].result(20)
+        result = run("--broker", found.url, "topics", "create")
+        assert result.exit_code == 1
+        assert "nothing was created" in result.stderr
+        assert "topic crm.activity has 3 partitions, not 12" in result.stderr
+        assert "missing" not in result.stderr
+        assert {topic.name for topic in all_topics("dealpulse")} & set(admin.list_topics(timeout=10).topics) == {ACTIVITY}
+        assert run("--broker", found.url, "topics", "create", "--config", str(file)).exit_code == 0
 
 
 def test_wrong_partition_counts_are_refused(dealpulse, tmp_path):
