@@ -10,6 +10,7 @@ import orjson
 
 from streams.cli.output import print_json, say, stderr
 from streams.cli.settings import CheckError, Settings, with_settings
+from streams.kafka.admin import BrokerAdmin
 
 
 @click.command("audit")
@@ -19,6 +20,7 @@ def command(settings: Settings, *, as_json: bool) -> None:
     """Recompute every value from the source topics; exit 1 on any difference."""
     from streams.audit.read import AuditError, run_audit  # noqa: PLC0415  # no other command needs it
 
+    BrokerAdmin(settings.environment).look()  # says it best when no broker answers
     try:
         with _progress() as progress:
             found = run_audit(settings.client, settings.definitions, progress)

@@ -32,6 +32,16 @@ class AdminError(Exception):
     """The broker cannot be asked or refuses; the text says why."""
 
 
+def metadata(asked: Any, address: str, *topic: str) -> Any:
+    """Return what a client of any kind is told of the cluster, or of one topic.  Raises AdminError when no broker answers."""
+    try:
+        return asked.list_topics(*topic, timeout=DEADLINE)
+    except KafkaException as error:
+        raise AdminError(
+            f"no broker answers at {address} ({describe(error)}); is it running, and is DEALPULSE_BROKER right?"
+        ) from None
+
+
 class BrokerAdmin:
     """One connection for questions to the broker."""
 
@@ -47,12 +57,7 @@ class BrokerAdmin:
 
     def look(self) -> Any:
         """Return the cluster's metadata.  Raises AdminError."""
-        try:
-            return self._client.list_topics(timeout=DEADLINE)
-        except KafkaException as error:
-            raise AdminError(
-                f"no broker answers at {self._address} ({describe(error)}); is it running, and is DEALPULSE_BROKER right?"
-            ) from None
+        return metadata(self._client, self._address)
 
     def create(self, topics: Sequence[Topic], definitions: Definitions) -> list[str]:
         """Create the topics; return their names.  Raises AdminError."""
