@@ -9,6 +9,7 @@ from streams import config
 from streams.cli.read import every_record, last_of_every_key
 from streams.cli.settings import Settings
 from streams.cli.settle import Group
+from streams.kafka import generations
 from streams.kafka.embedded import embedded_broker
 from streams.topics import ACTIVITY, KPI_LATEST, STAGE_CHANGE, all_topics
 
@@ -124,6 +125,26 @@ def test_many_records_are_read_to_the_last(dealpulse, client):
     dealpulse("topics", "create")
     produce(client, KPI_LATEST, *[(orjson.dumps(["calls", "all", [], "all", None, str(n)]), b"{}") for n in range(30_000)])
     assert len(last_of_every_key(client, KPI_LATEST, lambda key: key.startswith(b'["calls"'))) == 30_000
+
+
+def test_an_audit_under_other_definitions_is_refused(run, tmp_path, monkeypatch):
+    """With the worker's sentence instead of thousands of differences; state of which nothing is known is audited."""
+    file = tmp_path / "dealpulse.yaml"
+    file.write_text("currency: USD\n")
+    with embedded_broker() as found:
+        environment = config.Environment(broker=found.url)
+
+        def audit(*more):
+            return run("--broker", found.url, "audit", *more)
+
+        run("--broker", found.url, "topics", "create")
+        assert audit().exit_code == audit("--config", str(file)).exit_code == 0
+        generations.for_worker(environment, config.Definitions())
+        refused = audit("--config", str(file), "--json")
+        assert (refused.exit_code, refused.stdout) == (1, "")
+        assert "do not go with the present definitions: currency was EUR, is USD; set them back, or" in refused.stderr
+        monkeypatch.setenv("DEALPULSE_APP_ID", "whoever")
+        assert audit("--json").exit_code == 0
 
 
 def test_doctor_sees_records_that_nobody_takes(dealpulse):
