@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import click
+import msgspec
 import orjson
 
 from streams.cli.output import print_json, say, stderr
 from streams.cli.settings import CheckError, Settings, with_settings
+from streams.kafka.flush import StartError
+from streams.kafka.generations import read, refuse_other
 
 
 @click.command("audit")
@@ -19,6 +22,7 @@ def command(settings: Settings, *, as_json: bool) -> None:
     """Recompute every value from the source topics; exit 1 on any difference."""
     from streams.audit.read import AuditError, run_audit  # noqa: PLC0415  # no other command needs it
 
+    refuse_other_definitions(settings)
     try:
         with _progress() as progress:
             found = run_audit(settings.client, settings.definitions, progress)
@@ -33,6 +37,18 @@ def command(settings: Settings, *, as_json: bool) -> None:
     if found["different"]:
         say("an event that arrived meanwhile counts as a difference; while events arrive, ask again later")
         click.get_current_context().exit(1)
+
+
+def refuse_other_definitions(settings: Settings) -> None:
+    """Raise CheckError when the numbers were computed with other definitions: nearly all of them would differ."""
+    present = read(settings.environment).present
+    if present is None:
+        return
+    whose = msgspec.structs.replace(settings.environment, app_id=present.app_id)  # which changes no number
+    try:
+        refuse_other(present, whose, settings.definitions)
+    except StartError as error:
+        raise CheckError(str(error)) from None
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from streams.cli.settings import CheckError, Settings
 from streams.cli.settle import Place
 from streams.cli.switch import Ledger, ledger
 from streams.config import bootstrap
-from streams.kafka.admin import BrokerAdmin, check_topics, create_topics, is_embedded
+from streams.kafka.admin import BrokerAdmin, check_topics, create_topics, is_embedded, wrong_topics
 from streams.kafka.clients import SESSION_TIMEOUT
 from streams.kafka.embedded import SecondWorkerError, claim_for_one_worker
 from streams.kafka.generations import (
@@ -37,7 +37,7 @@ from streams.kafka.generations import (
 from streams.kafka.ownership import FORM_KEY, OFFSETS_KEY
 from streams.rebuild.shadow import SHADOWED, shadow_topics
 from streams.state import digest, meaning
-from streams.topics import all_topics, changelog, shadow
+from streams.topics import Topic, all_topics, changelog, shadow
 
 # A worker that was killed is a member of its group for as long.
 MEMBERS_DEADLINE = SESSION_TIMEOUT + 3.0
@@ -85,11 +85,13 @@ class Rebuild:
 @contextlib.contextmanager
 def begun(settings: Settings, *, from_what_is_left: bool) -> Iterator[Rebuild]:
     """Begin the next generation, or go on with it; nobody else may.  Raises CheckError, StartError, AdminError."""
-    _create_control_topic(settings)
     known = read(settings.environment)
     if known.present is not None:
         refuse_other_partitions(known.present, settings.definitions)
-    refuse_wrong_topics(settings, _name(known.present, settings))
+    kept = _kept_topics(_name(known.present, settings))
+    _refuse(wrong_topics(settings.environment, settings.definitions, kept))
+    _create_control_topic(settings)
+    _refuse(check_topics(settings.environment, settings.definitions, kept))
     with alone(settings, [_name(known.present, settings), *([known.next.name] if known.next else [])]):
         control = Control(settings.environment)
         known = read(settings.environment)
@@ -204,10 +206,12 @@ def _create_control_topic(settings: Settings) -> None:
     create_topics(settings.environment, settings.definitions, [wanted])
 
 
-def refuse_wrong_topics(settings: Settings, name: str) -> None:
-    """Raise CheckError when the topics are not as they must be; changelogs that are gone are no matter."""
-    wanted = [one for one in all_topics(name) if not one.name.startswith(f"{name}-")]
-    wrong = check_topics(settings.environment, settings.definitions, wanted)
+def _kept_topics(name: str) -> list[Topic]:
+    """Return the topics of every generation: changelogs that are gone are no matter."""
+    return [one for one in all_topics(name) if not one.name.startswith(f"{name}-")]
+
+
+def _refuse(wrong: list[str]) -> None:
     if wrong:
         raise CheckError("; ".join(wrong))
 

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING as BEGINNING
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from streams.cli.settings import CheckError
+from streams.kafka.admin import metadata
 
 CALL_DEADLINE = 8.0
 READ_DEADLINE = 300.0
@@ -40,19 +41,16 @@ def reader(client: dict[str, Any]) -> Iterator[Consumer]:
         consumer.close()
 
 
-def partitions(consumer: Consumer, topic: str) -> list[int]:
-    """Return the partitions of a topic; none when it does not exist.  Raises CheckError without a broker."""
-    try:
-        found = consumer.list_topics(topic, timeout=CALL_DEADLINE).topics[topic]
-    except KafkaException as error:
-        raise CheckError(f"no broker answers: {error.args[0].str()}") from None
+def partitions(consumer: Consumer, client: dict[str, Any], topic: str) -> list[int]:
+    """Return the partitions of a topic; none when it does not exist.  Raises AdminError without a broker."""
+    found = metadata(consumer, client["bootstrap.servers"], topic).topics[topic]
     return [] if found.error is not None else sorted(found.partitions)
 
 
 def every_record(client: dict[str, Any], topic: str, deadline: float = READ_DEADLINE) -> Iterator[Message]:
     """Yield the records that the topic holds now, in the order of each partition."""
     with reader(client) as consumer:
-        found = partitions(consumer, topic)
+        found = partitions(consumer, client, topic)
         if not found:
             raise CheckError(f"there is no topic {topic}; create it with: dealpulse topics create")
         consumer.assign([TopicPartition(topic, one, BEGINNING) for one in found])

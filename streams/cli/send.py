@@ -8,8 +8,8 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streams.cli.lines import TOPICS, Outgoing
-from streams.cli.read import CALL_DEADLINE
 from streams.cli.settings import CheckError
+from streams.kafka.admin import metadata
 
 DELIVERY_DEADLINE = 30.0
 _QUEUE_WAIT = 0.05
@@ -19,7 +19,7 @@ class Sender:
     """Send records in order; `close` returns when the broker has confirmed every one of them."""
 
     def __init__(self, client: dict[str, Any]) -> None:
-        """Connect.  Raises CheckError when there is no broker, or no topic to send to."""
+        """Connect.  Raises AdminError when there is no broker, CheckError when there is no topic to send to."""
         self.sent = 0
         self._failed: str | None = None
         self._producer = Producer(
@@ -42,14 +42,11 @@ class Sender:
                 "on_delivery": self._delivered,
             }
         )
-        self._look()
+        self._look(client["bootstrap.servers"])
 
-    def _look(self) -> None:
+    def _look(self, address: str) -> None:
         # Otherwise the first record would wait for the whole delivery deadline before anybody is told.
-        try:
-            there = self._producer.list_topics(timeout=CALL_DEADLINE).topics
-        except KafkaException as error:
-            raise CheckError(f"no broker answers: {error.args[0].str()}") from None
+        there = metadata(self._producer, address).topics
         missing = [topic for topic in TOPICS if topic not in there]
         if missing:
             raise CheckError(f"there is no topic {missing[0]}; create it with: dealpulse topics create")

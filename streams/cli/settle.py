@@ -57,7 +57,7 @@ class Group:
                 "log_level": 0,
             }
         )
-        self._places = [(topic, one) for topic in topics for one in partitions(self._consumer, topic)]
+        self._places = [(topic, one) for topic in topics for one in partitions(self._consumer, settings.client, topic)]
 
     def close(self) -> None:
         """Disconnect."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from streams.cli.settings import CheckError, Settings, with_settings
-from streams.kafka.admin import check_topics, create_topics
+from streams.kafka.admin import check_topics, create_topics, wrong_topics
 from streams.kafka.generations import in_force
 
 
@@ -17,8 +17,14 @@ def group() -> None:
 @group.command("create")
 @with_settings
 def create(settings: Settings) -> None:
-    """Create the topics that are missing; refuse those that are there but wrong."""
-    made = create_topics(in_force(settings.environment), settings.definitions)
+    """Create the topics that are missing; create nothing if one that is there is wrong."""
+    environment = in_force(settings.environment)
+    # Whatever is created beside a wrong topic would be of a count that may have to change.
+    _refuse(
+        "nothing was created, since topics are there that are not as they must be:",
+        wrong_topics(environment, settings.definitions),
+    )
+    made = create_topics(environment, settings.definitions)
     for name in made:
         click.echo(f"created {name}")
     refuse_wrong(settings)
@@ -35,6 +41,9 @@ def check(settings: Settings) -> None:
 
 def refuse_wrong(settings: Settings) -> None:
     """Raise CheckError with one line for each thing that is wrong."""
-    wrong = check_topics(in_force(settings.environment), settings.definitions)
+    _refuse("the topics are not as they must be:", check_topics(in_force(settings.environment), settings.definitions))
+
+
+def _refuse(sentence: str, wrong: list[str]) -> None:
     if wrong:
-        raise CheckError("\n".join(["the topics are not as they must be:", *(f"  {one}" for one in wrong)]))
+        raise CheckError("\n".join([sentence, *(f"  {one}" for one in wrong)]))

@@ -24,13 +24,13 @@ _Row = tuple[tuple[str, ...], str | None]  # entity values, currency
 class Watch:
     """The current KPI values by KPI, cut and window name, and every alert event so far."""
 
-    def __init__(self, consumer: Consumer) -> None:
+    def __init__(self, consumer: Consumer, client: dict[str, Any]) -> None:
         """Begin to follow the topics from their beginning."""
         self.alerts: list[Record] = []
         # A window of a name moves on: its old start becomes a tombstone, before or after the new record.
         self._rows: dict[_Slot, dict[_Row, dict[str, bytes]]] = defaultdict(lambda: defaultdict(dict))
         self._consumer = consumer
-        self._places = [(topic, one) for topic in (KPI_LATEST, ALERT_EVENTS) for one in partitions(consumer, topic)]
+        self._places = [(topic, one) for topic in (KPI_LATEST, ALERT_EVENTS) for one in partitions(consumer, client, topic)]
         consumer.assign([TopicPartition(topic, one, OFFSET_BEGINNING) for topic, one in self._places])
 
     def refresh(self, seconds: float) -> None:
@@ -80,4 +80,4 @@ class Watch:
 def watching(client: dict[str, Any]) -> Iterator[Watch]:
     """Follow the KPI topics for the length of the block."""
     with reader(client) as consumer:
-        yield Watch(consumer)
+        yield Watch(consumer, client)

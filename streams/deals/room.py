@@ -308,15 +308,15 @@ class DealsRoom:
         tell_all = moment.now - self._told >= _PROGRESS_EVERY
         if tell_all:
             self._told, self._told_ended = moment.now, moment.caught_up
+            for owned in self._owned.values():
+                # Where no time is known there is nothing to tell, unless something was accepted: then it will be known soon.
+                owned.changed = owned.watermark < 0 <= max(owned.newest.values())
         if not cells and not (tell_all and highest >= 0):
             return []
         progress = {
             partition: delta.Progress(owned.watermark, partition in moment.caught_up, owned.settled)
             for partition, owned in self._owned.items()
         }
-        if tell_all:
-            for owned in self._owned.values():
-                owned.changed = False
         born, self._born = self._born, 0
         return self._address(cells, progress, born, tell_all=tell_all)
 

@@ -32,6 +32,16 @@ class AdminError(Exception):
     """The broker cannot be asked or refuses; the text says why."""
 
 
+def metadata(asked: Any, address: str, *topic: str) -> Any:
+    """Return what a client of any kind is told of the cluster, or of one topic.  Raises AdminError when no broker answers."""
+    try:
+        return asked.list_topics(*topic, timeout=DEADLINE)
+    except KafkaException as error:
+        raise AdminError(
+            f"no broker answers at {address} ({describe(error)}); is it running, and is DEALPULSE_BROKER right?"
+        ) from None
+
+
 class BrokerAdmin:
     """One connection for questions to the broker."""
 
@@ -47,12 +57,7 @@ class BrokerAdmin:
 
     def look(self) -> Any:
         """Return the cluster's metadata.  Raises AdminError."""
-        try:
-            return self._client.list_topics(timeout=DEADLINE)
-        except KafkaException as error:
-            raise AdminError(
-                f"no broker answers at {self._address} ({describe(error)}); is it running, and is DEALPULSE_BROKER right?"
-            ) from None
+        return metadata(self._client, self._address)
 
     def create(self, topics: Sequence[Topic], definitions: Definitions) -> list[str]:
         """Create the topics; return their names.  Raises AdminError."""
@@ -127,11 +132,23 @@ def check_topics(environment: Environment, definitions: Definitions, topics: Seq
     return _problems(admin, admin.look(), definitions, wanted)
 
 
+def wrong_topics(environment: Environment, definitions: Definitions, topics: Sequence[Topic] | None = None) -> list[str]:
+    """Return what is wrong with the topics that are there, a sentence each; missing ones are no matter.  Raises AdminError."""
+    admin = BrokerAdmin(environment)
+    wanted = all_topics(environment.app_id) if topics is None else topics
+    return _wrong(admin, admin.look(), definitions, wanted)
+
+
 def _problems(admin: BrokerAdmin, seen: Any, definitions: Definitions, wanted: Sequence[Topic]) -> list[str]:
     missing = [topic.name for topic in wanted if topic.name not in seen.topics]
-    problems = []
+    problems = _wrong(admin, seen, definitions, wanted)
     if missing:
-        problems.append(f"missing topics: {', '.join(missing)}; create them with: dealpulse topics create")
+        problems.insert(0, f"missing topics: {', '.join(missing)}; create them with: dealpulse topics create")
+    return problems
+
+
+def _wrong(admin: BrokerAdmin, seen: Any, definitions: Definitions, wanted: Sequence[Topic]) -> list[str]:
+    problems = []
     there = [topic for topic in wanted if topic.name in seen.topics]
     policies = admin.policies([topic.name for topic in there]) if there else {}
     for topic in there:

@@ -72,6 +72,8 @@ _decoder = msgspec.json.Decoder(StateGeneration)
 
 def read(environment: Environment) -> Generations:
     """Return the generations; nothing written gives none.  Raises AdminError."""
+    if topics.GENERATIONS not in BrokerAdmin(environment).look().topics:
+        return Generations()
     found: dict[bytes, StateGeneration | None] = {}
     for key, value in _records(environment, [(topics.GENERATIONS, 0)]):
         found[key] = None if value is None else _decoder.decode(value)
@@ -80,8 +82,6 @@ def read(environment: Environment) -> Generations:
 
 def in_force(environment: Environment) -> Environment:
     """Return the environment with the present generation's name; as it is where nothing is known.  Raises AdminError."""
-    if topics.GENERATIONS not in BrokerAdmin(environment).look().topics:
-        return environment
     present = read(environment).present
     if present is None or present.app_id != environment.app_id:
         return environment

@@ -1,5 +1,7 @@
 """Does every command end with the right exit code, its result on stdout and one clear line on stderr?"""
 
+import re
+
 import orjson
 import pytest
 from confluent_kafka import KafkaError, KafkaException
@@ -7,6 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 from streams.cli import show
 from streams.cli.settings import CheckError
 from streams.config import WINDOWS
+from streams.kafka import admin
 from streams.kpis.catalogue import CATALOGUE
 
 NOWHERE = "kafka://127.0.0.1:1"
@@ -94,22 +97,33 @@ def test_an_unknown_setting_is_named(run, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", [["show"], ["topics", "check"], ["doctor"], ["dlq", "list"]])
-def test_without_a_broker_a_check_has_failed(run, arguments):
-    """Exit code 1 and a sentence, within seconds."""
-    result = run("--broker", NOWHERE, *arguments)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["show"], ["audit"], ["dlq", "list"], ["topics", "check"], ["topics", "create"],
+        ["rebuild"], ["rebuild", "--abandon"], ["replay", "-"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_without_a_broker_every_command_says_where_it_looked_and_what_to_do(run, monkeypatch, arguments):
+    """One line, exit code 1, after one deadline: not that of a delivery, nor that of a read."""
+    monkeypatch.setattr(admin, "DEADLINE", 0.5)
+    result = run("--broker", NOWHERE, *arguments, input='{"topic": "crm.activity", "value": {"rep_id": "anna"}}\n')
     assert result.exit_code == 1
-    assert "no broker answers" in result.output
+    assert re.fullmatch(
+        r"dealpulse: no broker answers at 127\.0\.0\.1:1 \(.*\); is it running, and is DEALPULSE_BROKER right\?\n",
+        result.stderr,
+    )
 
 
 @pytest.mark.slow
-def test_replay_without_a_broker_says_so(run, tmp_path):
-    """It does not wait for the delivery deadline."""
-    file = tmp_path / "events.jsonl"
-    file.write_text('{"topic": "crm.activity", "value": {"rep_id": "anna"}}\n')
-    result = run("--broker", NOWHERE, "replay", str(file))
+def test_without_a_broker_doctor_finds_that_wrong(run, monkeypatch):
+    """Among what else it found, with the same sentence."""
+    monkeypatch.setattr(admin, "DEADLINE", 0.5)
+    result = run("--broker", NOWHERE, "doctor", "--json")
     assert result.exit_code == 1
-    assert "no broker answers" in result.stderr
+    (wrong,) = [one for one in orjson.loads(result.stdout)["findings"] if not one["ok"]]
+    assert wrong["said"].startswith("no broker answers at 127.0.0.1:1 (")
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@
 import orjson
 import pytest
 from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from streams import config
 from streams.cli.read import every_record, last_of_every_key
 from streams.cli.settings import Settings
 from streams.cli.settle import Group
+from streams.kafka import generations
 from streams.kafka.embedded import embedded_broker
 from streams.topics import ACTIVITY, KPI_LATEST, STAGE_CHANGE, all_topics
 
@@ -52,6 +54,22 @@ def test_topics_are_created_once(dealpulse):
     assert created == "" or all(f"created {topic.name}\n" in created for topic in all_topics("dealpulse"))
     assert "nothing to create" in dealpulse("topics", "create").stdout
     assert dealpulse("topics", "check").exit_code == 0
+
+
+def test_nothing_is_created_beside_wrong_topics(run, tmp_path):
+    """New ones of the count that is wrong would stand in the way of the one that is right."""
+    file = tmp_path / "dealpulse.yaml"
+    file.write_text("partitions: 3\n")
+    with embedded_broker() as found:
+        admin = AdminClient({**config.client_settings(config.Environment(broker=found.url)), "log_level": 0})
+        admin.create_topics([NewTopic(ACTIVITY, 3, 1)])[ACTIVITY].result(20)
+        result = run("--broker", found.url, "topics", "create")
+        assert result.exit_code == 1
+        assert "nothing was created" in result.stderr
+        assert "topic crm.activity has 3 partitions, not 12" in result.stderr
+        assert "missing" not in result.stderr
+        assert {topic.name for topic in all_topics("dealpulse")} & set(admin.list_topics(timeout=10).topics) == {ACTIVITY}
+        assert run("--broker", found.url, "topics", "create", "--config", str(file)).exit_code == 0
 
 
 def test_wrong_partition_counts_are_refused(dealpulse, tmp_path):
@@ -107,6 +125,26 @@ def test_many_records_are_read_to_the_last(dealpulse, client):
     dealpulse("topics", "create")
     produce(client, KPI_LATEST, *[(orjson.dumps(["calls", "all", [], "all", None, str(n)]), b"{}") for n in range(30_000)])
     assert len(last_of_every_key(client, KPI_LATEST, lambda key: key.startswith(b'["calls"'))) == 30_000
+
+
+def test_an_audit_under_other_definitions_is_refused(run, tmp_path, monkeypatch):
+    """With the worker's sentence instead of thousands of differences; state of which nothing is known is audited."""
+    file = tmp_path / "dealpulse.yaml"
+    file.write_text("currency: USD\n")
+    with embedded_broker() as found:
+        environment = config.Environment(broker=found.url)
+
+        def audit(*more):
+            return run("--broker", found.url, "audit", *more)
+
+        run("--broker", found.url, "topics", "create")
+        assert audit().exit_code == audit("--config", str(file)).exit_code == 0
+        generations.for_worker(environment, config.Definitions())
+        refused = audit("--config", str(file), "--json")
+        assert (refused.exit_code, refused.stdout) == (1, "")
+        assert "do not go with the present definitions: currency was EUR, is USD; set them back, or" in refused.stderr
+        monkeypatch.setenv("DEALPULSE_APP_ID", "whoever")
+        assert audit("--json").exit_code == 0
 
 
 def test_doctor_sees_records_that_nobody_takes(dealpulse):

@@ -95,6 +95,22 @@ def test_as_of_moves_the_clock(replayed):
     assert {row["value"]["watermark"] for row in rows if row["topic"].endswith("latest.v1")} >= {"2026-01-20T00:00:00+00:00"}
 
 
+@pytest.mark.parametrize(
+    ("lines", "rejected"),
+    [([], {}), (LINES[-3:], {"not_an_object": 1, "not_json": 1, "unknown_value": 1})],
+    ids=["empty", "refused"],
+)
+def test_a_replay_of_which_nothing_is_accepted_ends(tmp_path, lines, rejected):
+    """Nothing is told, and within seconds the worker rests."""
+    file, out = tmp_path / "events.jsonl", tmp_path / "out.jsonl"
+    file.write_text("\n".join(lines))
+    found = dealpulse("replay", str(file), "--embedded", "--out", str(out), "--json")
+    assert found.returncode == 0, found.stderr
+    summary = orjson.loads(found.stdout)
+    assert (summary["accepted"], summary["rejected"], summary["records"]) == (0, rejected, 0)
+    assert out.read_bytes() == b""
+
+
 def test_a_worker_that_gives_up_is_quoted(tmp_path):
     """Exit code 1, and its own sentence."""
     file = tmp_path / "bad.jsonl"

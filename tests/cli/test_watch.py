@@ -18,7 +18,7 @@ class NoTopics:
 @pytest.fixture
 def watch(monkeypatch):
     monkeypatch.setattr("streams.cli.watch.partitions", lambda *_: [])
-    return Watch(NoTopics())
+    return Watch(NoTopics(), {})
 
 
 JUNE, JULY = "2026-06-01T00:00:00+00:00", "2026-07-01T00:00:00+00:00"

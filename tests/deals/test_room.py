@@ -43,6 +43,67 @@ def test_a_refused_record_among_others_is_a_dead_letter_and_time_is_that_of_the_
     assert {one.progress[0].watermark for one in deltas} == {us("2024-03-04 11:00")}
 
 
+NOTHING, STAGES_END = frozenset(), frozenset({(topics.STAGE_CHANGE, 0)})
+
+
+def _settle(offset):
+    return Record((topics.TICKS, 0), offset, None, b'{"settle": true}', RECEIVED // 1000)
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [],
+        [_call(0, "2024-03-04T11:00:00Z", type="dance")],
+        [_settle(0)],
+        [_call(0, "2024-03-04T11:00:00Z", type=""), _settle(0)],
+    ],
+    ids=["nothing", "refused", "settled", "refused and settled"],
+)
+@pytest.mark.parametrize("caught_up", [NOTHING, frozenset({0})], ids=["reading", "read"])
+def test_without_an_accepted_event_there_is_nothing_to_tell_and_the_room_rests(records, caught_up):
+    """No time is known: neither delta nor state row follows the first flush, however long it lasts."""
+    room, state = DealsRoom(settings(), ticks=False), StateTable()
+    room.open(0, state)
+    for record in records:
+        room.handle(0, record.topic(), [record])
+    told = room.drain(Moment(RECEIVED, caught_up))
+    state.changed.clear()
+    assert [topic for topic, *_ in told if topic == topics.DELTAS] == []
+    assert not any(room.due(Moment(RECEIVED + seconds * 1_000_000, caught_up)) for seconds in range(1, 600))
+    assert room.drain(Moment(RECEIVED + 600_000_000, caught_up)) == []
+    assert state.changed == set()
+
+
+def _progress(told):
+    return [delta.decode(value).progress[0] for topic, _, _, value, _ in told if topic == topics.DELTAS]
+
+
+def test_an_event_whose_time_is_not_known_yet_is_told_as_soon_as_it_is():
+    """Its partition holds more of the other topic: nothing to tell for a while, and then what there is, read to its end or not."""
+    room = DealsRoom(settings(cuts=["team"]), ticks=False)
+    room.open(0, StateTable())
+    assert _progress(room.drain(Moment(RECEIVED, NOTHING))) == []
+    room.handle(0, topics.ACTIVITY, [_call(0, "2024-03-04T11:00:00Z", rep_id=None)])
+    room.drain(Moment(RECEIVED + 1_000_000, NOTHING))
+    later = Moment(RECEIVED + 2_000_000, NOTHING, STAGES_END)
+    assert room.due(later)
+    assert {one.watermark for one in _progress(room.drain(later))} == {us("2024-03-04 11:00")}
+    assert not room.due(Moment(RECEIVED + 4_000_000, NOTHING, STAGES_END))
+
+
+def test_that_no_more_is_coming_is_told_with_the_first_time():
+    """Said before any event was accepted, and again after one: readers learn it with its time."""
+    room = DealsRoom(settings(), ticks=False)
+    room.open(0, StateTable())
+    room.handle(0, topics.TICKS, [_settle(0)])
+    room.drain(Moment(RECEIVED, frozenset({0})))
+    room.handle(0, topics.ACTIVITY, [_call(0, "2024-03-04T11:00:00Z")])
+    room.handle(0, topics.TICKS, [_settle(1)])
+    told = _progress(room.drain(Moment(RECEIVED + 1_000_000, frozenset({0}), STAGES_END)))
+    assert set(told) == {delta.Progress(us("2024-03-04 11:00"), caught_up=True, settled=True)}
+
+
 class Working:
     """A room over one partition, and what its changelog holds."""
 

@@ -68,17 +68,22 @@ SUBSCRIBER = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
 
 @pytest.mark.slow
 def test_subscriber_of_the_readme_reads_the_kpi_topic():
-    """The example, unchanged but for the broker's address, prints what was sent."""
+    """The example, unchanged but for the broker's address, prints what a worker's producer sends, compressed and committed."""
     from confluent_kafka import Producer
 
     from streams.kafka.embedded import embedded_broker
 
+    value = f'{{"value": 0.5, "text": "{"long enough to be compressed " * 9}"}}'
     with embedded_broker() as broker:
         address = broker.url.removeprefix("kafka://")
-        producer = Producer({"bootstrap.servers": address})
-        producer.produce("dealpulse.kpi.latest.v1", key=b'["win_rate"]', value=b'{"value": 0.5}')
+        producer = Producer(
+            {"bootstrap.servers": address, "compression.type": "lz4", "transactional.id": "readme", "log_level": 0}
+        )
+        producer.init_transactions(20)
+        producer.begin_transaction()
+        producer.produce("dealpulse.kpi.latest.v1", key=b'["win_rate"]', value=value.encode())
         producer.produce("dealpulse.kpi.latest.v1", key=b'["revenue"]', value=None)
-        assert producer.flush(20) == 0
+        producer.commit_transaction(20)
         code = SUBSCRIBER.replace("127.0.0.1:9092", address)
         reader = subprocess.Popen([sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, text=True)
         try:
@@ -87,4 +92,4 @@ def test_subscriber_of_the_readme_reads_the_kpi_topic():
             reader.kill()
             reader.wait(10)
             reader.stdout.close()
-    assert lines == {'["win_rate"] {"value": 0.5}\n', '["revenue"] gone\n'}
+    assert lines == {f'["win_rate"] {value}\n', '["revenue"] gone\n'}

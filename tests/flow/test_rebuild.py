@@ -24,7 +24,7 @@ from streams.cli.settings import CheckError, Settings
 from streams.config import definitions_from
 from streams.kafka import generations
 from streams.kafka.generations import in_force
-from streams.topics import DEAD_LETTER, KPI_HISTORY, KPI_LATEST
+from streams.topics import DEAD_LETTER, GENERATIONS, KPI_HISTORY, KPI_LATEST
 from tests.faults import load
 from tests.flow.installation import Installation
 from tests.flow.schemas import faults
@@ -248,6 +248,20 @@ def test_no_rebuild_while_a_worker_runs(broker, install):
         assert done.returncode == 1
         assert b"stop" in said
         assert generations.read(installation.settings.environment).next is None
+
+
+def test_nothing_is_created_beside_wrong_topics(embedded_broker, install):
+    """Not even the topic that says which generation is the present one."""
+    installation = install(embedded_broker, RAW)
+    admin = AdminClient({**installation.client, "log_level": 0})
+    admin.delete_topics([GENERATIONS])[GENERATIONS].result(20)
+    redefine(installation, {**RAW, "partitions": 3})
+    with (
+        pytest.raises(CheckError, match="has 4 partitions, not 3"),
+        generation.begun(installation.settings, from_what_is_left=False),
+    ):
+        pass
+    assert GENERATIONS not in admin.list_topics(timeout=10).topics
 
 
 def test_an_interrupted_rebuild_keeps_workers_out_until_it_is_given_up(embedded_broker, install):

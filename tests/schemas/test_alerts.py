@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -30,12 +31,11 @@ class Record:
         return self._value
 
 
-def story(rule: Rule, entity: list[str], good: int, bad: int) -> list[tuple[str, bytes, dict]]:
-    """Return what is written while a bad month follows the baseline, and a good one the bad one."""
+def told(rule: Rule, entity: list[str], shares: list[int], first: int = 20_000) -> list[tuple[str, bytes, dict]]:
+    """Return what is written when so many of 20 come, day after day."""
     room = AlertsRoom(Definitions(rules=(rule,)))
     room.open(0, StateTable())
-    shares = [bad] * 30 + [good] * 60
-    panes = [Pane(rule.name, entity, day, 20, k, day * DAY) for day, k in enumerate(shares, start=20_000)]
+    panes = [Pane(rule.name, entity, day, 20, k, day * DAY) for day, k in enumerate(shares, start=first)]
     for pane in panes:
         room.handle(0, topics.MATURED, [Record(orjson.dumps({f: getattr(pane, f) for f in pane.__struct_fields__}))])
     written = room.drain(Moment(0, frozenset({0})))
@@ -51,8 +51,8 @@ def story(rule: Rule, entity: list[str], good: int, bad: int) -> list[tuple[str,
     ids=["drop", "rise"],
 )
 def test_alerts_and_their_events_match_their_schemas(rule, entity, good, bad):
-    """A story with a firing and a resolved alert writes valid records on both topics."""
-    written = story(rule, entity, good, bad)
+    """A bad month, and then two good ones, write valid records on both topics."""
+    written = told(rule, entity, [bad] * 30 + [good] * 60)
     events = [value["transition"] for topic, _, value in written if topic == topics.ALERT_EVENTS]
     assert events == ["fired", "resolved"]
     for topic, key, value in written:
@@ -60,3 +60,15 @@ def test_alerts_and_their_events_match_their_schemas(rule, entity, good, bad):
         faults = [error.message for error in jsonschema.Draft202012Validator(schema).iter_errors(value)]
         assert faults == []
         assert key.decode() == value["fingerprint"]
+
+
+def test_examples_of_the_readme_are_what_the_room_writes():
+    """Ten days as ever, then a bad week: the very records, but for the last bits of a logarithm."""
+    readme = (FOLDER / "README.md").read_text(encoding="utf-8")
+    rule = Rule("conversion-drop", "conversion_drop", "stage", baseline=0.2)
+    written = told(rule, ["stage", "default", "Qualified"], [4] * 10 + [2, 1, 2, 3, 1, 2, 2], first=20_505)
+    assert [topic for topic, *_ in written] == [topics.ALERTS, topics.ALERT_EVENTS]
+    for topic, _, record in written:
+        example = json.loads(re.search(rf"```json {SCHEMA_OF[topic]}\n(.*?)```", readme, re.DOTALL)[1])
+        assert example.pop("evidence") == pytest.approx(record.pop("evidence"))
+        assert example == record
