@@ -162,12 +162,15 @@ class Installation:
         return found
 
     def numbers(self, topic: str) -> dict[Key, Any]:
-        """Return what law 1 speaks of, of every record of a topic that says anything."""
+        """Return what law 1 speaks of, of every record of a topic that has facts.
+
+        One without is there only where facts were told and taken back, which a replay need not have seen.
+        """
         told = ("value", "n", "numerator", "denominator", "stats", "previous")
         return {
             key: {field: record[field] for field in told}
             for key, record in self.records(topic).items()
-            if record["n"] or record["previous"]
+            if record["n"]
         }
 
 
