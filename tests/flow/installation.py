@@ -167,11 +167,7 @@ class Installation:
         One without is there only where facts were told and taken back, which a replay need not have seen.
         """
         told = ("value", "n", "numerator", "denominator", "stats", "previous")
-        return {
-            key: {field: record[field] for field in told}
-            for key, record in self.records(topic).items()
-            if record["n"]
-        }
+        return {key: {field: record[field] for field in told} for key, record in self.records(topic).items() if record["n"]}
 
 
 def observer(workers: Iterable[WorkerProcess]) -> Observer:
