@@ -508,9 +508,12 @@ def _wrong(name: str, text: str | None) -> str | None:
         return f"{variable_of(name)}: {text!r} is not known; write one of {', '.join(_CHOICES[name])}"
     if name in _FILES:
         return _unreadable(name, text)
+    return _no_broker(text) if name == "broker" else None
+
+
+def _no_broker(url: str) -> str | None:
     try:
-        if name == "broker":
-            _hosts(text)
+        _hosts(url)
     except ConfigError as error:
         return str(error)
     return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import yaml
+
 from streams.config import Definitions, Rule, definitions_from
 from streams.state import HARMLESS
 
@@ -33,13 +35,5 @@ def test_the_defaults_on_the_page_are_the_defaults():
     raw: dict = {}
     for name, value in plain.items():
         into, _, last = name.rpartition(".")
-        (raw.setdefault(into, {}) if into else raw)[last] = (
-            value == "true"
-            if value in ("true", "false")
-            else float(value)
-            if "." in value
-            else int(value)
-            if value.isdigit()
-            else value
-        )
+        (raw.setdefault(into, {}) if into else raw)[last] = yaml.safe_load(value)
     assert definitions_from(raw) == Definitions()

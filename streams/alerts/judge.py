@@ -18,7 +18,7 @@ from streams.config import Rule
 # while it is still bad is believed.  Simulated (20 % to 8 %, 20 entries a day, 60 bad days): at 20 one alert in ten
 # resolves too early, at 100 none in 150, and a true recovery is told after 8 days instead of 4 (median).
 RECOVERED = log(100)
-_LOWEST, _HIGHEST = 0.005, 0.95
+_LOWEST = 0.005
 
 
 class Watch(msgspec.Struct, array_like=True):
@@ -60,7 +60,7 @@ def take(watch: Watch, pane: Pane, rule: Rule) -> bool:
         _learn(watch, bad, pane.n, rule)
         return False
     base = watch.baseline or _LOWEST
-    if base >= _HIGHEST and rule.kind == "response_rise":
+    if base >= detector.HIGHEST and rule.kind == "response_rise":
         return False  # nearly everybody answers late as it is: it cannot get worse
     null, alternatives = _recovery(watch, base, rule) if watch.firing else (base, _alternatives(base, rule))
     _count(watch, null, alternatives[len(alternatives) // 2], bad, pane.n)
@@ -114,7 +114,7 @@ def _learn(watch: Watch, bad: int, n: int, rule: Rule) -> None:
         # A learned share is uncertain: one standard error in favour of no alarm keeps the promised budget.
         error = sqrt(share * (1 - share) / watch.learned_n)
         share += -error if rule.kind == "conversion_drop" else error
-        watch.baseline = min(_HIGHEST, max(_LOWEST, share))
+        watch.baseline = min(detector.HIGHEST, max(_LOWEST, share))
 
 
 def _alternatives(base: float, rule: Rule) -> list[float]:
@@ -124,8 +124,8 @@ def _alternatives(base: float, rule: Rule) -> list[float]:
 def _recovery(watch: Watch, base: float, rule: Rule) -> tuple[float, list[float]]:
     """Return the share half-way back, and the alternatives between it and the baseline."""
     half = (watch.fired_share + base) / 2
-    half = min(half, base * 0.9) if rule.kind == "conversion_drop" else max(half, min(_HIGHEST, base * 1.1))
-    half = min(_HIGHEST, half)
+    half = min(half, base * 0.9) if rule.kind == "conversion_drop" else max(half, min(detector.HIGHEST, base * 1.1))
+    half = min(detector.HIGHEST, half)
     return half, [half + (base - half) * step for step in (0.5, 0.75, 1.0)]
 
 

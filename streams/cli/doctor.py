@@ -127,8 +127,8 @@ def _slack(settings: Settings) -> Iterator[Finding]:
 
 
 def _misspelt(names: Any) -> Iterator[Finding]:
-    fields = Environment.__struct_fields__
-    known = {ENV_PREFIX + name.upper() for name in fields} | {ENV_PREFIX + name.upper() + "_FILE" for name in fields}
+    ours = [config.variable_of(name) for name in Environment.__struct_fields__]
+    known = {*ours, *(f"{name}_FILE" for name in ours)}
     for name in sorted(names):
         if name.startswith(ENV_PREFIX) and name not in known:
             near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.85)

@@ -179,7 +179,7 @@ def worker_process(
 def _variables(environment: config.Environment) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(config.ENV_PREFIX)}
     said = msgspec.structs.asdict(environment)
-    ours = {config.ENV_PREFIX + name.upper(): str(value) for name, value in said.items() if value is not None}
+    ours = {config.variable_of(name): str(value) for name, value in said.items() if value is not None}
     return {**inherited, **ours}
 
 

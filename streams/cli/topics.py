@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from streams.cli.settings import CheckError, Settings, with_settings
+from streams.config import Environment
 from streams.kafka.admin import check_topics, create_topics, wrong_topics
 from streams.kafka.generations import in_force
 
@@ -27,7 +28,7 @@ def create(settings: Settings) -> None:
     made = create_topics(environment, settings.definitions)
     for name in made:
         click.echo(f"created {name}")
-    refuse_wrong(settings)
+    _refuse_wrong(environment, settings)
     click.echo("all topics are right" if made else "nothing to create; all topics are right")
 
 
@@ -35,15 +36,15 @@ def create(settings: Settings) -> None:
 @with_settings
 def check(settings: Settings) -> None:
     """Refuse wrong partition counts, replication and cleanup policies."""
-    refuse_wrong(settings)
+    _refuse_wrong(in_force(settings.environment), settings)
     click.echo("all topics are right")
 
 
-def refuse_wrong(settings: Settings) -> None:
-    """Raise CheckError with one line for each thing that is wrong."""
-    _refuse("the topics are not as they must be:", check_topics(in_force(settings.environment), settings.definitions))
+def _refuse_wrong(environment: Environment, settings: Settings) -> None:
+    _refuse("the topics are not as they must be:", check_topics(environment, settings.definitions))
 
 
 def _refuse(sentence: str, wrong: list[str]) -> None:
+    """Raise CheckError with one line for each thing that is wrong."""
     if wrong:
         raise CheckError("\n".join([sentence, *(f"  {one}" for one in wrong)]))

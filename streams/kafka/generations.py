@@ -72,8 +72,14 @@ _decoder = msgspec.json.Decoder(StateGeneration)
 
 def read(environment: Environment) -> Generations:
     """Return the generations; nothing written gives none.  Raises AdminError."""
-    if topics.GENERATIONS not in BrokerAdmin(environment).look().topics:
-        return Generations()
+    return _read(environment) if _is_there(environment) else Generations()
+
+
+def _is_there(environment: Environment) -> bool:
+    return topics.GENERATIONS in BrokerAdmin(environment).look().topics
+
+
+def _read(environment: Environment) -> Generations:
     found: dict[bytes, StateGeneration | None] = {}
     for key, value in _records(environment, [(topics.GENERATIONS, 0)]):
         found[key] = None if value is None else _decoder.decode(value)
@@ -96,9 +102,9 @@ def for_worker(environment: Environment, definitions: Definitions) -> StateGener
 
     None when topics are missing or wrong: their check says so.  Raises StartError, AdminError.
     """
-    if topics.GENERATIONS not in BrokerAdmin(environment).look().topics:
+    if not _is_there(environment):
         return None
-    known = read(environment)
+    known = _read(environment)
     if known.next is not None:
         raise StartError(
             f"generation {known.next.number} of the state is being computed, and no worker may run meanwhile; let dealpulse "

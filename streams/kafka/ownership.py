@@ -48,13 +48,13 @@ class StatePartition:
     offsets: dict[str, int]  # source topic -> the next offset to handle
     anchored: bool  # the changelog holds its offsets
     flushes: int = 0  # that wrote to its changelog, ever
-    written: dict[str, int] = field(default_factory=dict)  # the offsets of the last of them, or of the restore
+    written: dict[str, int] = field(init=False)  # the offsets of the last of them, or of the restore
     handled: int = 0  # records since the last flush
     newest: dict[str, int] = field(default_factory=dict)  # source topic -> timestamp of the newest handled record, ms
 
     def __post_init__(self) -> None:
         """Begin with what was restored."""
-        self.written = self.written or self.offsets.copy()
+        self.written = self.offsets.copy()
 
 
 @dataclass(slots=True)

@@ -167,7 +167,7 @@ class Watchdog(threading.Thread):
         self._ends = ends
         self._unasked = 0.0  # seconds awake since the broker was asked
         self._verdict = Verdict(self._limit, lingers)
-        self._signs, self._answers, self._asked = Signs(), 0, 0
+        self._signs, self._answers = Signs(), 0
         self._done = threading.Event()
 
     def run(self) -> None:
