@@ -17,7 +17,7 @@ from bench.ground import SOURCES, Ground, ends, load, producer, say
 from bench.hot import sampled
 from bench.process import others, peak_memory, sample
 from bench.worker import BUSY, Committed, started
-from streams.cli.stack import WorkerProcess
+from streams.cli.stack import Series, WorkerProcess
 
 RATE = 100
 SECONDS = {RATE: 300.0, 0: 60.0}  # by rate; with events as long as the widest window waits at most for its pace
@@ -43,24 +43,29 @@ def measure(ground: Ground, profile: Path | None = None) -> list[dict[str, Any]]
         found = []
         for rate, seconds in SECONDS.items():
             _feed(ground, stream, rate, 2 * CALM)
-            first, before = sample(pid), worker.vitals()
+            first, before = sample(pid), worker.metrics()
             with sampled(pid, profile if rate else None):
                 sent = _feed(ground, stream, rate, seconds)
-            last, after = sample(pid), worker.vitals()
+            last, after = sample(pid), worker.metrics()
             worker.check()
             found.append(
                 {
                     "job": f"idle, {rate} events/s",
                     "events": sent,
                     "share": (last.cpu - first.cpu) / (last.at - first.at) * 100,
-                    "transactions": (after.transactions - before.transactions) / (last.at - first.at),
-                    "kpi_records": (after.records - before.records) / (last.at - first.at),
+                    "transactions": _more("dealpulse_transactions_total", before, after) / (last.at - first.at),
+                    "kpi_records": _more("dealpulse_kpi_records_total", before, after) / (last.at - first.at),
                     "memory": peak_memory(pid),
                     "others": others(first, last),
                 }
             )
             say(f"  {rate} events/s: {found[-1]['share']:.1f} % of a core")
     return found
+
+
+def _more(counter: str, before: Series, after: Series) -> float:
+    """Return by how much a counter has grown, over all its labels."""
+    return sum(value - before.get(series, 0.0) for series, value in after.items() if series[0] == counter)
 
 
 def _wait_until_calm(ground: Ground, worker: WorkerProcess) -> None:

@@ -20,7 +20,7 @@ from bench.ground import SOURCES, EventFile, Ground, ends, produce, producer
 from bench.process import Sampler, cpu, others, peak_memory, sample
 from bench.worker import EVERY, Committed, Places, differing, figures, last_deltas, wait_until_read
 from streams.cli.settings import Settings
-from streams.cli.settle import Observer, Vitals, settle
+from streams.cli.settle import Observer, Said, settle, together
 from streams.cli.stack import WorkerProcess, worker_process
 from streams.kafka.embedded import free_port
 
@@ -41,10 +41,9 @@ class Crew:
         for one in self.workers:
             one.check()
 
-    def vitals(self) -> Vitals:
-        """Return what they have done so far, together."""
-        said = [one.vitals() for one in self.workers]
-        return Vitals(*(sum(values) for values in zip(*said, strict=True)))
+    def says(self) -> Said | None:
+        """Return what they say of their work, together."""
+        return together(one.says() for one in self.workers)
 
     def wait_until_shared(self) -> None:
         """Wait until each of them has restored as many partitions as the others; one that came first gives some up before."""
@@ -98,7 +97,7 @@ def measure(ground: Ground, file: EventFile, right: counts.Counts, count: int) -
         sampler = Sampler(workers.pids, EVERY, committed.look)
         sampler.start()
         wait_until_read(workers.check, sampler, wanted)
-        settle(Settings(ground.environment, ground.definitions), Observer(workers.vitals, workers.check, lambda _: None))
+        settle(Settings(ground.environment, ground.definitions), Observer(workers.says, workers.check, lambda _: None))
         differences, waited = differing(ground, right)
         samples = [first, *sampler.stop()]
         shares = [cpu(pid) - before for pid, before in zip(workers.pids, begun, strict=True)]

@@ -83,7 +83,7 @@ def started(ground: Ground, *, ticks: bool = False) -> Iterator[Started]:
 
 def observer(worker: WorkerProcess) -> Observer:
     """Return how `settle` looks at it."""
-    return Observer(worker.vitals, worker.check, lambda _waiting: None)
+    return Observer(worker.says, worker.check, lambda _waiting: None)
 
 
 def measure(ground: Ground, right: counts.Counts, events: int, profile: Path | None = None) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""Is this worker alive, and does it do its work?  What /health/live and /health/ready answer, as JSON."""
+"""Is this worker alive, does it do its work, is it done with it?  What /health/... answers, as JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from streams.kafka.edge import Status
+from streams.kafka.edge import Owing, Status
 
 
 class Answer(NamedTuple):
@@ -46,6 +46,17 @@ def readiness(status: Status, lags: Mapping[str, int], lag_limit: int, stuck: st
             "lag_limit": lag_limit,
         },
     )
+
+
+def idleness(owing: Owing | None) -> Answer:
+    """Answer whether everything is out that follows from the records which this worker has taken in.
+
+    Two such answers with the same number of commits, and between them no record that waits in a topic, say that all is told.
+    `owing` names what is not out yet; None when the main loop does not answer.
+    """
+    if owing is None:
+        return Answer(ok=False, body={"idle": False, "owing": ["answer"], "commits": None})
+    return Answer(not owing.by, {"idle": not owing.by, "owing": sorted(owing.by), "commits": owing.commits})
 
 
 def _missing(status: Status, lag: int | None, lag_limit: int) -> list[str]:

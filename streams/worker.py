@@ -21,7 +21,7 @@ from streams.alerts.room import AlertsRoom
 from streams.app import CANNOT_START, begin_quietly, or_say_why_not, run_worker
 from streams.config import Definitions, Environment
 from streams.deals.room import DealsRoom
-from streams.health import Answer, liveness, readiness
+from streams.health import Answer, idleness, liveness, readiness
 from streams.kafka import generations
 from streams.kafka.admin import check_broker
 from streams.kafka.flush import FlushReport, StartError
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from streams.app import App
 
 _LOOK_EVERY = 1.0  # seconds
+_ANSWER_DEADLINE = 1.0
 # Records come and go by the hundred thousand and cycles are rare: whoever looks sooner than a flush ends visits each of them once
 # (2 of 30 µs an event with the whole catalogue). Half a million newcomers take 0.15 s, which a worker meets once in minutes.
 GC_THRESHOLDS = (500_000, 2, 50)
@@ -167,4 +168,5 @@ def _health(app: App, environment: Environment) -> dict[str, Callable[[], Answer
     return {
         "live": lambda: liveness(app.watchdog.stuck),
         "ready": lambda: readiness(app.edge.status(), waiting(app.edge), environment.ready_lag, app.watchdog.stuck),
+        "idle": lambda: idleness(app.edge.ask_owing(_ANSWER_DEADLINE)),
     }

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from streams.config import Environment
-from streams.health import liveness, readiness
-from streams.kafka.edge import Status
+from streams.health import idleness, liveness, readiness
+from streams.kafka.edge import Owing, Status
 from streams.worker import _health
 
 OWNS = Status(
@@ -60,6 +60,19 @@ def test_what_the_watchdog_would_end_it_for_is_not_alive():
     """Also while the watchdog is switched off."""
     assert liveness(None) == (True, {"live": True, "stuck": None})
     assert liveness("a commit does not end for 60 s") == (False, {"live": False, "stuck": "a commit does not end for 60 s"})
+
+
+@pytest.mark.parametrize(
+    ("owing", "ok", "body"),
+    [
+        (Owing(7, frozenset()), True, {"idle": True, "owing": [], "commits": 7}),
+        (Owing(7, frozenset({"kpis", "flush"})), False, {"idle": False, "owing": ["flush", "kpis"], "commits": 7}),
+        (None, False, {"idle": False, "owing": ["answer"], "commits": None}),
+    ],
+)
+def test_idle_is_who_owes_nothing(owing, ok, body):
+    """Whoever does not answer may owe anything."""
+    assert idleness(owing) == (ok, body)
 
 
 def test_a_worker_answers_from_its_edge_and_its_watchdog():

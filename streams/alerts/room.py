@@ -103,6 +103,11 @@ class AlertsRoom:
         del moment
         return False
 
+    def owes(self, moment: Moment) -> bool:
+        """Will there be something to send although nothing comes in?  Never."""
+        del moment
+        return False
+
     def drain(self, moment: Moment) -> list[Output]:
         """Return the alerts that changed."""
         del moment

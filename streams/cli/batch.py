@@ -67,7 +67,7 @@ def process_all(stack: Stack, as_of: int | None) -> None:
     """Wait until the events are processed, let the clock end, and wait until its effects are out too."""
     with _spinner("processing") as progress:
         stack.worker.wait_until_ready()
-        observer = Observer(stack.worker.vitals, stack.worker.check, progress)
+        observer = Observer(stack.worker.says, stack.worker.check, progress)
         wait_until_read(stack.settings, observer)
         end_clock(stack, as_of)
         settle(stack.settings, observer)

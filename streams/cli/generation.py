@@ -116,12 +116,23 @@ def _begin_anew(
 
 
 def abandon(settings: Settings) -> int | None:
-    """Throw the next generation away; return its number, None where there is none."""
+    """Throw the next generation away; return its number, None where there is none.
+
+    Raises CheckError when it has computed anything: its deltas are in the topic that the present generation reads.
+    """
     following = read(settings.environment).next
     if following is None:
         return None
     with alone(settings, [following.name]):
-        _throw_away(settings, Control(settings.environment), following)
+        control = Control(settings.environment)
+        if read(settings.environment).next != following:  # it took over while we waited
+            return None
+        if any(offset for (topic, _), offset in committed(settings, following.name).items() if topic in _SOURCES):
+            raise CheckError(
+                f"generation {following.number} has written changes into {topics.DELTAS} that workers of the present one would "
+                "count a second time; run dealpulse rebuild to its end instead, with the old definitions to get their numbers back"
+            )
+        _throw_away(settings, control, following)
     return following.number
 
 

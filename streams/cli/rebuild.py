@@ -20,7 +20,7 @@ from streams.cli import generation
 from streams.cli.output import print_json, print_table, say, stderr
 from streams.cli.send import Sender
 from streams.cli.settings import CheckError, Settings, with_settings
-from streams.cli.settle import Group, Look, Place, Quiet, rest
+from streams.cli.settle import Group, Look, Place, is_settled
 from streams.cli.stack import WorkerProcess, signals_end_it, worker_process
 from streams.cli.switch import Switched, switch
 from streams.kafka.admin import AdminError
@@ -105,7 +105,7 @@ def _compute(settings: Settings, following: StateGeneration, watermark: int | No
                 _until_read(group, worker, firsts, ends, tell)
             if watermark is not None:
                 _tick(settings, watermark)
-            _until_told(settings, group, worker)
+            _until_told(group, worker)
         finally:
             group.close()
         _stop(worker)
@@ -135,16 +135,15 @@ def _tick(settings: Settings, watermark: int) -> None:
     sender.confirm()
 
 
-def _until_told(settings: Settings, group: Group, worker: WorkerProcess) -> None:
-    """Wait until nothing waits anywhere and the worker rests; where events keep coming, until all has been through once."""
-    quiet = Quiet(rest(settings.definitions))
+def _until_told(group: Group, worker: WorkerProcess) -> None:
+    """Wait until nothing waits anywhere and the worker owes nothing; where events keep coming, until all has been through once."""
     end = time.monotonic() + MOST_TO_SETTLE
     through: set[Place] = set()
     while True:
         worker.check()
-        vitals, look = worker.vitals(), group.look()
+        before, look, after = worker.says(), group.look(), worker.says()
         through |= look.committed.keys() - look.waiting
-        if quiet.lasts(vitals, look, time.monotonic()) and not look.waiting:
+        if is_settled(before, look, after):
             return
         if time.monotonic() > end and _all_through(look, through):
             return

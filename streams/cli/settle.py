@@ -1,14 +1,17 @@
-"""Has everything been processed?  Asks the broker for the first record behind what each room has committed.
+"""Has everything been processed?  Asks the broker for the first record behind what each room has committed, and the worker.
 
 Offsets alone do not tell.  A commit marker counts in a partition's end but is never delivered, so on Kafka
 the committed offset stays below the end for ever; and the embedded broker names as end the beginning of the
 last batch.  What can be trusted is a fetch that comes to the end without a record.
+
+What a room has taken in may still be told later: rounds take their time, and wide windows are held back.  Only the
+worker knows of that; how long it has been silent, or how busy it is, says nothing on a machine that others use.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,15 +19,11 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from streams.cli.read import CALL_DEADLINE, partitions
 from streams.cli.settings import CheckError, Settings
-from streams.config import Definitions
 from streams.topics import ACTIVITY, ALERT_EVENTS, DELTAS, MATURED, STAGE_CHANGE, TICKS
 
 SOURCES = (STAGE_CHANGE, ACTIVITY)
 INPUTS = (*SOURCES, TICKS, DELTAS, MATURED, ALERT_EVENTS)
 PATIENCE = 300.0  # without a commit; how long all of the work takes is nobody's fault
-IDLE = 0.25  # of one CPU: polling, heartbeats and our own questions
-# What is told in a round takes the worker about that long to work out and commit, per record.
-ROUND_PAUSE = 5e-6
 _PAUSE, _BUSY_PAUSE = 0.2, 0.5  # each question costs the broker and the worker a little
 
 Place = tuple[str, int]
@@ -93,83 +92,76 @@ class Group:
         return frozenset(waiting)
 
 
-class Vitals(NamedTuple):
-    """What a worker has done so far: transactions, KPI records, and seconds of CPU."""
+class Said(NamedTuple):
+    """What workers say: how many transactions they have committed, and whether everything is out that follows from their input."""
 
-    transactions: float
-    records: float
-    cpu: float
+    commits: int
+    idle: bool
 
 
 @dataclass(frozen=True)
 class Observer:
-    """How the worker that is waited for is observed.
+    """How the workers that are waited for are observed.
 
-    `check` raises when it has ended; `progress` is told in how many partitions records wait.
+    `says` returns None while one does not answer; `check` raises when one has ended; `progress` is told in how many
+    partitions records wait.
     """
 
-    vitals: Callable[[], Vitals]
+    says: Callable[[], Said | None]
     check: Callable[[], None]
     progress: Callable[[int], None]
 
 
-class Quiet:
-    """Since when has the worker neither written nor computed, nor announced to write later?"""
-
-    def __init__(self, pause: float) -> None:
-        """Begin busy; `pause` is how long whatever lingers may take to come out."""
-        self._pause = pause
-        self._seen: tuple[Vitals, Look] | None = None
-        self._since = self._cpu = self._announced = 0.0
-
-    def lasts(self, vitals: Vitals, look: Look, now: float) -> bool:
-        """Take in what is seen now; return whether it has been quiet for long enough."""
-        if self._seen is None or vitals[:2] != self._seen[0][:2] or look != self._seen[1]:
-            told = vitals.records - self._seen[0].records if self._seen else 0.0
-            self._announced = max(self._announced, now + told * ROUND_PAUSE)
-            self._begin(vitals, now)
-        elif now - self._since >= self._pause and vitals.cpu - self._cpu > IDLE * (now - self._since):
-            self._begin(vitals, now)  # it is at something that takes longer
-        self._seen = (vitals, look)
-        return now - self._since >= self._pause and now >= self._announced
-
-    def _begin(self, vitals: Vitals, now: float) -> None:
-        self._since, self._cpu = now, vitals.cpu
+def together(said: Iterable[Said | None]) -> Said | None:
+    """Return what several workers say as one; None when one of them says nothing."""
+    commits, idle = 0, True
+    for one in said:
+        if one is None:
+            return None
+        commits, idle = commits + one.commits, idle and one.idle
+    return Said(commits, idle)
 
 
-def rest(definitions: Definitions) -> float:
-    """Return how long a worker may seem at rest while something lingers: then nothing is held back any more."""
-    return 2 * definitions.publish_interval + 2 * definitions.flush_every + 1.0
+def is_settled(before: Said | None, look: Look, after: Said | None) -> bool:
+    """Tell whether nothing more will come: no record waits, and the workers owe nothing and have committed nothing meanwhile.
+
+    What a commit made visible between the look and the second answer would else be missed.
+    """
+    return after is not None and after.idle and before == after and not look.waiting
 
 
 def settle(settings: Settings, observer: Observer) -> None:
-    """Wait until nothing waits in any topic and the worker has come to rest.
+    """Wait until nothing waits in any topic and nothing more will come out of the workers.
 
     Raises CheckError when nothing moves although records wait.
     """
-    quiet = Quiet(rest(settings.definitions))
-    _watch(settings, observer, INPUTS, lambda vitals, look: quiet.lasts(vitals, look, time.monotonic()))
+    _watch(settings, observer, INPUTS, is_settled)
 
 
 def wait_until_read(settings: Settings, observer: Observer) -> None:
     """Wait until every source record has been taken in; what follows from it may still be coming."""
-    _watch(settings, observer, SOURCES, lambda _vitals, _look: True)
+    _watch(settings, observer, SOURCES, lambda _before, look, _after: not look.waiting)
 
 
-def _watch(settings: Settings, observer: Observer, topics: tuple[str, ...], rests: Callable[[Vitals, Look], bool]) -> None:
+def _watch(
+    settings: Settings,
+    observer: Observer,
+    topics: tuple[str, ...],
+    is_reached: Callable[[Said | None, Look, Said | None], bool],
+) -> None:
     group = Group(settings, topics)
     moved, seen = time.monotonic(), None
     try:
         while True:
             observer.check()
-            vitals, look = observer.vitals(), group.look()
+            before, look, after = observer.says(), group.look(), observer.says()
             observer.progress(len(look.waiting))
-            if rests(vitals, look) and not look.waiting:
+            if is_reached(before, look, after):
                 return
-            if (vitals[:2], look) != seen:
-                moved, seen = time.monotonic(), (vitals[:2], look)
+            if (after, look) != seen:
+                moved, seen = time.monotonic(), (after, look)
             elif time.monotonic() - moved > PATIENCE:
-                raise CheckError(f"records wait, and the worker has not moved for {PATIENCE:.0f} s")
+                raise CheckError(f"the worker has more to do, and has not moved for {PATIENCE:.0f} s")
             time.sleep(_BUSY_PAUSE if look.waiting else _PAUSE)
     finally:
         group.close()

@@ -28,7 +28,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streams import config
 from streams.cli.settings import CheckError, Settings
-from streams.cli.settle import Vitals
+from streams.cli.settle import Said
 from streams.kafka.admin import create_topics
 from streams.kafka.embedded import embedded_broker, end_process, free_port
 
@@ -78,14 +78,10 @@ class WorkerProcess:
             for sample in family.samples
         }
 
-    def vitals(self) -> Vitals:
-        """Return what it has done so far."""
-        series = self.metrics()
-        return Vitals(
-            series.get(("dealpulse_transactions_total", ""), -1.0),
-            sum(value for (name, _), value in series.items() if name == "dealpulse_kpi_records_total"),
-            series.get(("process_cpu_seconds_total", ""), 0.0),
-        )
+    def says(self) -> Said | None:
+        """Return what it says of its work; None while it does not answer."""
+        answer = self._health("idle")
+        return Said(answer["commits"], answer["idle"]) if answer.get("commits") is not None else None
 
     def lag(self) -> int:
         """Return how many records wait, over all rooms, as the worker sees it."""
@@ -106,9 +102,12 @@ class WorkerProcess:
 
     def readiness(self) -> dict[str, Any]:
         """Return what it says of its readiness; nothing while it does not answer."""
+        return self._health("ready")
+
+    def _health(self, what: str) -> dict[str, Any]:
         try:
             with urllib.request.urlopen(  # noqa: S310  # our own
-                self.metrics_url.replace("/metrics", "/health/ready"), timeout=SCRAPE_DEADLINE
+                self.metrics_url.replace("/metrics", f"/health/{what}"), timeout=SCRAPE_DEADLINE
             ) as answer:
                 return orjson.loads(answer.read())  # type: ignore[no-any-return]  # an object, always
         except urllib.error.HTTPError as error:

@@ -254,10 +254,11 @@ class DealsRoom:
 
     def due(self, moment: Moment) -> bool:
         """Is it time to tick, or to tell how far time is?"""
-        return bool(self._to_tick(moment)) or (
-            moment.now - self._told >= _PROGRESS_EVERY
-            and any(owned.changed or self._reached_end(partition, moment) for partition, owned in self._owned.items())
-        )
+        return bool(self._to_tick(moment)) or (moment.now - self._told >= _PROGRESS_EVERY and self.owes(moment))
+
+    def owes(self, moment: Moment) -> bool:
+        """Has nobody been told yet how far time is?"""
+        return any(owned.changed or self._reached_end(partition, moment) for partition, owned in self._owned.items())
 
     def _reached_end(self, partition: int, moment: Moment) -> bool:
         """Has a partition been read to its end, and nobody was told?"""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from faust.types import TP
 
@@ -54,6 +54,13 @@ class Status:
     restore_seconds: float | None  # of the last finished restore
     last_commit: float | None  # wall clock, seconds since 1970
     committing: bool
+
+
+class Owing(NamedTuple):
+    """What is not out yet of what a worker has taken in."""
+
+    commits: int  # so far; two equal answers say the same
+    by: frozenset[str]  # "restore", "flush", rooms that will send more although no record comes in
 
 
 @dataclass(frozen=True)
@@ -118,6 +125,21 @@ class Edge:
             last_commit=self._flusher.last_commit,
             committing=self._flusher.committing,
         )
+
+    def ask_owing(self, deadline: float) -> Owing | None:
+        """Ask the main loop, from another thread, what is not out yet; None when it does not answer within `deadline` seconds."""
+        asked: Future[Owing] = Future()
+        with contextlib.suppress(RuntimeError, TimeoutError):  # the loop is closed
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(lambda: asked.set_result(self._owing()))
+                return asked.result(deadline)
+        return None
+
+    def _owing(self) -> Owing:
+        generation = self.generation
+        if generation is None or not generation.restored or generation.closing:
+            return Owing(self._flusher.commits, frozenset({"restore"}))
+        return Owing(self._flusher.commits, self._flusher.owing(generation))
 
     def restored_in_all(self) -> int:
         """Return how many changelog records were read since the start, by every restore."""

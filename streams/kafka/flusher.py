@@ -76,6 +76,7 @@ class Flusher:
         # gigabytes of them after a while.
         self._thread = ThreadPoolExecutor(1, "dealpulse-commit")
         self.last_commit: float | None = None  # wall clock, seconds since 1970
+        self.commits = 0
 
     # ------------------------------------------------------------------ what the rooms have done
 
@@ -163,9 +164,21 @@ class Flusher:
         return bool(self._due(generation, rooms))
 
     @staticmethod
-    def _due(generation: Generation, rooms: Iterable[Room]) -> list[Room]:
-        now, owning = time.time_ns() // 1000, {name for name, _ in generation.states}
-        return [room for room in rooms if room.name in owning and room.due(_moment(generation, room, now))]
+    def _owning(generation: Generation, rooms: Iterable[Room]) -> list[Room]:
+        owning = {name for name, _ in generation.states}
+        return [room for room in rooms if room.name in owning]
+
+    def _due(self, generation: Generation, rooms: Iterable[Room]) -> list[Room]:
+        now = time.time_ns() // 1000
+        return [room for room in self._owning(generation, rooms) if room.due(_moment(generation, room, now))]
+
+    def owing(self, generation: Generation) -> frozenset[str]:
+        """Return whose work is not committed yet: "flush", and the rooms that will send more although no record comes in."""
+        now = time.time_ns() // 1000
+        found = {room.name for room in self._owning(generation, self._rooms) if room.owes(_moment(generation, room, now))}
+        if self._handled.records or self._lock.locked() or not (self._in_flight is None or self._in_flight.done()):
+            found.add("flush")
+        return frozenset(found)
 
     async def finish(self, generation: Generation) -> None:
         """Commit what is pending of a closing generation if that is quickly done; else drop it."""
@@ -200,6 +213,7 @@ class Flusher:
             lose_place(f"the flush failed: {error}", error)
         self.committing = False
         self.last_commit = report.at
+        self.commits += 1
         # Where commits take long, lingering is what keeps a worker from doing nothing else.
         ended = time.monotonic()
         took = ended - started
@@ -238,10 +252,7 @@ class Flusher:
         outputs: list[Output] = []
         touched: set[StateKey] = set()
         now = time.time_ns() // 1000
-        owning = {name for name, _ in generation.states}
-        for room in rooms:
-            if room.name not in owning:
-                continue
+        for room in self._owning(generation, rooms):
             moment = _moment(generation, room, now)
             if room.name in busy or room.due(moment):
                 records = room.drain(moment)

@@ -112,6 +112,9 @@ class Room(Protocol):
     def due(self, moment: Moment) -> bool:
         """Is there something to send although no record came in?"""
 
+    def owes(self, moment: Moment) -> bool:
+        """Will there be something to send, now or later, although no record comes in?  What the world's clock brings is not owed."""
+
 
 class DeliveringRoom(Room, Protocol):
     """A room that waits for the outside world: it is handed its records by `deliver` instead of `handle`."""

@@ -57,7 +57,7 @@ class Partition:
         self.next_round = 0
         self.next_in_catch_up = 0
         self.caught_up = False  # was everything, in the last round
-        self.settled = False
+        self.settled = False  # nothing has come in since a round told that no more is coming
 
     # -------------------------------------------------------------- state
 
@@ -97,6 +97,7 @@ class Partition:
         if known is not None and known.watermark > progress.watermark:
             progress = delta.Progress(known.watermark, progress.caught_up, progress.settled)
         self.progress[source] = progress
+        self.settled = self.settled and progress.settled
 
     def all_caught_up(self) -> bool:
         """Has all that is in the sources been read?"""

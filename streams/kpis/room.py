@@ -94,7 +94,7 @@ class KpisRoom:
     def _add(self, owned: Partition, entity: Entity, panes: dict[int, Cell], fine_kept: int) -> None:
         owned.hot.add(entity)
         owned.changed.add(entity)
-        owned.fed = True
+        owned.fed, owned.settled = True, False
         days: dict[int, Cell] = {}
         for place, cell in panes.items():
             grain, index = place & GRAIN, place >> 3
@@ -158,6 +158,14 @@ class KpisRoom:
     def due(self, moment: Moment) -> bool:
         """Is there a round to make?"""
         return any(owned.round is not None or self._is_due(owned, moment) for owned in self._owned.values())
+
+    def owes(self, moment: Moment) -> bool:
+        """Is a round under way or to come, or is something held back?"""
+        return any(owned.round is not None or self._owes(owned, moment) for owned in self._owned.values())
+
+    def _owes(self, owned: Partition, moment: Moment) -> bool:
+        watermark = self._watermark(owned)
+        return watermark is not None and (bool(owned.held) or self._has_news(owned, watermark, moment))
 
     def _is_due(self, owned: Partition, moment: Moment) -> bool:
         watermark = self._watermark(owned)

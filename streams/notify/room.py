@@ -92,6 +92,11 @@ class NotifyRoom:
         del moment
         return False
 
+    def owes(self, moment: Moment) -> bool:
+        """Will there be something to send?  Whoever is still to be told is so before a record counts as handled."""
+        del moment
+        return False
+
     def drain(self, moment: Moment) -> list[Output]:
         """Return nothing: what was told is in the state."""
         del moment

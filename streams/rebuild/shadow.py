@@ -65,6 +65,10 @@ class InTheShadow:
         """Is there something to send although no record came in?"""
         return self._room.due(moment)
 
+    def owes(self, moment: Moment) -> bool:
+        """Will there be something to send although no record comes in?"""
+        return self._room.owes(moment)
+
     def drain(self, moment: Moment) -> list[Output]:
         """Write the changed state, and return what may be sent, and where to."""
         return [self._elsewhere_of(output) for output in self._room.drain(moment) if not self._is_told(output)]

@@ -1,47 +1,40 @@
-"""When is a worker at rest?"""
+"""When will nothing more come out of the workers?"""
 
 import pytest
 
-from streams.cli.settle import Look, Quiet, Vitals
+from streams.cli.settle import Look, Said, is_settled, together
 
 NOTHING = Look({}, frozenset())
+WAITING = Look({}, frozenset({("crm.activity", 0)}))
+IDLE, BUSY = Said(7, True), Said(7, False)
 
 
-def rests(*seen):
-    """Return what was said last, with a pause of 2 seconds; `seen` is (time, transactions, records, CPU)."""
-    quiet = Quiet(2.0)
-    return [quiet.lasts(Vitals(*vitals), NOTHING, at) for at, *vitals in seen][-1]
+@pytest.mark.parametrize(
+    ("before", "look", "after", "settled"),
+    [
+        pytest.param(IDLE, NOTHING, IDLE, True, id="nothing waits, nothing is owed"),
+        pytest.param(IDLE, WAITING, IDLE, False, id="a record waits"),
+        pytest.param(BUSY, NOTHING, IDLE, False, id="it was busy, and may have told something since"),
+        pytest.param(IDLE, NOTHING, BUSY, False, id="it has taken something in"),
+        pytest.param(IDLE, NOTHING, Said(8, True), False, id="it has told something, and others may take it in"),
+        pytest.param(None, NOTHING, None, False, id="it does not answer"),
+        pytest.param(IDLE, NOTHING, None, False, id="it does not answer any more"),
+    ],
+)
+def test_all_is_told(before, look, after, settled):
+    """Only if two answers say so, and nothing happened between them."""
+    assert is_settled(before, look, after) is settled
 
 
-def test_a_worker_that_does_nothing_for_the_pause_rests():
-    """Not before."""
-    assert rests((0, 1, 0, 1.0), (2.0, 1, 0, 1.1))
-    assert not rests((0, 1, 0, 1.0), (1.9, 1, 0, 1.1))
-
-
-def test_each_transaction_begins_the_pause_anew():
-    """Something is still coming out."""
-    assert not rests((0, 1, 0, 1.0), (1.9, 2, 0, 1.1), (2.5, 2, 0, 1.1))
-    assert rests((0, 1, 0, 1.0), (1.9, 2, 0, 1.1), (3.9, 2, 0, 1.1))
-
-
-def test_a_worker_that_computes_does_not_rest():
-    """A round over years takes longer than the pause and says nothing meanwhile."""
-    assert not rests((0, 1, 0, 1.0), (2.0, 1, 0, 3.0))
-    assert not rests((0, 1, 0, 1.0), (2.0, 1, 0, 3.0), (3.9, 1, 0, 3.1))
-    assert rests((0, 1, 0, 1.0), (2.0, 1, 0, 3.0), (4.1, 1, 0, 3.1))
-
-
-def test_many_records_announce_a_later_round():
-    """What a round tells takes the worker a while, in proportion."""
-    assert not rests((0, 1, 0, 1.0), (1, 2, 1_000_000, 1.1), (5.9, 2, 1_000_000, 1.2))
-    assert rests((0, 1, 0, 1.0), (1, 2, 1_000_000, 1.1), (6.1, 2, 1_000_000, 1.2))
-
-
-@pytest.mark.parametrize("waiting", [frozenset(), frozenset({("crm.activity", 0)})])
-def test_a_change_in_what_is_committed_is_life(waiting):
-    """Even without an output."""
-    quiet = Quiet(2.0)
-    vitals = Vitals(1, 0, 1.0)
-    quiet.lasts(vitals, Look({("crm.activity", 0): 1}, waiting), 0)
-    assert not quiet.lasts(vitals, Look({("crm.activity", 0): 2}, waiting), 2.0)
+@pytest.mark.parametrize(
+    ("said", "one"),
+    [
+        pytest.param([IDLE, Said(3, True)], Said(10, True), id="both idle"),
+        pytest.param([IDLE, Said(3, False)], Said(10, False), id="one busy"),
+        pytest.param([IDLE, None], None, id="one silent"),
+        pytest.param([], Said(0, True), id="nobody"),
+    ],
+)
+def test_several_workers_are_asked_as_one(said, one):
+    """Idle when all are."""
+    assert together(said) == one

@@ -88,7 +88,9 @@ def test_an_event_whose_time_is_not_known_yet_is_told_as_soon_as_it_is():
     room.drain(Moment(RECEIVED + 1_000_000, NOTHING))
     later = Moment(RECEIVED + 2_000_000, NOTHING, STAGES_END)
     assert room.due(later)
+    assert room.owes(later)
     assert {one.watermark for one in _progress(room.drain(later))} == {us("2024-03-04 11:00")}
+    assert not room.owes(later)
     assert not room.due(Moment(RECEIVED + 4_000_000, NOTHING, STAGES_END))
 
 

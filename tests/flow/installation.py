@@ -24,7 +24,7 @@ from streams.audit.read import run_audit
 from streams.cli.batch import rejections
 from streams.cli.read import every_record, last_of_every_key
 from streams.cli.settings import Settings
-from streams.cli.settle import Group, Observer, Vitals, settle, wait_until_read
+from streams.cli.settle import Group, Observer, settle, together, wait_until_read
 from streams.cli.stack import WorkerProcess, worker_process
 from streams.kafka.admin import create_topics
 from streams.topics import KPI_LATEST, TICKS, all_topics
@@ -173,14 +173,11 @@ class Installation:
 def observer(workers: Iterable[WorkerProcess]) -> Observer:
     """Observe several workers as one."""
 
-    def vitals() -> Vitals:
-        return Vitals(*map(sum, zip(*(worker.vitals() for worker in workers), strict=True)))
-
     def check() -> None:
         for worker in workers:
             worker.check()
 
-    return Observer(vitals, check, lambda _left: None)
+    return Observer(lambda: together(worker.says() for worker in workers), check, lambda _left: None)
 
 
 def stop(worker: WorkerProcess) -> tuple[int, float]:

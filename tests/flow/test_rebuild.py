@@ -283,6 +283,21 @@ def test_an_interrupted_rebuild_keeps_workers_out_until_it_is_given_up(embedded_
     assert not [name for name in names if name.startswith(f"{first.name}-g2")]
 
 
+def test_what_has_computed_anything_is_not_given_up(embedded_broker, install):
+    """Its deltas would be counted a second time by workers of the old generation; a rebuild to the end is right either way."""
+    installation = install(embedded_broker, RAW)
+    settings = installation.settings
+    generations.for_worker(settings.environment, settings.definitions)
+    with generation.begun(settings, from_what_is_left=False) as one:
+        name = one.next.name
+    asking = Consumer({**installation.client, "group.id": name, "enable.auto.commit": False})
+    asking.commit(offsets=[TopicPartition(topics.STAGE_CHANGE, 0, 1)], asynchronous=False)
+    asking.close()
+    with pytest.raises(CheckError, match="run dealpulse rebuild to its end instead"):
+        generation.abandon(settings)
+    assert generations.read(settings.environment).next.name == name
+
+
 def test_what_an_interrupted_rebuild_computed_is_used_only_if_nothing_has_changed(embedded_broker, install):
     """The same again is gone on with; other definitions, or a worker that was at work, begin another generation."""
     installation = install(embedded_broker, RAW)

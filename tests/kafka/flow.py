@@ -175,8 +175,10 @@ class Flow:
         while (changed < self.sent or sum(totals.values()) < self.sent) and time.monotonic() < end:
             time.sleep(0.3)
             changed, totals = self.counts()
-        assert changed == self.sent
-        assert totals == self.expected()
+        assert changed == self.sent, (
+            f"{changed:,} of {self.sent:,} are counted; the workers {[one.code for one in self.workers]}"
+        )
+        assert totals == self.expected(), f"{sum(totals.values()):,} of {self.sent:,} are in the totals"
 
     def end(self) -> None:
         for worker in self.workers:

@@ -38,6 +38,11 @@ class Hop:
         del moment
         return self._tells and self.waiting > 0
 
+    def owes(self, moment: Moment) -> bool:
+        """Tell whether it holds any."""
+        del moment
+        return self.waiting > 0
+
     def drain(self, moment: Moment) -> list[Output]:
         """Pass them on."""
         del moment
@@ -216,6 +221,23 @@ async def test_whom_time_alone_makes_due_waits_for_what_follows_once():
         third, fourth = (await chain.commits(4))[2:]
     assert fourth - third < SOON
     assert chain.committer.written[2:] == [{"first"}, {"second"}]
+
+
+async def test_until_it_is_committed_it_is_owed():
+    """From the room's hands to the broker's answer; and by a room that will tell later."""
+    async with Chain() as chain:
+        owing = [chain.flusher.owing(chain.generation)]
+        chain.committer.takes = SOON
+        chain.take(chain.first)
+        owing.append(chain.flusher.owing(chain.generation))
+        await chain.commits(1)  # begun
+        owing.append(chain.flusher.owing(chain.generation))
+        await asyncio.sleep(2 * SOON)
+        owing.append(chain.flusher.owing(chain.generation))
+        chain.second.waiting = 1
+        owing.append(chain.flusher.owing(chain.generation))
+    assert [sorted(one) for one in owing] == [[], ["first", "flush"], ["flush"], [], ["second"]]
+    assert chain.flusher.commits == 1
 
 
 async def test_where_a_commit_takes_long_less_goes_into_the_next_one(monkeypatch):

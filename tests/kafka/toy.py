@@ -89,6 +89,10 @@ class Counting:
         """Nothing happens without records."""
         return False
 
+    def owes(self, _moment: Moment) -> bool:
+        """What it holds goes with the flush of its records."""
+        return False
+
 
 @dataclass
 class Posting(Counting):

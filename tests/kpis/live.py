@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from streams.config import Definitions
-from streams.kafka.room import Output
+from streams.kafka.room import Moment, Output
 from streams.topics import KPI_HISTORY, KPI_LATEST
 from tests.audit.tables import change, settings
 from tests.in_memory import InMemory
@@ -54,6 +54,10 @@ class Live(InMemory):
             for one in self.latest.values()
             if (one["kpi"], one["cut"]) == ("new_leads", "all")
         }
+
+    def owes(self) -> bool:
+        """Will more be told although nothing comes in?"""
+        return self.kpis.owes(Moment(self.clock, frozenset((0,))))
 
     def instants(self, window: str) -> list[int]:
         """Return when a window was told."""

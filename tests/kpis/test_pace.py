@@ -21,6 +21,22 @@ def held(**changed: Any) -> tuple[Live, int]:
     return flow, flow.leads
 
 
+@pytest.mark.parametrize("windows", [WINDOWS, ("month",), ("24h", "year")], ids=str)
+def test_what_is_held_back_is_owed_until_it_is_told(windows):
+    """And nothing else: a worker that owes nothing tells nothing, however long one waits."""
+    flow, leads = held(windows=list(windows))
+    looks = 0
+    while flow.owes():
+        flow.wait(0.25)
+        looks += 1
+        assert looks < 100
+    assert looks > 0
+    assert set(flow.counts().values()) == {leads}
+    told = len(flow.told)
+    flow.wait(900)
+    assert len(flow.told) == told
+
+
 def test_while_events_keep_coming_a_window_is_told_no_sooner_than_its_pace_allows_and_hardly_later():
     """Five minutes of leads, four a second."""
     flow = live()

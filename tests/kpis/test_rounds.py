@@ -148,6 +148,14 @@ def test_when_no_more_is_coming_history_holds_the_open_windows_too():
     assert found(flow.history, "new_leads", "month", "2024-03-01 00:00")["final"] is False
 
 
+def test_what_comes_after_that_and_ends_again_is_in_history_too():
+    """Between two rounds, so that none has seen that more was coming."""
+    flow = flow_of()
+    flow.feed([lead("d", "2024-03-01 10:00")], settled=True)
+    flow.feed([lead("e", "2024-03-01 10:05")], settled=True)
+    assert found(flow.history, "new_leads", "month", "2024-03-01 00:00")["value"] == 2
+
+
 # ------------------------------------------------------------------ corrections
 
 

@@ -36,6 +36,9 @@ class Saying:
     def due(self, moment: Moment) -> bool:
         return bool(self.outputs)
 
+    def owes(self, moment: Moment) -> bool:
+        return bool(self.outputs)
+
     def drain(self, moment: Moment) -> list[Output]:
         return self.outputs
 
@@ -66,7 +69,7 @@ def test_the_room_itself_is_as_ever():
     room.open(1, state)
     assert room.handle(1, topics.STAGE_CHANGE, []) == 7
     room.close(1)
-    assert (room.name, room.sources, room.due(MOMENT)) == (inside.name, inside.sources, False)
+    assert (room.name, room.sources, room.due(MOMENT), room.owes(MOMENT)) == (inside.name, inside.sources, False, False)
     assert inside.calls == [("open", 1, state), ("handle", 1, topics.STAGE_CHANGE, []), ("close", 1)]
 
 

@@ -29,7 +29,7 @@ CAUGHT_UP = 180.0  # seconds after the last fault
 # Event time between two events, in seconds: 60 makes an outage of some seconds a backlog of days.
 STEP = float(dose("STEP", 10, 60))
 DECIDED = 5.0  # seconds
-QUIET = 8.0  # seconds without a transaction
+QUIET = 8.0  # seconds in which nothing is committed and nothing is owed
 SCHEMA_SAMPLE = 50_000  # records of the latest topic
 
 
@@ -147,8 +147,8 @@ class Crew:
         self.installation.tick()
         seen, since = None, time.monotonic()
         while time.monotonic() - since < QUIET:
-            now = observer(self.living).vitals()[:2]
-            if now != seen:
+            now = observer(self.living).says()
+            if now is None or not now.idle or now != seen:
                 seen, since = now, time.monotonic()
             time.sleep(0.5)
 
