@@ -20,8 +20,8 @@ from bench.ground import SOURCES, EventFile, Ground, ends, produce, producer
 from bench.process import Sampler, cpu, others, peak_memory, sample
 from bench.worker import EVERY, Committed, Places, differing, figures, last_deltas, wait_until_read
 from streams.cli.settings import Settings
-from streams.cli.settle import Observer, Said, settle, together
-from streams.cli.stack import WorkerProcess, worker_process
+from streams.cli.settle import settle
+from streams.cli.stack import WorkerProcess, observer, worker_process
 from streams.kafka.embedded import free_port
 
 AT_MOST = 1.11  # times what one worker costs: then two do 1.8 times as much as one, on cores of their own
@@ -40,10 +40,6 @@ class Crew:
         """Raise CheckError when one of them has ended."""
         for one in self.workers:
             one.check()
-
-    def says(self) -> Said | None:
-        """Return what they say of their work, together."""
-        return together(one.says() for one in self.workers)
 
     def wait_until_shared(self) -> None:
         """Wait until each of them has restored as many partitions as the others; one that came first gives some up before."""
@@ -97,7 +93,7 @@ def measure(ground: Ground, file: EventFile, right: counts.Counts, count: int) -
         sampler = Sampler(workers.pids, EVERY, committed.look)
         sampler.start()
         wait_until_read(workers.check, sampler, wanted)
-        settle(Settings(ground.environment, ground.definitions), Observer(workers.says, workers.check, lambda _: None))
+        settle(Settings(ground.environment, ground.definitions), observer(workers.workers))
         differences, waited = differing(ground, right)
         samples = [first, *sampler.stop()]
         shares = [cpu(pid) - before for pid, before in zip(workers.pids, begun, strict=True)]

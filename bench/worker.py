@@ -21,8 +21,8 @@ from bench.hot import sampled
 from bench.process import Sample, Sampler, cpu, others, peak_memory, sample, threads
 from streams.cli.read import every_record
 from streams.cli.settings import Settings
-from streams.cli.settle import Observer, settle
-from streams.cli.stack import WorkerProcess, worker_process
+from streams.cli.settle import settle
+from streams.cli.stack import WorkerProcess, observer, worker_process
 from streams.panes import delta
 from streams.topics import DELTAS, KPI_HISTORY, KPI_LATEST
 
@@ -81,11 +81,6 @@ def started(ground: Ground, *, ticks: bool = False) -> Iterator[Started]:
         yield Started(worker, time.monotonic() - begun, cpu(worker.process.pid))
 
 
-def observer(worker: WorkerProcess) -> Observer:
-    """Return how `settle` looks at it."""
-    return Observer(worker.says, worker.check, lambda _waiting: None)
-
-
 def measure(ground: Ground, right: counts.Counts, events: int, profile: Path | None = None) -> dict[str, Any]:
     """Run one worker over all that is in the sources; return what it took and whether its numbers are right."""
     wanted = ends(ground.client, SOURCES, ground.definitions.partitions)
@@ -97,7 +92,7 @@ def measure(ground: Ground, right: counts.Counts, events: int, profile: Path | N
         sampler.start()
         with sampled(pid, profile):
             wait_until_read(worker.check, sampler, wanted)
-        settle(Settings(ground.environment, ground.definitions), observer(worker))
+        settle(Settings(ground.environment, ground.definitions), observer([worker]))
         differences, waited = differing(ground, right)
         samples = [first, *sampler.stop()]
         memory, series, after = peak_memory(pid), worker.metrics(), threads(pid)

@@ -51,7 +51,8 @@ def readiness(status: Status, lags: Mapping[str, int], lag_limit: int, stuck: st
 def idleness(owing: Owing | None) -> Answer:
     """Answer whether everything is out that follows from the records which this worker has taken in.
 
-    Two such answers with the same number of commits, and between them no record that waits in a topic, say that all is told.
+    Two such answers with the same number of commits, and between them no record that waits in a topic, say that all is told;
+    what stands behind a transaction that is still open is seen by nobody yet.
     `owing` names what is not out yet; None when the main loop does not answer.
     """
     if owing is None:

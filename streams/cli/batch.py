@@ -17,8 +17,8 @@ from streams.cli.feed import Fed, Feed, Pace
 from streams.cli.output import say, stderr
 from streams.cli.read import every_record, last_of_every_key
 from streams.cli.send import Sender
-from streams.cli.settle import Observer, settle, wait_until_read
-from streams.cli.stack import Series, Stack, embedded_stack
+from streams.cli.settle import settle, wait_until_read
+from streams.cli.stack import Series, Stack, embedded_stack, observer
 from streams.topics import ALERT_EVENTS, KPI_HISTORY, KPI_LATEST, TICKS
 
 
@@ -67,10 +67,10 @@ def process_all(stack: Stack, as_of: int | None) -> None:
     """Wait until the events are processed, let the clock end, and wait until its effects are out too."""
     with _spinner("processing") as progress:
         stack.worker.wait_until_ready()
-        observer = Observer(stack.worker.says, stack.worker.check, progress)
-        wait_until_read(stack.settings, observer)
+        observed = observer([stack.worker], progress)
+        wait_until_read(stack.settings, observed)
         end_clock(stack, as_of)
-        settle(stack.settings, observer)
+        settle(stack.settings, observed)
 
 
 def end_clock(stack: Stack, as_of: int | None) -> None:

@@ -16,7 +16,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streams import config
 from streams.cli.settings import CheckError, Settings
-from streams.cli.settle import Said
+from streams.cli.settle import Observer, Said, together
 from streams.kafka.admin import create_topics
 from streams.kafka.embedded import embedded_broker, end_process, free_port
 
@@ -115,6 +115,16 @@ class WorkerProcess:
                 return orjson.loads(error.read())  # type: ignore[no-any-return]  # an object, always
         except OSError:
             return {}
+
+
+def observer(workers: Sequence[WorkerProcess], progress: Callable[[int], None] = lambda _waiting: None) -> Observer:
+    """Return how `settle` looks at workers, as if they were one; `progress` is told in how many partitions records wait."""
+
+    def check() -> None:
+        for worker in workers:
+            worker.check()
+
+    return Observer(lambda: together(worker.says() for worker in workers), check, progress)
 
 
 @dataclass(frozen=True)

@@ -129,10 +129,9 @@ class Edge:
     def ask_owing(self, deadline: float) -> Owing | None:
         """Ask the main loop, from another thread, what is not out yet; None when it does not answer within `deadline` seconds."""
         asked: Future[Owing] = Future()
-        with contextlib.suppress(RuntimeError, TimeoutError):  # the loop is closed
-            if self._loop is not None:
-                self._loop.call_soon_threadsafe(lambda: asked.set_result(self._owing()))
-                return asked.result(deadline)
+        self._tell(lambda: asked.set_result(self._owing()))
+        with contextlib.suppress(TimeoutError):
+            return asked.result(deadline)
         return None
 
     def _owing(self) -> Owing:

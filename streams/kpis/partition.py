@@ -107,6 +107,10 @@ class Partition:
         """And is no more coming?"""
         return all(one.settled for one in self.progress.values())
 
+    def has_just_settled(self) -> bool:
+        """And has no round told so since something came in?"""
+        return self.all_settled() and not self.settled
+
     # -------------------------------------------------------------- entities
 
     def entity(self, name: tuple[str, ...]) -> Entity:

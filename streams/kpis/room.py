@@ -86,6 +86,8 @@ class KpisRoom:
             if change.born:
                 owned.born = min(owned.born or change.born, change.born)
             fine_kept = self._fine_kept(owned)
+            if change.entities:
+                owned.fed, owned.settled = True, False
             for packed in change.entities:
                 one = delta.decode_entity(packed)
                 self._add(owned, owned.entity(one.entity), one.panes, fine_kept)
@@ -94,7 +96,6 @@ class KpisRoom:
     def _add(self, owned: Partition, entity: Entity, panes: dict[int, Cell], fine_kept: int) -> None:
         owned.hot.add(entity)
         owned.changed.add(entity)
-        owned.fed, owned.settled = True, False
         days: dict[int, Cell] = {}
         for place, cell in panes.items():
             grain, index = place & GRAIN, place >> 3
@@ -176,7 +177,7 @@ class KpisRoom:
         return moment.now >= owned.next_in_catch_up or owned.all_caught_up()
 
     def _has_news(self, owned: Partition, watermark: int, moment: Moment) -> bool:
-        if owned.changed or owned.now is None or owned.settled != owned.all_settled():
+        if owned.changed or owned.now is None or owned.has_just_settled():
             return True
         if owned.held and (self._is_quiet(owned, moment) or min(owned.held) <= moment.now // self._slot):
             return True
@@ -239,27 +240,25 @@ class KpisRoom:
         now, before = now_at(self.calendar, watermark), owned.now
         owned.revision += 1
         newest = max(one.watermark for one in owned.progress.values())
-        settled = owned.all_settled()
+        just_settled = owned.has_just_settled()
         caught_up = owned.all_caught_up()
         owned.round = Round(
             partition=partition,
             output=[],
             revision=owned.revision,
             wall=moment.now,
-            at_once=self._is_quiet(owned, moment)
-            or (settled and not owned.settled)
-            or self._caught_up_at_last(owned, moment),
+            at_once=self._is_quiet(owned, moment) or just_settled or self._caught_up_at_last(owned, moment),
             now=now,
             numbers=numbers_at(now),
             watermark=iso(watermark),
             new_day=before is None or now.day != before.day,
             caught_up=caught_up,
             fine=watermark >= newest - (FINE_SENT - FINE_KEPT) * FINE_US,
-            copy_open=settled and not owned.settled,
+            copy_open=just_settled,
         )
         owned.round_born, owned.born = owned.born, 0
         owned.to_visit = self._to_visit(owned, owned.round, before)
-        owned.settled = settled
+        owned.settled = owned.all_settled()
         owned.behind_since = 0 if caught_up else owned.behind_since or moment.now
 
     def _go_on(self, owned: Partition, moment: Moment) -> list[Output]:
@@ -304,7 +303,7 @@ class KpisRoom:
 
     def _concerns_all(self, owned: Partition, watermark: int, moment: Moment) -> bool:
         """Will the round visit everybody?  Then it waits until nobody has been told within the interval."""
-        if owned.now is None or owned.settled != owned.all_settled():
+        if owned.now is None or owned.has_just_settled():
             return True
         return self.calendar.day_of(watermark) != owned.now.day or self._caught_up_at_last(owned, moment)
 

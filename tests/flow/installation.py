@@ -24,11 +24,12 @@ from streams.audit.read import run_audit
 from streams.cli.batch import rejections
 from streams.cli.read import every_record, last_of_every_key
 from streams.cli.settings import Settings
-from streams.cli.settle import Group, Observer, settle, together, wait_until_read
-from streams.cli.stack import WorkerProcess, worker_process
+from streams.cli.settle import Group, settle, wait_until_read
+from streams.cli.stack import WorkerProcess, observer, worker_process
 from streams.kafka.admin import create_topics
 from streams.topics import KPI_LATEST, TICKS, all_topics
 from tests.brokers.ports import reserved_port
+from tests.faults.load import Sent
 
 _serial = itertools.count()
 Record = dict[str, Any]
@@ -91,6 +92,12 @@ class Installation:
                 break
             except BufferError:
                 self.producer.poll(0.1)
+
+    def send_all(self, records: Iterable[Sent]) -> None:
+        """Send records; return when all are confirmed."""
+        for record in records:
+            self.send(record.topic, record.value, record.key)
+        self.sent()
 
     def send_events(self, events: Iterable[tuple[str, Record]]) -> int:
         """Send events as a CRM does, keyed by deal, else by rep; return how many when all are confirmed."""
@@ -168,16 +175,6 @@ class Installation:
         """
         told = ("value", "n", "numerator", "denominator", "stats", "previous")
         return {key: {field: record[field] for field in told} for key, record in self.records(topic).items() if record["n"]}
-
-
-def observer(workers: Iterable[WorkerProcess]) -> Observer:
-    """Observe several workers as one."""
-
-    def check() -> None:
-        for worker in workers:
-            worker.check()
-
-    return Observer(lambda: together(worker.says() for worker in workers), check, lambda _left: None)
 
 
 def stop(worker: WorkerProcess) -> tuple[int, float]:

@@ -38,9 +38,7 @@ def test_from_the_start_over_much_work_to_a_restart(embedded_broker, install):
         # deals, kpis, alerts and notify, two partitions each; six sources
         assert said["partitions"] == {"restored": 8, "assigned": 8}
         assert (said["assigned"], said["lag_limit"]) == (12, 500)
-        for sent in load.records(20_000, 1):
-            installation.send(sent.topic, sent.value, sent.key)
-        installation.sent()
+        installation.send_all(load.records(20_000, 1))
         said = until(worker, lambda said: not said["ready"])
         assert said["missing"][0].endswith("records wait, more than 500")
         assert said["lag"] > 500
@@ -59,9 +57,7 @@ def test_from_the_start_over_much_work_to_a_restart(embedded_broker, install):
 def test_a_spare_worker_is_ready_and_a_successor_restores(apache_kafka, install):
     """One partition, two workers: the one without it is ready to take over, and says what it took over."""
     installation = install(apache_kafka, load.definitions(partitions=1))
-    for sent in load.records(2_000, 1):
-        installation.send(sent.topic, sent.value, sent.key)
-    installation.sent()
+    installation.send_all(load.records(2_000, 1))
     with installation.worker() as first:
         until(first, lambda said: said["ready"] and said["assigned"])
         with installation.worker() as second:

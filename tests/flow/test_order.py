@@ -8,9 +8,10 @@ import orjson
 import pytest
 
 from streams.cli.settle import settle
+from streams.cli.stack import observer
 from streams.topics import KPI_LATEST, STAGE_CHANGE
 from tests.faults import load
-from tests.flow.installation import counts, observer, stop
+from tests.flow.installation import counts, stop
 from tests.flow.schemas import faults
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -30,21 +31,21 @@ def test_order_repeats_and_a_restart_change_no_number(broker, embedded_broker, i
     half = len(shuffled) // 2
 
     orderly = install(embedded_broker, RAW)
-    send(orderly, events)
+    orderly.send_all(events)
     with orderly.worker() as worker:
         orderly.process_all(worker, as_of=AS_OF)
         assert counts(worker) == {"accepted": len(events), "duplicates": 0, "rejected": {}}
     expected = orderly.numbers(KPI_LATEST)
 
     wild = install(broker, RAW)
-    send(wild, shuffled[:half])
+    wild.send_all(shuffled[:half])
     with wild.worker() as worker:
         wild.read_all(worker)
         first = counts(worker)
-        send(wild, shuffled[half : half + 300])  # it is in the middle of something
+        wild.send_all(shuffled[half : half + 300])  # it is in the middle of something
         code, took = stop(worker)
         assert (code, took < 5) == (0, True), worker.last_words()
-    send(wild, shuffled[half + 300 :])
+    wild.send_all(shuffled[half + 300 :])
     with wild.worker() as worker:
         wild.process_all(worker, as_of=AS_OF)
         assert first["accepted"] + counts(worker)["accepted"] <= len(events)
@@ -52,12 +53,6 @@ def test_order_repeats_and_a_restart_change_no_number(broker, embedded_broker, i
     assert len(expected) > 1_000
     found = wild.audit()
     assert found["different"] == 0, found["examples"][:3]
-
-
-def send(installation, events: list[load.Sent]) -> None:
-    for sent in events:
-        installation.send(sent.topic, sent.value, sent.key)
-    installation.sent()
 
 
 def test_corrections_replace_what_was_published(broker, install):

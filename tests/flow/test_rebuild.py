@@ -101,13 +101,9 @@ def redefine(installation: Installation, raw: dict) -> None:
 
 
 def feed(installation: Installation, count: int, seed: int) -> Counter[str]:
-    reasons: Counter[str] = Counter()
-    for sent in load.records(count, seed):
-        installation.send(sent.topic, sent.value, sent.key)
-        if sent.reason:
-            reasons[sent.reason] += 1
-    installation.sent()
-    return reasons
+    records = list(load.records(count, seed))
+    installation.send_all(records)
+    return Counter(record.reason for record in records if record.reason)
 
 
 def process_all(installation: Installation) -> None:

@@ -10,19 +10,12 @@ import time
 import pytest
 
 from streams.cli.settle import settle
-from streams.cli.stack import WorkerProcess
+from streams.cli.stack import WorkerProcess, observer
 from tests.faults import load
-from tests.flow.installation import Installation, observer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 STILL = 5.0  # seconds; longer than anything lingers
-
-
-def _send(installation: Installation, seed: int, count: int) -> None:
-    for sent in load.records(count, seed):
-        installation.send(sent.topic, sent.value, sent.key)
-    installation.sent()
 
 
 def _freeze(worker: WorkerProcess, seconds: float) -> None:
@@ -37,7 +30,7 @@ def test_a_worker_that_has_not_told_everything_is_waited_for(embedded_broker, in
     with installation.worker() as worker:
         for seed in (1, 2):
             settle(installation.settings, observer([worker]))
-            _send(installation, seed, 1_000)
+            installation.send_all(load.records(1_000, seed))
             installation.read_all(worker)
         time.sleep(1.0)  # the first round is over
         said = worker.says()

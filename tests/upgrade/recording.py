@@ -40,9 +40,7 @@ def record() -> Recording:
     """Run the present version on a broker of its own; return what is on the broker afterwards."""
     with tempfile.TemporaryDirectory() as folder, embedded_broker() as broker:
         installation = Installation(broker.url, Path(folder), RAW)
-        for sent in (*load.records(EVENTS, SEED), *calls(CALLS)):
-            installation.send(sent.topic, sent.value, sent.key)
-        installation.sent()
+        installation.send_all((*load.records(EVENTS, SEED), *calls(CALLS)))
         with installation.worker() as worker:
             installation.process_all(worker)
         assert installation.audit()["different"] == 0

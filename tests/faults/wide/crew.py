@@ -15,6 +15,7 @@ from confluent_kafka import IsolationLevel
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from streams.cli.read import every_record
+from streams.cli.stack import observer
 from streams.kafka.admin import check_topics
 from streams.kafka.offsets import ask_offsets
 from streams.topics import ACTIVITY, DEAD_LETTER, KPI_HISTORY, KPI_LATEST, STAGE_CHANGE, all_topics
@@ -22,7 +23,7 @@ from tests.faults import workers
 from tests.faults.wide import load, report
 from tests.faults.wide.dose import dose
 from tests.faults.wide.progress import Progress, quantile
-from tests.flow.installation import Installation, observer
+from tests.flow.installation import Installation
 from tests.flow.schemas import faults
 
 CAUGHT_UP = 180.0  # seconds after the last fault
