@@ -98,7 +98,7 @@ def read_topic(client_settings: dict[str, Any], topic: str, progress: Progress) 
 def _until_end(consumer: Consumer, topic: str, progress: Progress) -> Iterator[Message]:
     ends = _ends(consumer, topic)
     consumer.assign([TopicPartition(topic, partition, first) for partition, (first, _) in ends.items()])
-    unread = set(ends)
+    unread, high = set(ends), dict[int, int]()
     read, heard = 0, time.monotonic()
     expected = sum(end - first for first, end in ends.values())
     while unread:
@@ -113,7 +113,11 @@ def _until_end(consumer: Consumer, topic: str, progress: Progress) -> Iterator[M
                 read += 1
                 yield message
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # the only name it has
-                unread.discard(message.partition())
+                # Short of the partition's end a transaction is open; what stands behind it will be visible.
+                place = TopicPartition(topic, message.partition())
+                end = high.setdefault(place.partition, consumer.get_watermark_offsets(place, cached=True)[1])
+                if message.offset() >= end:
+                    unread.discard(place.partition)
             elif not error.retriable():
                 raise KafkaException(error)
         progress(topic, read, expected)

@@ -34,7 +34,7 @@ def group() -> None:
 @with_settings
 def list_letters(settings: Settings, *, as_json: bool, reason: str | None, limit: int) -> None:
     """Print refused events with their reason and origin."""
-    letters = (orjson.loads(message.value()) for message in every_record(settings.client, DEAD_LETTER))
+    letters = (orjson.loads(message.value()) for message in every_record(settings.client, DEAD_LETTER, decided=False))
     kept, counts = newest(letters, reason, limit)
     if as_json:
         for letter in kept:

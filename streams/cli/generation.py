@@ -14,9 +14,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from streams import topics
-from streams.cli.read import CALL_DEADLINE, every_record
+from streams.cli.read import CALL_DEADLINE, Place, every_record
 from streams.cli.settings import CheckError, Settings
-from streams.cli.settle import Place
 from streams.cli.switch import Ledger, ledger
 from streams.config import bootstrap
 from streams.kafka.admin import BrokerAdmin, check_topics, create_topics, is_embedded, wrong_topics

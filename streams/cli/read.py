@@ -1,4 +1,8 @@
-"""What stands in a topic now?  Reads committed records from the beginning to the end, with a deadline."""
+"""What stands in a topic now?  Reads committed records from the beginning to the end, with a deadline.
+
+While a transaction is open, what stands behind it is invisible, also what was committed long ago.  Whoever must know all of
+it waits until it is decided; a worker that was killed leaves one open for TRANSACTION_TIMEOUT and BROKER_SCAN.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,13 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from streams.cli.settings import CheckError
 from streams.kafka.admin import metadata
+from streams.kafka.clients import BROKER_SCAN, TRANSACTION_TIMEOUT
 
 CALL_DEADLINE = 8.0
-READ_DEADLINE = 300.0
+SILENCE_DEADLINE = TRANSACTION_TIMEOUT + BROKER_SCAN + 10.0
 _BATCH = 10_000
 
+Place = tuple[str, int]
 Rows = dict[bytes, bytes]
 
 
@@ -47,37 +53,57 @@ def partitions(consumer: Consumer, client: dict[str, Any], topic: str) -> list[i
     return [] if found.error is not None else sorted(found.partitions)
 
 
-def every_record(client: dict[str, Any], topic: str, deadline: float = READ_DEADLINE) -> Iterator[Message]:
-    """Yield the records that the topic holds now, in the order of each partition."""
+def every_record(client: dict[str, Any], topic: str, *, decided: bool = True) -> Iterator[Message]:
+    """Yield the records that the topic holds now, in the order of each partition; not `decided`: those that are visible now."""
     with reader(client) as consumer:
         found = partitions(consumer, client, topic)
         if not found:
             raise CheckError(f"there is no topic {topic}; create it with: dealpulse topics create")
         consumer.assign([TopicPartition(topic, one, BEGINNING) for one in found])
-        yield from until_end(consumer, len(found), deadline)
+        yield from until_end(consumer, len(found), decided=decided)
 
 
-def until_end(consumer: Consumer, assigned: int, deadline: float) -> Iterator[Message]:
-    """Yield records until each of the assigned partitions has been read to its end."""
-    ended: set[tuple[str, int]] = set()
-    end = time.monotonic() + deadline
-    while len(ended) < assigned:
-        if time.monotonic() > end:
-            raise CheckError(f"the broker does not give all records within {deadline:.0f} s")
-        for message in consumer.consume(_BATCH, 0.2):
-            error = message.error()
+def until_end(consumer: Consumer, assigned: int, *, decided: bool) -> Iterator[Message]:
+    """Yield records until each of the assigned partitions has been read to its end.
+
+    `decided`: also what was still undecided when its end was first come to.
+    """
+    ends: dict[Place, int] = {}
+    unread = assigned
+    heard = time.monotonic()
+    while unread:
+        messages = consumer.consume(_BATCH, 0.2)
+        if messages:
+            heard = time.monotonic()
+        elif time.monotonic() - heard > SILENCE_DEADLINE:
+            raise CheckError(f"the broker has sent nothing for {SILENCE_DEADLINE:.0f} s; is a transaction open for so long?")
+        for message in messages:
+            place, error = (message.topic(), message.partition()), message.error()
             if error is None:
                 yield message
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # the only name it has
-                ended.add((message.topic(), message.partition()))
+                known = ends.setdefault(place, high(consumer, place) if decided else 0)
+                if 0 <= known <= message.offset():
+                    ends[place] = -1
+                    unread -= 1
             elif not error.retriable():
                 raise CheckError(f"cannot read {message.topic()}: {error.str()}")
 
 
-def last_of_every_key(client: dict[str, Any], topic: str, keep: Callable[[bytes], bool] | None = None) -> Rows:
+def high(consumer: Consumer, place: Place) -> int:
+    """Return where the partition ended when it was last fetched, visible or not.
+
+    The embedded broker names the beginning of the last batch, and holds nothing back.
+    """
+    return int(consumer.get_watermark_offsets(TopicPartition(*place), cached=True)[1])
+
+
+def last_of_every_key(
+    client: dict[str, Any], topic: str, keep: Callable[[bytes], bool] | None = None, *, decided: bool = True
+) -> Rows:
     """Return the last value of every key; keys whose last record is a tombstone are left out."""
     rows: Rows = {}
-    for message in every_record(client, topic):
+    for message in every_record(client, topic, decided=decided):
         key, value = message.key(), message.value()
         if key is None or (keep is not None and not keep(key)):
             continue

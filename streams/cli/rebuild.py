@@ -18,9 +18,10 @@ from rich.table import Table
 
 from streams.cli import generation
 from streams.cli.output import print_json, print_table, say, stderr
+from streams.cli.read import Place
 from streams.cli.send import Sender
 from streams.cli.settings import CheckError, Settings, with_settings
-from streams.cli.settle import Group, Look, Place, is_settled
+from streams.cli.settle import Group, Look, is_settled
 from streams.cli.stack import WorkerProcess, signals_end_it, worker_process
 from streams.cli.switch import Switched, switch
 from streams.kafka.admin import AdminError

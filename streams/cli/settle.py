@@ -2,7 +2,8 @@
 
 Offsets alone do not tell.  A commit marker counts in a partition's end but is never delivered, so on Kafka
 the committed offset stays below the end for ever; and the embedded broker names as end the beginning of the
-last batch.  What can be trusted is a fetch that comes to the end without a record.
+last batch.  What can be trusted is a fetch that comes to the end without a record.  That end is the last stable offset: while a
+transaction is open behind it (its worker was killed), what stands there waits, too, and the partition's end tells.
 
 What a room has taken in may still be told later: rounds take their time, and wide windows are held back.  Only the
 worker knows of that; how long it has been silent, or how busy it is, says nothing on a machine that others use.
@@ -17,16 +18,15 @@ from typing import NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
-from streams.cli.read import CALL_DEADLINE, partitions
+from streams.cli.read import CALL_DEADLINE, Place, high, partitions
 from streams.cli.settings import CheckError, Settings
 from streams.topics import ACTIVITY, ALERT_EVENTS, DELTAS, MATURED, STAGE_CHANGE, TICKS
 
 SOURCES = (STAGE_CHANGE, ACTIVITY)
 INPUTS = (*SOURCES, TICKS, DELTAS, MATURED, ALERT_EVENTS)
-PATIENCE = 300.0  # without a commit; how long all of the work takes is nobody's fault
+# Without a commit, beside what a flush and a round linger; how long all of the work takes is nobody's fault.
+PATIENCE = 300.0
 _PAUSE, _BUSY_PAUSE = 0.2, 0.5  # each question costs the broker and the worker a little
-
-Place = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,10 @@ class Group:
             for message in self._consumer.consume(1000, 0.1):
                 place = (message.topic(), message.partition())
                 error = message.error()
-                if error is None and place in undecided:
-                    waiting.add(place)
-                elif error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # its only name
+                if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # its only name
                     continue
+                if place in undecided and (error is None or message.offset() < high(self._consumer, place)):
+                    waiting.add(place)
                 undecided.discard(place)
             if time.monotonic() > end:
                 raise CheckError("the broker does not say whether records wait")
@@ -151,6 +151,7 @@ def _watch(
 ) -> None:
     group = Group(settings, topics)
     moved, seen = time.monotonic(), None
+    patience = PATIENCE + 2 * (settings.definitions.flush_every + settings.definitions.publish_interval)
     try:
         while True:
             observer.check()
@@ -160,8 +161,8 @@ def _watch(
                 return
             if (after, look) != seen:
                 moved, seen = time.monotonic(), (after, look)
-            elif time.monotonic() - moved > PATIENCE:
-                raise CheckError(f"the worker has more to do, and has not moved for {PATIENCE:.0f} s")
+            elif time.monotonic() - moved > patience:
+                raise CheckError(f"the worker has more to do, and has not moved for {patience:.0f} s")
             time.sleep(_BUSY_PAUSE if look.waiting else _PAUSE)
     finally:
         group.close()

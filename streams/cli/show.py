@@ -32,7 +32,7 @@ def command(settings: Settings, *, kpi: str | None, cut: str | None, window: str
     """Print current values from the KPI topic."""
     for said, known, what in ((kpi, BY_ID, "KPI"), (cut, config.CUTS, "cut"), (window, _WINDOWS, "window")):
         _refuse_unknown(said, known, what)
-    rows = last_of_every_key(settings.client, KPI_LATEST, lambda key: _wanted(key, kpi, cut, window))
+    rows = last_of_every_key(settings.client, KPI_LATEST, lambda key: _wanted(key, kpi, cut, window), decided=False)
     found = in_order(orjson.loads(value) for value in rows.values())
     if as_json:
         for record in found:

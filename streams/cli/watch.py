@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
-from streams.cli.read import READ_DEADLINE, partitions, reader, until_end
+from streams.cli.read import partitions, reader, until_end
 from streams.cli.settings import CheckError
 from streams.topics import ALERT_EVENTS, KPI_LATEST
 
@@ -46,7 +46,7 @@ class Watch:
 
     def read_all(self) -> None:
         """Take in everything that is there."""
-        for message in until_end(self._consumer, len(self._places), READ_DEADLINE):
+        for message in until_end(self._consumer, len(self._places), decided=False):
             self._take(message.topic(), message.key(), message.value())
 
     def _take(self, topic: str, key: bytes | None, value: bytes | None) -> None:

@@ -60,7 +60,7 @@ class Owing(NamedTuple):
     """What is not out yet of what a worker has taken in."""
 
     commits: int  # so far; two equal answers say the same
-    by: frozenset[str]  # "restore", "flush", rooms that will send more although no record comes in
+    by: frozenset[str]  # "restore", "fetch", "flush", rooms that will send more although no record comes in
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,8 @@ class Edge:
         generation = self.generation
         if generation is None or not generation.restored or generation.closing:
             return Owing(self._flusher.commits, frozenset({"restore"}))
-        return Owing(self._flusher.commits, self._flusher.owing(generation))
+        fetching = frozenset() if generation.all_is_here() else {"fetch"}
+        return Owing(self._flusher.commits, self._flusher.owing(generation) | fetching)
 
     def restored_in_all(self) -> int:
         """Return how many changelog records were read since the start, by every restore."""

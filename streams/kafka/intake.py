@@ -85,9 +85,12 @@ class Intake:
         generation.closing = True
         self._flusher.release()
         handover, self._handover = self._handover, Handover()
-        deliveries, self._deliveries = self._deliveries, Deliveries()
         await handover.end()
+        # A stop in the middle of a revoke comes here, too, and its grace is the shorter one.
+        deliveries = self._deliveries
         await deliveries.end(grace)
+        if self._deliveries is deliveries:
+            self._deliveries = Deliveries()
 
     async def take(self, room: Room, bundle: Bundle, ack: Ack) -> None:
         """Give runs their places in the room's lines.  Faust may forget them: offsets are the flush's business."""

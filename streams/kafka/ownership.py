@@ -65,6 +65,11 @@ class Reach:
     at_end: bool = False
     high: int = 0
 
+    @property
+    def all_is_here(self) -> bool:
+        """Tell whether all came in that the last fetch saw; nobody knows before the first."""
+        return self.at_end or 0 < self.high <= self.arrived
+
 
 class Plan:
     """Which room reads which topic."""
@@ -143,7 +148,7 @@ class Generation:
         the last fetch saw its end.
         """
         reach = self.reach[topic, partition]
-        return reach.arrived > at or not (reach.at_end or 0 < reach.high <= reach.arrived)
+        return reach.arrived > at or not reach.all_is_here
 
     def caught_up(self, room: str) -> frozenset[int]:
         """Return the partitions of the room whose every source has been read and handled to its end."""
@@ -164,7 +169,11 @@ class Generation:
 
     def _is_at_end(self, topic: str, partition: int, offset: int) -> bool:
         reach = self.reach[topic, partition]
-        return offset >= reach.arrived and (reach.at_end or 0 < reach.high <= reach.arrived)
+        return offset >= reach.arrived and reach.all_is_here
+
+    def all_is_here(self) -> bool:
+        """Tell whether every source partition has been read to its end."""
+        return all(reach.all_is_here for reach in self.reach.values())
 
     def lags(self, now_ms: float) -> list[Lag]:
         """Return the lag of every room in every source partition."""

@@ -111,7 +111,7 @@ class PollThread(threading.Thread):
                 self.beats += 1
                 self._obey()
                 self._regulate()
-                self._hand_over(self._poll())
+                self._hand_over(self._inbox, self._poll())
                 self._look_at_ends()
             self._consumer.close()
         except Exception as error:  # noqa: BLE001  # whatever it is, nobody polls any more
@@ -128,12 +128,12 @@ class PollThread(threading.Thread):
             return []
         return [first, *self._consumer.consume(BATCH - 1, self._gather)]
 
-    def _hand_over(self, messages: list[Message]) -> None:
-        inbox = self._inbox
+    def _hand_over(self, inbox: Inbox | None, messages: list[Message]) -> None:
+        """Give what was polled to the main loop; `inbox` is that of before, since a rebalance may have come in between."""
         if not messages:
             return
         groups, ends = _by_partition(messages)
-        if inbox is None:
+        if inbox is None or inbox is not self._inbox or not self._fetching:
             return
         runs = [run for part, records in groups.items() for run in _runs(part, records, self._end_of(part))]
         for run in runs:

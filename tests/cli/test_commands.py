@@ -138,7 +138,7 @@ def test_without_a_broker_doctor_finds_that_wrong(run, monkeypatch):
 def test_what_a_command_raises_becomes_an_exit_code(run, monkeypatch, raised, code, sentence):
     """A fault of ours shows all of it; everything else is one line."""
 
-    def fail(*_):
+    def fail(*_, **__):
         raise raised
 
     monkeypatch.setattr(show, "last_of_every_key", fail)

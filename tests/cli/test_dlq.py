@@ -33,7 +33,7 @@ def test_one_reason_can_be_asked_for():
 @pytest.fixture
 def topic(monkeypatch):
     messages = [SimpleNamespace(value=lambda at=at: orjson.dumps(letter(at))) for at in (1, 2)]
-    monkeypatch.setattr(dlq, "every_record", lambda *_: messages)
+    monkeypatch.setattr(dlq, "every_record", lambda *_, **__: messages)
 
 
 def test_programs_get_lines_and_people_a_table(run, topic):

@@ -18,7 +18,9 @@ def topic(monkeypatch, kpi):
             kpi("active_deals", "stage", {"pipeline": "default", "stage": "New"}, "now", 500, "count"),
         ]
     )
-    monkeypatch.setattr(show, "last_of_every_key", lambda _client, _topic, keep: {k: v for k, v in rows.items() if keep(k)})
+    monkeypatch.setattr(
+        show, "last_of_every_key", lambda _client, _topic, keep, **_: {k: v for k, v in rows.items() if keep(k)}
+    )
 
 
 def found(result):

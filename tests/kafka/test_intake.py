@@ -363,6 +363,18 @@ async def test_a_delivery_counts_when_it_returns():
     assert stuck.failures == []
 
 
+async def test_a_stop_in_the_middle_of_a_revoke_cuts_deliveries_short():
+    """Both end what is under way, and the stop has less time."""
+    stuck = Bench(toy.Posting("counts", (SOURCE,), "out", tell_change=True, stuck=True))
+    await stuck.take(run([10]))
+    await asyncio.sleep(0.01)
+    revoke = asyncio.create_task(stuck.intake.end(stuck.generation, 5.0))
+    await asyncio.sleep(0.01)
+    await asyncio.wait_for(stuck.intake.end(stuck.generation, 0.05), 1)
+    await asyncio.wait_for(revoke, 1)
+    assert stuck.state.offsets == {SOURCE: 10}
+
+
 async def test_a_delivery_that_raises_is_a_failure():
     """It names the room and the partition."""
 

@@ -119,6 +119,18 @@ def test_a_partition_may_hold_more_until_its_end_was_seen(reach, more):
     assert made.may_hold_more(0, "deltas", 10) == more
 
 
+def test_all_is_here_when_the_end_of_each_source_was_seen():
+    """A worker that has just begun to fetch does not know what there is."""
+    made = generation(OFFSETS)
+    assert not made.all_is_here()
+    *others, last = made.reach.values()
+    for reach in others:
+        reach.at_end = True
+    assert not made.all_is_here()
+    last.high = last.arrived
+    assert made.all_is_here()
+
+
 def test_lag_counts_from_our_own_position():
     """At the end it is 0 although control records stand behind; else records and the age of the newest handled one."""
     made = generation(OFFSETS)

@@ -58,6 +58,8 @@ def thread():
     owner = SimpleNamespace(fail=poll.lose_place, arrived=lambda _inbox, runs, ends: arrivals.append((runs, ends)))
     made = PollThread(Connection({"bootstrap.servers": "127.0.0.1:1"}, "app"), owner, 0.2)
     made._inbox = Inbox(1)
+    made._fetching = frozenset({("a", 0), ("a", 1)})
+    made._end_of = lambda _part: -1  # nothing is fetched from anywhere
     made.arrivals = arrivals
     logging.getLogger("dealpulse.librdkafka").setLevel(logging.CRITICAL)
     return made
@@ -68,7 +70,7 @@ END = KafkaError(KafkaError._PARTITION_EOF)
 
 def test_records_become_one_run_per_partition(thread):
     """Order is kept, sizes are counted."""
-    thread._hand_over([sized("a", 0, 5), sized("a", 1, 9), sized("a", 0, 7)])
+    thread._hand_over(thread._inbox, [sized("a", 0, 5), sized("a", 1, 9), sized("a", 0, 7)])
     [(runs, ends)] = thread.arrivals
     assert [(run.topic, run.partition, run.first, run.next, run.bytes) for run in runs] == [
         ("a", 0, 5, 8, 6),
@@ -79,7 +81,7 @@ def test_records_become_one_run_per_partition(thread):
 
 def test_the_end_of_a_partition_counts_until_something_comes_after_it(thread):
     """Only the last word of a poll tells whether we stand at the end."""
-    thread._hand_over([sized("a", 0, 5), record("a", 0, 7, END), record("a", 1, 3, END), sized("a", 1, 3)])
+    thread._hand_over(thread._inbox, [sized("a", 0, 5), record("a", 0, 7, END), record("a", 1, 3, END), sized("a", 1, 3)])
     [(_, ends)] = thread.arrivals
     assert ends == {("a", 0): 7}
 
@@ -95,14 +97,24 @@ def test_the_end_of_a_partition_counts_until_something_comes_after_it(thread):
 def test_an_error_that_does_not_pass_ends_the_process(ended, thread, code, sentence):
     """Each with its own sentence."""
     with pytest.raises(EndedError):
-        thread._hand_over([record("a", 0, 5, KafkaError(code))])
+        thread._hand_over(thread._inbox, [record("a", 0, 5, KafkaError(code))])
     assert sentence in ended[0]
 
 
 def test_a_lost_connection_passes(thread):
     """The client comes back by itself."""
-    thread._hand_over([record("a", 0, 5, KafkaError(KafkaError._TRANSPORT))])
+    thread._hand_over(thread._inbox, [record("a", 0, 5, KafkaError(KafkaError._TRANSPORT))])
     assert thread.arrivals == [([], {})]
+
+
+def test_what_was_polled_for_another_generation_is_dropped(thread):
+    """A rebalance came within the poll, or the new generation has not begun to fetch."""
+    before, thread._inbox = thread._inbox, Inbox(2)
+    thread._hand_over(before, [sized("a", 0, 5)])
+    thread._fetching = frozenset()
+    thread._hand_over(thread._inbox, [sized("a", 0, 5)])
+    assert thread.arrivals == []
+    assert thread._next == {}
 
 
 def test_a_topic_that_nobody_takes_is_paused_and_comes_back(thread, monkeypatch):
@@ -154,7 +166,7 @@ def test_what_others_wait_for_is_fetched_at_once(thread):
 def test_long_runs_are_cut(thread, monkeypatch):
     """They are counted out one by one, and each knows its place."""
     monkeypatch.setattr(poll, "MAX_RUN", 2)
-    thread._hand_over([sized("a", 0, offset) for offset in (3, 5, 6, 7, 9)])
+    thread._hand_over(thread._inbox, [sized("a", 0, offset) for offset in (3, 5, 6, 7, 9)])
     [(runs, _)] = thread.arrivals
     assert [(run.first, run.next, len(run.records), run.bytes) for run in runs] == [
         (3, 6, 2, 6),
@@ -201,7 +213,9 @@ class Paused:
         self.arrivals.clear()
         end = time.monotonic() + 10
         while not any((self.topic, 0) in ends for _, ends in self.arrivals) and time.monotonic() < end:
-            self.thread._hand_over(self.thread._consumer.consume(100, 0.2))  # poll() alone has no trouble with an end
+            self.thread._hand_over(
+                self.thread._inbox, self.thread._consumer.consume(100, 0.2)
+            )  # poll() alone has no trouble with an end
         return [value.value() for runs, _ in self.arrivals for run in runs for value in run.records]
 
 
@@ -238,9 +252,9 @@ def test_a_pause_ends_with_its_generation(paused):
 
 def test_a_command_of_an_old_generation_is_not_obeyed(thread):
     """Partitions restored for yesterday's assignment are not fetched."""
-    thread._consumer = None  # any call would fail
-    thread._start_fetching(Inbox(0), {("a", 0): 5})
-    assert thread._fetching == frozenset()
+    thread._consumer, before = None, thread._fetching  # any call would fail
+    thread._start_fetching(Inbox(0), {("b", 0): 5})
+    assert thread._fetching is before
 
 
 def test_nobody_is_told_twice_that_we_leave(ended, thread):

@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from streams.cli.read import every_record
 from streams.cli.stack import observer
 from streams.kafka.admin import check_topics
+from streams.kafka.clients import BROKER_SCAN, TRANSACTION_TIMEOUT
 from streams.kafka.offsets import ask_offsets
 from streams.topics import ACTIVITY, DEAD_LETTER, KPI_HISTORY, KPI_LATEST, STAGE_CHANGE, all_topics
 from tests.faults import workers
@@ -29,7 +30,7 @@ from tests.flow.schemas import faults
 CAUGHT_UP = 180.0  # seconds after the last fault
 # Event time between two events, in seconds: 60 makes an outage of some seconds a backlog of days.
 STEP = float(dose("STEP", 10, 60))
-DECIDED = 5.0  # seconds
+DECIDED = TRANSACTION_TIMEOUT + BROKER_SCAN + 5.0  # seconds; a worker that was killed may leave something open
 QUIET = 8.0  # seconds in which nothing is committed and nothing is owed
 SCHEMA_SAMPLE = 50_000  # records of the latest topic
 
