@@ -13,7 +13,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -29,6 +29,7 @@ from streams.kafka.embedded import SecondWorkerError, claim_for_one_worker
 from streams.kafka.exits import LOST_ITS_PLACE, log
 from streams.kafka.faults import Faults
 from streams.kafka.flush import FlushReport, StartError
+from streams.kafka.inbox import TopicPart
 from streams.kafka.room import Room
 from streams.kafka.signs import EdgeSigns, broker_ends
 from streams.kafka.watchdog import Watchdog
@@ -75,12 +76,15 @@ def build_app(  # noqa: PLR0913  # each option has its one user
     web: bool = False,
     form: bytes | None = None,
     watchdog: float | None = None,
+    until: Mapping[TopicPart, int] | None = None,
+    refuse_to_work: Callable[[], object] = lambda: None,
 ) -> App:
     """Return the app; `app.edge` tells its status and lag.
 
     `one_worker` refuses a second member of the group.  `transactions=False` is the negative control of the
     fault tests.  `web` turns Faust's own web server on.  `form` is what restored state must be of.
     `watchdog`: after how many seconds a stuck worker ends itself, if not what the environment says.
+    `until` and `refuse_to_work` are the edge's.
     """
     connection = Connection(client_settings(environment), environment.app_id, environment.slot, session_timeout, form)
     options = Options(
@@ -90,6 +94,8 @@ def build_app(  # noqa: PLR0913  # each option has its one user
         transactions=transactions,
         faults=faults or Faults(),
         on_report=on_report or (lambda _report: None),
+        until=until or {},
+        refuse_to_work=refuse_to_work,
     )
     app = App(
         environment.app_id,
@@ -197,7 +203,9 @@ def _start(
     embedded = is_embedded(environment)
     if embedded:
         claim_for_one_worker(bootstrap(environment), environment.app_id)
-    app = build_app(environment, definitions, rooms, one_worker=embedded, **options)
+    app = build_app(
+        environment, definitions, rooms, **{**options, "one_worker": embedded or options.get("one_worker", False)}
+    )
     app.edge.connect()
     return app
 

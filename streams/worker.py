@@ -12,6 +12,7 @@ import gc
 import logging
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -25,7 +26,7 @@ from streams.health import Answer, idleness, liveness, readiness
 from streams.kafka import generations
 from streams.kafka.admin import check_broker
 from streams.kafka.flush import FlushReport, StartError
-from streams.kafka.generations import StateGeneration
+from streams.kafka.generations import StateGeneration, by_place
 from streams.kafka.room import Room
 from streams.kafka.signs import waiting
 from streams.kpis.room import KpisRoom
@@ -63,8 +64,9 @@ def run(
     server = or_say_why_not(lambda: _listen(environment))
     if server is None:
         return CANNOT_START
-    environment = msgspec.structs.replace(environment, app_id=generation.name)
     options["form"] = generation.digest.encode()
+    options["refuse_to_work"] = partial(_refuse_another, generation, environment, definitions, rebuild=rebuild)
+    environment = msgspec.structs.replace(environment, app_id=generation.name)
     if rebuild:
         definitions = undisturbed(definitions)
     kpis = KpisRoom(definitions, generation.first_revision)
@@ -76,7 +78,7 @@ def run(
     ]
     if rebuild:
         rooms = [InTheShadow(room, generation.name, generation.told) for room in rooms[:-1]]
-        options["topics"] = shadow_topics(environment.app_id)
+        options |= {"topics": shadow_topics(environment.app_id), "until": by_place(generation.until), "one_worker": True}
     return run_worker(
         environment,
         definitions,
@@ -96,6 +98,14 @@ def _generation(environment: Environment, definitions: Definitions, *, rebuild: 
         problems = check_broker(environment, definitions, transactions=False)
         raise StartError("; ".join(problems) or "the topics have only just become right; start the worker again")
     return found
+
+
+def _refuse_another(
+    generation: StateGeneration, environment: Environment, definitions: Definitions, *, rebuild: bool
+) -> None:
+    """Raise StartError when this is not the generation to work on any more.  Raises AdminError, too."""
+    if _generation(environment, definitions, rebuild=rebuild) != generation:
+        raise StartError("another generation of the state has taken over; start the worker again")
 
 
 def _report(report: FlushReport, kpis: KpisRoom) -> None:

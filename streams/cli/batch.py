@@ -17,7 +17,7 @@ from streams.cli.feed import Fed, Feed, Pace
 from streams.cli.output import say, stderr
 from streams.cli.read import every_record, last_of_every_key
 from streams.cli.send import Sender
-from streams.cli.settle import settle, wait_until_read
+from streams.cli.settle import Look, settle, wait_until_read
 from streams.cli.stack import Series, Stack, embedded_stack, observer
 from streams.topics import ALERT_EVENTS, KPI_HISTORY, KPI_LATEST, TICKS
 
@@ -117,10 +117,10 @@ def _write(file: IO[bytes], topic: str, rows: Iterable[tuple[bytes, bytes]]) -> 
 
 
 @contextmanager
-def _spinner(what: str) -> Iterator[Callable[[int], None]]:
+def _spinner(what: str) -> Iterator[Callable[[Look], None]]:
     console = stderr()
     if not console.is_terminal:
-        yield lambda _left: None
+        yield lambda _look: None
         return
     with console.status(what) as status:
-        yield lambda left: status.update(f"{what}: records wait in {left} partitions" if left else what)
+        yield lambda look: status.update(f"{what}: records wait in {len(look.waiting)} partitions" if look.waiting else what)

@@ -41,6 +41,7 @@ from streams.topics import Topic, all_topics, changelog, shadow
 # A worker that was killed is a member of its group for as long.
 MEMBERS_DEADLINE = SESSION_TIMEOUT + 3.0
 _SOURCES = (topics.STAGE_CHANGE, topics.ACTIVITY)
+_ANYWAY = "to compute from what is left: dealpulse rebuild --from-what-is-left"
 # Where the new rooms begin at the present end: what is in there is the old generation's.
 _AT_END = {"deals": topics.TICKS, "kpis": topics.DELTAS, "alerts": topics.MATURED}
 
@@ -58,27 +59,18 @@ class Rebuild:
     resumed: bool
 
     def refuse_if_disturbed(self) -> None:
-        """Raise CheckError when a worker of the old generation was at work meanwhile: its deltas went into our sums."""
+        """Raise CheckError when a worker of the old generation was at work meanwhile: its deltas went into our sums.
+
+        Nor may one of another run be at work in ours.
+        """
+        with alone(self.settings, [_name(self.present, self.settings), self.next.name]):
+            pass
         now = committed(self.settings, _name(self.present, self.settings))
         if places(now) != self.next.old_offsets:
             raise CheckError(
                 "a worker of the old generation was at work meanwhile; stop all workers and run dealpulse rebuild again: it "
                 "begins anew"
             )
-
-    def clean_up(self) -> list[str]:
-        """Remove what no generation needs any more; return the topics that could not be removed."""
-        old = {_name(self.present, self.settings), self.settings.environment.app_id}
-        old |= {generation_name(self.settings, number) for number in range(1, self.next.number)}
-        old.discard(self.next.name)
-        unwanted = [changelog(name, room) for name in old for room in topics.ROOMS]
-        unwanted += [shadow(name, topic).name for name in (*old, self.next.name) for topic in SHADOWED]
-        left = _delete(self.settings, unwanted)
-        admin = AdminClient({**self.settings.client, "log_level": 0})
-        for gone in admin.delete_consumer_groups(sorted(old), request_timeout=CALL_DEADLINE).values():
-            with contextlib.suppress(KafkaException):  # it never was, or the broker forgets it by itself
-                gone.result(CALL_DEADLINE + 1)
-        return left
 
 
 @contextlib.contextmanager
@@ -94,12 +86,15 @@ def begun(settings: Settings, *, from_what_is_left: bool) -> Iterator[Rebuild]:
     with alone(settings, [_name(known.present, settings), *([known.next.name] if known.next else [])]):
         control = Control(settings.environment)
         known = read(settings.environment)
-        _refuse_lost_events(settings, going_on=from_what_is_left)
         offsets = committed(settings, _name(known.present, settings))
+        if not from_what_is_left:
+            _refuse_lost_events(settings, known.present, offsets)
         watermark, history, revision = _look_at_told(settings)
         following, resumed = known.next, True
         if following is None or not _goes_on(following, settings, offsets):
             following, resumed = _begin_anew(settings, control, known, revision + 1, offsets), False
+    # A worker that began before this was written is a member by now, or will see it when it is.
+    with alone(settings, [_name(known.present, settings), following.name]):
         yield Rebuild(settings, control, known.present, following, watermark, history, resumed)
 
 
@@ -111,7 +106,7 @@ def _begin_anew(
         read_by_any = _later(offsets, committed(settings, known.next.name))
         _throw_away(settings, control, known.next)
     number = 1 + max((one.number for one in (known.present, known.next) if one), default=1)
-    return _begin(settings, control, number, revision, offsets, read_by_any)
+    return _begin(settings, control, number, _name(known.present, settings), revision, offsets, read_by_any)
 
 
 def abandon(settings: Settings) -> int | None:
@@ -140,15 +135,41 @@ def generation_name(settings: Settings, number: int) -> str:
     return settings.environment.app_id if number == 1 else f"{settings.environment.app_id}-g{number}"
 
 
-def span(settings: Settings, names: Iterable[str]) -> tuple[dict[Place, int], dict[Place, int]]:
-    """Return the first offset and the end of every partition."""
-    ends = present_ends(settings.environment, names, settings.definitions.partitions)
+def first_offsets(settings: Settings, places: Iterable[Place]) -> dict[Place, int]:
+    """Return the first offset that each partition still holds."""
     consumer = _consumer(settings, settings.environment.app_id)
     try:
-        firsts = {place: consumer.get_watermark_offsets(TopicPartition(*place), timeout=CALL_DEADLINE)[0] for place in ends}
+        return {place: consumer.get_watermark_offsets(TopicPartition(*place), timeout=CALL_DEADLINE)[0] for place in places}
     finally:
         consumer.close()
-    return firsts, ends
+
+
+def ended_after_its_switch(settings: Settings) -> StateGeneration | None:
+    """Return the present generation when the rebuild that computed it with these definitions has not cleaned up."""
+    known = read(settings.environment)
+    present, there = known.present, BrokerAdmin(settings.environment).look().topics
+    if present is None or known.next is not None or present.digest != digest(meaning(settings.definitions)):
+        return None
+    return present if any(shadow(present.name, topic).name in there for topic in SHADOWED) else None
+
+
+def clean_up(settings: Settings, present: StateGeneration) -> list[str]:
+    """Remove what no generation needs any more; return the topics that could not be removed."""
+    old = {settings.environment.app_id, *(generation_name(settings, number) for number in range(1, present.number))}
+    old = (old | {present.before}) - {present.name, ""}
+    unwanted = [changelog(name, room) for name in old for room in topics.ROOMS]
+    # These are the last to go: while one is there, it is known that there is something to remove.
+    shadows = [shadow(name, topic).name for name in (*old, present.name) for topic in SHADOWED]
+    left = _delete(settings, unwanted)
+    _delete_groups(settings, old)
+    return left + _delete(settings, shadows)
+
+
+def _delete_groups(settings: Settings, names: Iterable[str]) -> None:
+    admin = AdminClient({**settings.client, "log_level": 0})
+    for gone in admin.delete_consumer_groups(sorted(names), request_timeout=CALL_DEADLINE).values():
+        with contextlib.suppress(KafkaException):  # it never was, or the broker forgets it by itself
+            gone.result(CALL_DEADLINE + 1)
 
 
 def committed(settings: Settings, name: str) -> dict[Place, int]:
@@ -231,9 +252,11 @@ def _name(present: StateGeneration | None, settings: Settings) -> str:
 
 
 def _goes_on(following: StateGeneration, settings: Settings, offsets: dict[Place, int]) -> bool:
-    """Can what an earlier run computed be used?  The same definitions and topics, and nobody disturbed it."""
+    """Can what an earlier run computed be used?  The same definitions, rules and topics, and nobody disturbed it."""
     return (
         following.digest == digest(meaning(settings.definitions))
+        and following.rules == _rules(settings)
+        and bool(following.until)
         and following.app_id == settings.environment.app_id
         and following.old_offsets == places(offsets)
         and following.topics == identities(settings.environment, following.topics)
@@ -244,14 +267,28 @@ def _later(one: dict[Place, int], other: dict[Place, int]) -> dict[Place, int]:
     return {place: max(one.get(place, 0), other.get(place, 0)) for place in one.keys() | other.keys()}
 
 
-def _refuse_lost_events(settings: Settings, *, going_on: bool) -> None:
-    firsts, _ = span(settings, _SOURCES)
+def _rules(settings: Settings) -> str:
+    return digest({"rules": msgspec.to_builtins(settings.definitions.rules)})
+
+
+def _refuse_lost_events(settings: Settings, present: StateGeneration | None, offsets: dict[Place, int]) -> None:
+    """Raise CheckError when events of the source are gone: let go by the broker, or deleted with their topic."""
+    ends = present_ends(settings.environment, _SOURCES, settings.definitions.partitions)
+    firsts = first_offsets(settings, ends)
     gone = sum(firsts.values())
-    if gone and not going_on:
+    if gone:
         where = ", ".join(sorted({topic for (topic, _), first in firsts.items() if first}))
         raise CheckError(
-            f"{where}: the first {gone:,} records are gone (retention?), so their events would be in no number any more; "
-            "to compute from what is left: dealpulse rebuild --from-what-is-left"
+            f"{where}: the first {gone:,} records are gone (retention?), so their events would be in no number any more; {_ANYWAY}"
+        )
+    known = present.topics if present is not None else {}
+    there = identities(settings.environment, _SOURCES)
+    anew = {topic for topic in _SOURCES if topic in known and there.get(topic, known[topic]) != known[topic]}
+    anew |= {place[0] for place, end in ends.items() if end < offsets.get(place, 0)}
+    if anew:
+        raise CheckError(
+            f"{', '.join(sorted(anew))}: deleted and created anew since the state was computed, so the events of before would be "
+            f"in no number any more; {_ANYWAY}"
         )
 
 
@@ -262,7 +299,7 @@ def _look_at_told(settings: Settings) -> tuple[int | None, Ledger, int]:
 
 
 def _begin(  # noqa: PLR0913  # what a generation begins with
-    settings: Settings, control: Control, number: int, revision: int, offsets: dict[Place, int], read_by_any: dict[Place, int],
+    settings: Settings, control: Control, number: int, before: str, revision: int, offsets: dict[Place, int], read_by_any: dict[Place, int],
 ) -> StateGeneration:  # fmt: skip
     """Create the topics of a generation, and write down that it is being computed and where its rooms begin."""
     environment, definitions = settings.environment, settings.definitions
@@ -270,10 +307,12 @@ def _begin(  # noqa: PLR0913  # what a generation begins with
     _delete(settings, [one.name for one in shadow_topics(name) if one.name.startswith(name)])
     create_topics(environment, definitions, shadow_topics(name))
     means = meaning(definitions)
+    sources = present_ends(environment, _SOURCES, definitions.partitions)
     following = StateGeneration(
         number=number, app_id=environment.app_id, name=name, digest=digest(means), meaning=means, first_revision=revision,
-        topics=identities(environment, stands_on(name)), old_offsets=places(offsets),
+        topics=identities(environment, stands_on(name)), before=before, old_offsets=places(offsets),
         told=places(_later(_read_before(settings), {place: at for place, at in read_by_any.items() if place[0] in _SOURCES})),
+        until=places(sources), rules=_rules(settings),
     )  # fmt: skip
     ends = present_ends(environment, _AT_END.values(), definitions.partitions)
     starts = {room: {one: ends[topic, one] for one in range(definitions.partitions)} for room, topic in _AT_END.items()}
@@ -291,8 +330,10 @@ def _begin(  # noqa: PLR0913  # what a generation begins with
                     log = changelog(name, room)
                     send(log, partition, OFFSETS_KEY, msgspec.json.encode({topic: offset}))
                     send(log, partition, FORM_KEY, following.digest.encode())
+            # The source from its beginning, also where a generation of this number was thrown away.
+            begin = ends | dict.fromkeys(sources, 0)
             control.commit_offsets(
-                [TopicPartition(*place, offset) for place, offset in ends.items()], consumer.consumer_group_metadata()
+                [TopicPartition(*place, offset) for place, offset in begin.items()], consumer.consumer_group_metadata()
             )
     finally:
         consumer.close()

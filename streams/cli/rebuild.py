@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,23 +22,18 @@ from streams.cli.output import print_json, print_table, say, stderr
 from streams.cli.read import Place
 from streams.cli.send import Sender
 from streams.cli.settings import CheckError, Settings, with_settings
-from streams.cli.settle import Group, Look, is_settled
-from streams.cli.stack import WorkerProcess, signals_end_it, worker_process
+from streams.cli.settle import Look, settle, wait_until_read
+from streams.cli.stack import WorkerProcess, observer, signals_end_it, worker_process
 from streams.cli.switch import Switched, switch
 from streams.kafka.admin import AdminError
 from streams.kafka.embedded import free_port
 from streams.kafka.flush import StartError
-from streams.kafka.generations import StateGeneration
+from streams.kafka.generations import StateGeneration, by_place
 from streams.topics import ACTIVITY, DELTAS, MATURED, STAGE_CHANGE, TICKS
 
-SOURCES = (STAGE_CHANGE, ACTIVITY)
-INPUTS = (*SOURCES, TICKS, DELTAS, MATURED)
+INPUTS = (STAGE_CHANGE, ACTIVITY, TICKS, DELTAS, MATURED)
 STOP_DEADLINE = 30.0
-# Where events keep coming it is never quiet; by then everything up to the start has long been told.
-MOST_TO_SETTLE = 30.0
-_PAUSE = 0.5
-
-Tell = Callable[[int, int], None]  # records read, of so many
+AGAIN = "run dealpulse rebuild again"
 
 
 @click.command("rebuild")
@@ -68,64 +64,56 @@ def command(settings: Settings, *, as_json: bool, abandon: bool, from_what_is_le
 def rebuild(settings: Settings, *, from_what_is_left: bool = False) -> dict[str, Any]:
     """Compute the next generation and let it take over; return the summary.  Raises CheckError, StartError, AdminError."""
     began = time.monotonic()
+    ended = generation.ended_after_its_switch(settings)
+    if ended is not None and not _say_what_is_left(generation.clean_up(settings, ended)):
+        say(f"generation {ended.number} took over in an earlier run; what that run left is removed now")
+        return _summary(ended, 0, Switched(0, 0, 0, 0, 0), began)
     with generation.begun(settings, from_what_is_left=from_what_is_left) as one:
         if one.resumed:
             say(f"going on with generation {one.next.number}, which an earlier run began")
         events = _compute(settings, one.next, one.old_watermark)
         one.refuse_if_disturbed()
         try:
-            switched: Switched = switch(settings.client, one.control, one.next, one.history)
+            switched = switch(settings.client, one.control, one.next, one.history)
         except KafkaException as error:
             raise CheckError(
-                f"the switch failed, and nothing of it is visible ({error.args[0].str()}); run dealpulse rebuild again"
+                f"whether generation {one.next.number} has taken over is unknown ({error.args[0].str()}); run dealpulse rebuild "
+                "again: it goes on with what is there"
             ) from None
-        left = one.clean_up()
-    if left:
-        say(f"these topics are not needed any more and could not be removed: {', '.join(left)}")
-    return {
-        "generation": one.next.number,
-        "events": events,
-        **switched._asdict(),
-        "seconds": round(time.monotonic() - began, 3),
-    }
+        _say_what_is_left(generation.clean_up(settings, one.next))
+    return _summary(one.next, events, switched, began)
+
+
+def _say_what_is_left(topics: list[str]) -> bool:
+    if topics:
+        say(f"these topics are not needed any more and could not be removed: {', '.join(topics)}")
+    return bool(topics)
+
+
+def _summary(present: StateGeneration, events: int, switched: Switched, began: float) -> dict[str, Any]:
+    seconds = round(time.monotonic() - began, 3)
+    return {"generation": present.number, "events": events, **switched._asdict(), "seconds": seconds}
 
 
 def _compute(settings: Settings, following: StateGeneration, watermark: int | None) -> int:
     """Run a worker of the next generation until it has told everything; return how many source records there are."""
     environment = msgspec.structs.replace(settings.environment, web_port=free_port(), web_host="127.0.0.1", slot=None)
     inside = Settings(msgspec.structs.replace(settings.environment, app_id=following.name), settings.definitions)
-    firsts, ends = generation.span(settings, SOURCES)
+    until = by_place(following.until)
+    firsts = generation.first_offsets(settings, until)
     with (
         tempfile.TemporaryDirectory(prefix="dealpulse-rebuild-") as folder,
         worker_process(environment, Path(folder), ticks=False, more=("--rebuild",)) as worker,
+        _bar(firsts, until) as progress,
     ):
         worker.wait_until_ready()
-        group = Group(inside, INPUTS)
-        try:
-            with _bar() as tell:
-                _until_read(group, worker, firsts, ends, tell)
-            if watermark is not None:
-                _tick(settings, watermark)
-            _until_told(group, worker)
-        finally:
-            group.close()
+        observed = observer([worker], progress)
+        wait_until_read(inside, observed, until)
+        if watermark is not None:
+            _tick(settings, watermark)
+        settle(inside, observed, INPUTS, until)
         _stop(worker)
-    return sum(ends[place] - firsts[place] for place in ends)
-
-
-def _until_read(group: Group, worker: WorkerProcess, firsts: dict[Place, int], ends: dict[Place, int], tell: Tell) -> None:
-    """Wait until everything has been read that was in the source when we began."""
-    total = sum(ends[place] - firsts[place] for place in ends)
-    while True:
-        worker.check()
-        look = group.look()
-        read = sum(max(0, min(look.committed[place], ends[place]) - firsts[place]) for place in ends)
-        tell(read, total)
-        # A producer's own transactions leave marks that nobody commits.
-        if all(place not in look.waiting or look.committed[place] >= ends[place] for place in ends):
-            tell(total, total)
-            return
-        time.sleep(_PAUSE)
+    return sum(max(0, end - firsts[place]) for place, end in until.items())
 
 
 def _tick(settings: Settings, watermark: int) -> None:
@@ -136,42 +124,32 @@ def _tick(settings: Settings, watermark: int) -> None:
     sender.confirm()
 
 
-def _until_told(group: Group, worker: WorkerProcess) -> None:
-    """Wait until nothing waits anywhere and the worker owes nothing; where events keep coming, until all has been through once."""
-    end = time.monotonic() + MOST_TO_SETTLE
-    through: set[Place] = set()
-    while True:
-        worker.check()
-        before, look, after = worker.says(), group.look(), worker.says()
-        through |= look.committed.keys() - look.waiting
-        if is_settled(before, look, after):
-            return
-        if time.monotonic() > end and _all_through(look, through):
-            return
-        time.sleep(_PAUSE)
-
-
-def _all_through(look: Look, through: set[Place]) -> bool:
-    return through >= look.committed.keys()
-
-
 def _stop(worker: WorkerProcess) -> None:
     """Let the worker commit what it has, and leave."""
     worker.process.terminate()
-    code = worker.process.wait(STOP_DEADLINE)
+    try:
+        code = worker.process.wait(STOP_DEADLINE)
+    except subprocess.TimeoutExpired:
+        raise CheckError(f"the worker of the rebuild does not end within {STOP_DEADLINE:.0f} s; {AGAIN}") from None
     if code != 0:
-        raise CheckError(
-            f"the worker of the rebuild ended with exit code {code}; run dealpulse rebuild again:\n{worker.last_words()}"
-        )
+        raise CheckError(f"the worker of the rebuild ended with exit code {code}; {AGAIN}:\n{worker.last_words()}")
 
 
 @contextmanager
-def _bar() -> Iterator[Tell]:
+def _bar(firsts: dict[Place, int], until: dict[Place, int]) -> Iterator[Callable[[Look], None]]:
+    """Show how much of the source is read, on a terminal only."""
     console = stderr()
     if not console.is_terminal:
-        yield lambda _read, _total: None
+        yield lambda _look: None
         return
+
+    def show(look: Look) -> None:
+        read = sum(max(0, min(look.committed[place], end) - firsts[place]) for place, end in until.items())
+        # A producer's own transactions leave marks that nobody commits.
+        progress.update(task, completed=read if look.waiting else total)
+
+    total = sum(max(0, end - firsts[place]) for place, end in until.items())
     columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("reading", total=None)
-        yield lambda read, total: progress.update(task, completed=read, total=total)
+        task = progress.add_task("reading", total=total)
+        yield show

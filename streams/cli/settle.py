@@ -12,7 +12,7 @@ worker knows of that; how long it has been silent, or how busy it is, says nothi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -40,8 +40,11 @@ class Look:
 class Group:
     """The worker's consumer group, seen from outside; it is asked, never joined."""
 
-    def __init__(self, settings: Settings, topics: tuple[str, ...] = INPUTS) -> None:
-        """Connect."""
+    def __init__(
+        self, settings: Settings, topics: tuple[str, ...] = INPUTS, until: Mapping[Place, int] | None = None
+    ) -> None:
+        """Connect.  What stands at the offset that `until` gives for a partition, or beyond, is not waited for."""
+        self._until = until or {}
         self._consumer = Consumer(
             {
                 **settings.client,
@@ -83,7 +86,8 @@ class Group:
                 error = message.error()
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # its only name
                     continue
-                if place in undecided and (error is None or message.offset() < high(self._consumer, place)):
+                ends = high(self._consumer, place) if error is not None else message.offset() + 1
+                if place in undecided and message.offset() < min(ends, self._until.get(place, ends)):
                     waiting.add(place)
                 undecided.discard(place)
             if time.monotonic() > end:
@@ -103,13 +107,12 @@ class Said(NamedTuple):
 class Observer:
     """How the workers that are waited for are observed.
 
-    `says` returns None while one does not answer; `check` raises when one has ended; `progress` is told in how many
-    partitions records wait.
+    `says` returns None while one does not answer; `check` raises when one has ended; `progress` is told how far they are.
     """
 
     says: Callable[[], Said | None]
     check: Callable[[], None]
-    progress: Callable[[int], None]
+    progress: Callable[[Look], None]
 
 
 def together(said: Iterable[Said | None]) -> Said | None:
@@ -130,33 +133,32 @@ def is_settled(before: Said | None, look: Look, after: Said | None) -> bool:
     return after is not None and after.idle and before == after and not look.waiting
 
 
-def settle(settings: Settings, observer: Observer) -> None:
+def settle(
+    settings: Settings, observer: Observer, topics: tuple[str, ...] = INPUTS, until: Mapping[Place, int] | None = None
+) -> None:
     """Wait until nothing waits in any topic and nothing more will come out of the workers.
 
-    Raises CheckError when nothing moves although records wait.
+    What stands at the offset that `until` gives for a partition, or beyond, is not waited for.  Raises CheckError when
+    nothing moves although records wait.
     """
-    _watch(settings, observer, INPUTS, is_settled)
+    _watch(settings, observer, Group(settings, topics, until), is_settled)
 
 
-def wait_until_read(settings: Settings, observer: Observer) -> None:
+def wait_until_read(settings: Settings, observer: Observer, until: Mapping[Place, int] | None = None) -> None:
     """Wait until every source record has been taken in; what follows from it may still be coming."""
-    _watch(settings, observer, SOURCES, lambda _before, look, _after: not look.waiting)
+    _watch(settings, observer, Group(settings, SOURCES, until), lambda _before, look, _after: not look.waiting)
 
 
 def _watch(
-    settings: Settings,
-    observer: Observer,
-    topics: tuple[str, ...],
-    is_reached: Callable[[Said | None, Look, Said | None], bool],
+    settings: Settings, observer: Observer, group: Group, is_reached: Callable[[Said | None, Look, Said | None], bool]
 ) -> None:
-    group = Group(settings, topics)
     moved, seen = time.monotonic(), None
     patience = PATIENCE + 2 * (settings.definitions.flush_every + settings.definitions.publish_interval)
     try:
         while True:
             observer.check()
             before, look, after = observer.says(), group.look(), observer.says()
-            observer.progress(len(look.waiting))
+            observer.progress(look)
             if is_reached(before, look, after):
                 return
             if (after, look) != seen:

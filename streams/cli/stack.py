@@ -28,7 +28,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streams import config
 from streams.cli.settings import CheckError, Settings
-from streams.cli.settle import Observer, Said, together
+from streams.cli.settle import Look, Observer, Said, together
 from streams.kafka.admin import create_topics
 from streams.kafka.embedded import embedded_broker, end_process, free_port
 
@@ -88,17 +88,17 @@ class WorkerProcess:
         return int(sum(value for (name, _), value in self.metrics().items() if name == "dealpulse_consumer_lag_records"))
 
     def wait_until_ready(self) -> None:
-        """Wait until the worker owns its partitions.  Raises CheckError."""
-        end = time.monotonic() + READY_DEADLINE
-        while not self._restored():
+        """Wait until the worker owns its partitions, all of them restored, however far behind it is.  Raises CheckError."""
+        moved, read = time.monotonic(), None
+        while not (said := self.readiness()).get("restored"):
             self.check()
-            if time.monotonic() > end:
-                raise CheckError(f"the worker is not ready after {READY_DEADLINE:.0f} s:\n{self.last_words()}")
+            if (now := said.get("restored_records")) != read:
+                moved, read = time.monotonic(), now
+            if time.monotonic() - moved > READY_DEADLINE:
+                raise CheckError(
+                    f"the worker has not moved for {READY_DEADLINE:.0f} s, and is not ready:\n{self.last_words()}"
+                )
             time.sleep(0.1)
-
-    def _restored(self) -> bool:
-        """Tell whether it owns its partitions, all of them restored, however far behind it is."""
-        return bool(self.readiness().get("restored"))
 
     def readiness(self) -> dict[str, Any]:
         """Return what it says of its readiness; nothing while it does not answer."""
@@ -117,8 +117,8 @@ class WorkerProcess:
             return {}
 
 
-def observer(workers: Sequence[WorkerProcess], progress: Callable[[int], None] = lambda _waiting: None) -> Observer:
-    """Return how `settle` looks at workers, as if they were one; `progress` is told in how many partitions records wait."""
+def observer(workers: Sequence[WorkerProcess], progress: Callable[[Look], None] = lambda _look: None) -> Observer:
+    """Return how `settle` looks at workers, as if they were one; `progress` is told how far they are."""
 
     def check() -> None:
         for worker in workers:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 
 from faust.types import TP
 
+from streams.kafka.admin import AdminError
 from streams.kafka.clients import Connection
 from streams.kafka.exits import log, lose_place
 from streams.kafka.faults import Faults
-from streams.kafka.flush import FlushReport, PlainProducing, Transactions
+from streams.kafka.flush import FlushReport, PlainProducing, StartError, Transactions
 from streams.kafka.flusher import Committer, Flusher
 from streams.kafka.inbox import Bundle, Inbox, Run, TopicPart
 from streams.kafka.intake import Intake
@@ -68,11 +69,15 @@ class Options:
     """How this worker differs from the default."""
 
     flush_interval: float = 0.1
-    partitions: int | None = None  # set: another member of the group is a mistake (embedded broker)
+    partitions: int | None = None  # set: another member of the group is a mistake
     accept_older_state: bool = False
     transactions: bool = True
     faults: Faults = field(default_factory=Faults)
     on_report: Callable[[FlushReport], None] = lambda _report: None
+    until: Mapping[TopicPart, int] = field(default_factory=dict)  # source partitions that are read up to an offset, not on
+    # Raises StartError when this worker may not be at work.  Asked once more as a member of the group: whoever wants to be
+    # alone writes so down and then looks for members, so that one of the two sees the other.
+    refuse_to_work: Callable[[], object] = lambda: None
 
 
 class Edge:
@@ -89,7 +94,7 @@ class Edge:
         self._arrival = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
-        self._poll = PollThread(connection, self, options.flush_interval)
+        self._poll = PollThread(connection, self, options.flush_interval, options.until)
         self._committer: Committer = (
             Transactions(connection, options.faults)
             if options.transactions
@@ -358,10 +363,12 @@ class Edge:
             accept_older_state=self.options.accept_older_state,
         )
         try:
+            if generation.number == 1:
+                await in_thread(self.options.refuse_to_work)
             found = await in_thread(restorer.run)
         except Superseded:
             return
-        except RestoreError as error:
+        except (RestoreError, StartError, AdminError) as error:
             lose_place(str(error))
         if await self._open(generation, found):
             positions = generation.positions()
@@ -384,7 +391,7 @@ class Edge:
     def _refuse_company(self, parts: frozenset[TopicPart]) -> None:
         count = self.options.partitions
         if count is not None and len(parts) < count * len(self.plan.topics):
-            lose_place("the embedded broker serves one worker, but another one has joined; use Apache Kafka for more")
+            lose_place("another worker has joined, but the embedded broker, and a rebuild, are for one alone")
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

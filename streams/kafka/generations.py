@@ -50,9 +50,12 @@ class StateGeneration(msgspec.Struct, frozen=True, omit_defaults=True):
     meaning: dict[str, Any]
     first_revision: int = 0  # every revision is greater
     topics: dict[str, str] = {}  # topic -> its identity on the broker
+    before: str = ""  # the name of the generation that it replaces
     # Of the next generation only, by topic/partition:
     old_offsets: dict[str, int] = {}  # where the present generation's group stood when it began
     told: dict[str, int] = {}  # below these offsets dead letters are written already
+    until: dict[str, int] = {}  # up to where the source topics are read; what came later is for the workers afterwards
+    rules: str = ""  # a digest of those by which alerts are judged
 
     @property
     def environment_change(self) -> dict[str, str]:
@@ -278,6 +281,15 @@ def until_end(consumer: Consumer, start: list[TopicPartition], ends: dict[TopicP
                 raise AdminError(f"{message.topic()} cannot be read: {error.str()}")
 
 
+def by_place(offsets: Mapping[str, int]) -> dict[TopicPart, int]:
+    """Return offsets by topic and partition, from a generation's record."""
+    found = {}
+    for place, offset in offsets.items():
+        topic, _, partition = place.rpartition("/")
+        found[topic, int(partition)] = offset
+    return found
+
+
 def present_ends(environment: Environment, names: Iterable[str], partitions: int) -> dict[TopicPart, int]:
     """Return the offset behind the last record of every partition.  Raises AdminError.
 
@@ -355,7 +367,7 @@ class Control:
 
 def present(generation: StateGeneration) -> bytes:
     """Return the record of a generation that has become the present one."""
-    return msgspec.json.encode(msgspec.structs.replace(generation, old_offsets={}, told={}))
+    return msgspec.json.encode(msgspec.structs.replace(generation, old_offsets={}, told={}, until={}, rules=""))
 
 
 def places(offsets: Mapping[TopicPart, int]) -> dict[str, int]:

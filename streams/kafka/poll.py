@@ -10,7 +10,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -61,7 +61,10 @@ class Owner(Protocol):
 class PollThread(threading.Thread):
     """The group consumer and the thread that polls it."""
 
-    def __init__(self, connection: Connection, owner: Owner, linger: float) -> None:
+    def __init__(
+        self, connection: Connection, owner: Owner, linger: float, until: Mapping[TopicPart, int] | None = None
+    ) -> None:
+        """Nothing is read at the offset that `until` gives for a partition, or beyond: it ends there for us."""
         super().__init__(name="dealpulse-poll", daemon=True)
         self._consumer = Consumer(group_consumer(connection, linger) | {"error_cb": _on_client_error})
         self._owner = owner
@@ -73,6 +76,8 @@ class PollThread(threading.Thread):
         self._fetching: frozenset[TopicPart] = frozenset()
         self._next: dict[TopicPart, int] = {}  # the offset after the last record, or the end, that was read
         self._paused: set[TopicPart] = set()
+        self._until = until or {}
+        self._over: set[TopicPart] = set()  # of the paused ones, those that were read as far as they shall be
         self._highs_at = 0.0
 
     # ------------------------------------------------------------------ asked for by the main loop
@@ -135,11 +140,23 @@ class PollThread(threading.Thread):
         groups, ends = _by_partition(messages)
         if inbox is None or inbox is not self._inbox or not self._fetching:
             return
+        for part in self._until.keys() & groups.keys():
+            if groups[part][-1].offset() >= self._until[part]:
+                ends[part] = self._read_enough(part, groups)
         runs = [run for part, records in groups.items() for run in _runs(part, records, self._end_of(part))]
         for run in runs:
             inbox.announce(run)
         self._next |= {(run.topic, run.partition): run.next for run in runs} | ends
         self._owner.arrived(inbox, runs, ends)
+
+    def _read_enough(self, part: TopicPart, groups: dict[TopicPart, list[Message]]) -> int:
+        """Drop what is beyond the offset up to which the partition is read, and fetch no more of it; return that offset."""
+        end = self._until[part]
+        groups[part] = [message for message in groups[part] if message.offset() < end]
+        self._consumer.pause(_places([part]))
+        self._paused.add(part)
+        self._over.add(part)
+        return end
 
     def _regulate(self) -> None:
         """Wait for the rooms a moment; what they still cannot take is paused, which drops what is prefetched.
@@ -158,7 +175,7 @@ class PollThread(threading.Thread):
                 self._paused |= over
                 break
             time.sleep(0.005)
-        under = {part for part in self._paused if inbox.load(*part) < 0.5 or self._is_wanted(inbox, part)}
+        under = {part for part in self._paused - self._over if inbox.load(*part) < 0.5 or self._is_wanted(inbox, part)}
         if under:
             self._resume(under)
             self._paused -= under
@@ -218,7 +235,7 @@ class PollThread(threading.Thread):
         self._inbox = None
         self._fetching = frozenset()
         self._next = {}
-        self._paused = set()
+        self._paused, self._over = set(), set()
 
     def _start_fetching(self, inbox: Inbox, positions: dict[TopicPart, int]) -> None:
         if self._inbox is not inbox:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -23,8 +25,10 @@ from streams.cli import generation
 from streams.cli.settings import CheckError, Settings
 from streams.config import definitions_from
 from streams.kafka import generations
+from streams.kafka.admin import create_topics
 from streams.kafka.generations import in_force
-from streams.topics import DEAD_LETTER, GENERATIONS, KPI_HISTORY, KPI_LATEST
+from streams.rebuild.shadow import shadow_topics
+from streams.topics import DEAD_LETTER, GENERATIONS, KPI_HISTORY, KPI_LATEST, all_topics
 from tests.faults import load
 from tests.flow.installation import Installation
 from tests.flow.schemas import faults
@@ -118,16 +122,19 @@ def process_all(installation: Installation) -> None:
             installation.settings = given
 
 
-def run(installation: Installation, *options: str) -> subprocess.Popen[bytes]:
+def variables(installation: Installation) -> dict[str, str]:
     environment = installation.settings.environment
-    told = {
+    return {
         "DEALPULSE_APP_ID": environment.app_id,
         "DEALPULSE_BROKER": environment.broker,
         "DEALPULSE_CONFIG": environment.config,
     }
+
+
+def run(installation: Installation, *options: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "streams.cli.main", "rebuild", *options],
-        env={**os.environ, **told}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        env={**os.environ, **variables(installation)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
 
 
@@ -316,6 +323,8 @@ def test_what_an_interrupted_rebuild_computed_is_used_only_if_nothing_has_change
         control.commit_offsets([TopicPartition(topics.TICKS, 1, 1)], asking.consumer_group_metadata())
     asking.close()
     assert [begin(), begin()] == [(4, False), (4, True)]
+    redefine(installation, {**CHANGED, "rules": [{"name": "worse", "kind": "conversion_drop", "cut": "team"}]})
+    assert [begin(), begin()] == [(5, False), (5, True)]
 
 
 def test_a_worker_of_the_old_generation_in_between_is_noticed(embedded_broker, install):
@@ -328,6 +337,128 @@ def test_a_worker_of_the_old_generation_in_between_is_noticed(embedded_broker, i
         one.next = msgspec.structs.replace(one.next, old_offsets={f"{topics.TICKS}/0": 5})
         with pytest.raises(CheckError, match="a worker of the old generation was at work meanwhile"):
             one.refuse_if_disturbed()
+
+
+def test_a_worker_that_began_just_before_sees_it_as_a_member(embedded_broker, install):
+    """It had asked which generation is the present one, and then the next was begun."""
+    installation = install(embedded_broker, RAW)
+    script = """
+import sys
+import msgspec
+from streams.cli.settings import read_settings
+from streams.kafka import generations
+from streams.worker import run
+
+for_worker = generations.for_worker
+
+def asked_once(environment, definitions):
+    generations.for_worker = for_worker
+    found = for_worker(environment, definitions)
+    following = msgspec.structs.replace(found, number=2, name=f"{found.name}-g2")
+    with generations.Control(environment).transaction() as send:
+        send("dealpulse.generations", 0, generations.NEXT, msgspec.json.encode(following))
+    return found
+
+generations.for_worker = asked_once
+settings = read_settings(None, None)
+sys.exit(run(settings.environment, settings.definitions))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, **variables(installation)},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 70, done.stderr.decode()
+    assert b"generation 2 of the state is being computed, and no worker may run meanwhile" in done.stderr
+    assert installation.messages(topics.DELTAS) == []
+
+
+def test_a_worker_that_is_at_work_already_is_seen_once_the_next_generation_is_written(broker, install, monkeypatch):
+    """It began while the rebuild looked at what readers have been told."""
+    installation = install(broker, RAW)
+    generations.for_worker(installation.settings.environment, installation.settings.definitions)
+    monkeypatch.setattr(generation, "MEMBERS_DEADLINE", 1.0)
+    look = generation._look_at_told
+    with contextlib.ExitStack() as stack:
+
+        def begin_meanwhile(settings: Settings):
+            stack.enter_context(installation.worker()).wait_until_ready()
+            return look(settings)
+
+        monkeypatch.setattr(generation, "_look_at_told", begin_meanwhile)
+        with (
+            pytest.raises(CheckError, match="stop"),
+            generation.begun(installation.settings, from_what_is_left=False),
+        ):
+            pass
+
+
+def test_events_that_come_meanwhile_are_for_the_workers_afterwards(broker, install):
+    """However fast they come, the rebuild ends, with what was there when it began."""
+    installation = install(broker, RAW)
+    stream = load.records(100_000, 1)
+    installation.send_all(itertools.islice(stream, 1_000))
+    process_all(installation)
+    redefine(installation, CHANGED)
+    over = threading.Event()
+
+    def go_on() -> None:
+        while not over.wait(0.1):
+            installation.send_all(itertools.islice(stream, 100))
+
+    feeding = threading.Thread(target=go_on)
+    feeding.start()
+    try:
+        time.sleep(1.0)
+        summary = rebuilt(installation)
+    finally:
+        over.set()
+        feeding.join()
+    stand = sum(len(installation.messages(topic)) for topic in (topics.STAGE_CHANGE, topics.ACTIVITY))
+    assert 1_000 < summary["events"] < stand
+    process_all(installation)
+    found = installation.audit()
+    assert (found["different"], found["compared"] > 1_000) == (0, True), found
+
+
+def test_a_number_that_was_given_up_is_used_again_from_the_beginning(embedded_broker, install):
+    """What its group had committed is no matter."""
+    installation = install(embedded_broker, RAW)
+    feed(installation, 300, 1)
+    process_all(installation)
+    redefine(installation, CHANGED)
+    with generation.begun(installation.settings, from_what_is_left=False) as one:
+        name = one.next.name
+    asking = Consumer({**installation.client, "group.id": name, "enable.auto.commit": False})
+    asking.commit(offsets=[TopicPartition(topics.STAGE_CHANGE, 0, 20)], asynchronous=False)
+    asking.close()
+    redefine(installation, {**CHANGED, "windows": ["24h", "28d", "all"]})
+    with generation.begun(installation.settings, from_what_is_left=False) as one:
+        assert one.next.number == 3
+    assert generation.abandon(installation.settings) == 3
+    assert rebuilt(installation)["generation"] == 2
+    process_all(installation)
+    assert installation.audit()["different"] == 0
+
+
+def test_a_run_that_ended_after_its_switch_is_only_cleaned_up(embedded_broker, install):
+    """Everything is told already; with other definitions it is computed as always."""
+    installation = install(embedded_broker, RAW)
+    feed(installation, 100, 1)
+    process_all(installation)
+    redefine(installation, CHANGED)
+    assert rebuilt(installation)["generation"] == 2
+    present = generations.read(installation.settings.environment).present
+    left = shadow_topics(present.name)
+    create_topics(installation.settings.environment, DEFINED, left)
+    summary = rebuilt(installation)
+    assert (summary["generation"], summary["events"], summary["latest"]) == (2, 0, 0)
+    assert generations.read(installation.settings.environment) == generations.Generations(present)
+    there = AdminClient(installation.client).list_topics(timeout=10).topics
+    assert {topic.name for topic in left} & there.keys() == {topic.name for topic in all_topics(present.name)}
+    assert rebuilt(installation)["generation"] == 3
 
 
 @pytest.mark.kafka
@@ -347,3 +478,12 @@ def test_events_that_are_gone_from_the_source_are_not_silently_left_out(apache_k
         pass
     with generation.begun(settings, from_what_is_left=True) as one:
         assert one.next.number == 2
+    admin.delete_topics([topics.ACTIVITY])[topics.ACTIVITY].result(20)
+    while topics.ACTIVITY in admin.list_topics(timeout=10).topics:
+        time.sleep(0.1)
+    create_topics(settings.environment, settings.definitions)
+    with (
+        pytest.raises(CheckError, match=r"crm\.activity: deleted and created anew .*--from-what-is-left"),
+        generation.begun(settings, from_what_is_left=False),
+    ):
+        pass

@@ -107,6 +107,22 @@ def test_a_lost_connection_passes(thread):
     assert thread.arrivals == [([], {})]
 
 
+def test_a_partition_is_read_up_to_where_it_shall_be(thread):
+    """It has ended there; what is beyond is dropped, and it is not fetched again however empty the inbox is."""
+    paused = []
+    thread._consumer = SimpleNamespace(pause=paused.extend)
+    thread._until = {("a", 0): 7, ("a", 1): 4}
+    thread._hand_over(thread._inbox, [sized("a", 0, 5), sized("a", 0, 6), sized("a", 1, 3)])
+    thread._hand_over(thread._inbox, [sized("a", 1, 4), sized("a", 0, 6), sized("a", 0, 8)])
+    thread._regulate()
+    assert [([(run.partition, run.first, run.next) for run in runs], ends) for runs, ends in thread.arrivals] == [
+        ([(0, 5, 7), (1, 3, 4)], {}),
+        ([(0, 6, 7)], {("a", 0): 7, ("a", 1): 4}),
+    ]
+    assert {(one.topic, one.partition) for one in paused} == thread._paused == {("a", 0), ("a", 1)}
+    assert thread.reached() == {}
+
+
 def test_what_was_polled_for_another_generation_is_dropped(thread):
     """A rebalance came within the poll, or the new generation has not begun to fetch."""
     before, thread._inbox = thread._inbox, Inbox(2)
