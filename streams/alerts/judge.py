@@ -18,7 +18,7 @@ from streams.config import Rule
 # while it is still bad is believed.  Simulated (20 % to 8 %, 20 entries a day, 60 bad days): at 20 one alert in ten
 # resolves too early, at 100 none in 150, and a true recovery is told after 8 days instead of 4 (median).
 RECOVERED = log(100)
-_LOWEST = 0.005
+_LOWEST = 0.005  # of a rise's learned baselines: a share of nothing has no alternatives
 
 
 class Watch(msgspec.Struct, array_like=True):
@@ -54,14 +54,15 @@ def take(watch: Watch, pane: Pane, rule: Rule) -> bool:
     if pane.day <= watch.day:
         return False
     watch.day = pane.day
-    bad = pane.k if rule.kind == "conversion_drop" else pane.n - pane.k
+    drop = rule.kind == "conversion_drop"
+    bad = pane.k if drop else pane.n - pane.k
     _follow(watch, rule)
     if watch.baseline is None:
         _learn(watch, bad, pane.n, rule)
         return False
-    base = watch.baseline or _LOWEST
-    if base >= detector.HIGHEST and rule.kind == "response_rise":
-        return False  # nearly everybody answers late as it is: it cannot get worse
+    base = watch.baseline
+    if (drop and base <= 0) or (not drop and base >= detector.HIGHEST):
+        return False  # nobody converts, or nearly everybody answers late as it is: it cannot get worse
     null, alternatives = _recovery(watch, base, rule) if watch.firing else (base, _alternatives(base, rule))
     _count(watch, null, alternatives[len(alternatives) // 2], bad, pane.n)
     if len(watch.evidence) != len(alternatives):
@@ -113,8 +114,8 @@ def _learn(watch: Watch, bad: int, n: int, rule: Rule) -> None:
         share = watch.learned_k / watch.learned_n
         # A learned share is uncertain: one standard error in favour of no alarm keeps the promised budget.
         error = sqrt(share * (1 - share) / watch.learned_n)
-        share += -error if rule.kind == "conversion_drop" else error
-        watch.baseline = min(detector.HIGHEST, max(_LOWEST, share))
+        share = share - error if rule.kind == "conversion_drop" else max(_LOWEST, share + error)
+        watch.baseline = min(detector.HIGHEST, share)
 
 
 def _alternatives(base: float, rule: Rule) -> list[float]:
