@@ -17,7 +17,7 @@ from streams.kafka.room import StateTable
 from streams.kpis.publish import entity_fragment
 from streams.panes import cell as cells
 from streams.panes.cell import Cell, Measure
-from streams.panes.pane import DAY, DAYS_KEPT, FINE, GRAIN, LEVEL, LIFE, MONTH, WAIT, pane
+from streams.panes.pane import DAY, FINE, GRAIN, LEVEL, LIFE, MONTH, WAIT, pane
 from streams.panes.windows import WINDOWS, Window, first_pane
 
 ALL = -1  # a mask with every kind
@@ -382,9 +382,9 @@ class Entity:
 
     def days_between(self, first: int, last: int) -> list[tuple[int, Cell]]:
         """Return the days from first to last that hold facts, in order."""
-        first = max(first, last - DAYS_KEPT)
-        days = ((day, self.cell(pane(DAY, day))) for day in range(first, last + 1))
-        return [(day, cell) for day, cell in days if cell]
+        indexes = self.held[DAY]
+        days = indexes[bisect_left(indexes, first) : bisect_right(indexes, last)]
+        return [(day, cell) for day in days if (cell := self.cell(pane(DAY, day)))]
 
     def immature(self, measure: Measure, first_day: int, last_day: int) -> int:
         """Return the cohort entries of the days from first to last."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -383,6 +384,22 @@ def test_a_win_after_maturity_is_not_a_success_of_the_cohort_that_is_judged():
     flow.feed([lead("a", "2024-03-01 10:00"), change("w", "2024-03-05 10:00", "Won", deal_id="a")])
     flow.feed([], tick=us("2024-03-12 12:00"))
     assert [(one["n"], one["k"]) for one in flow.matured] == [(1, 0)]
+
+
+@pytest.mark.parametrize("of_a_round", [10, 50])
+def test_the_same_cohorts_are_judged_however_long_a_round_is(of_a_round):
+    """50 leads, one in twelve days: more than days are kept; a round for each of them gives the same."""
+    days = [date(2022, 1, 3) + timedelta(days=12 * step) for step in range(50)]
+    leads = [lead(f"d{day}", f"{day} 10:00") for day in days]
+    judged = []
+    for size in (1, of_a_round):
+        flow = maturing()
+        for at in range(0, 50, size):
+            flow.feed(leads[at : at + size])
+        flow.feed([], tick=us("2023-09-01 12:00"))
+        judged.append(flow.matured)
+    assert len(judged[0]) == 50
+    assert judged[1] == judged[0]
 
 
 # ------------------------------------------------------------------ the contract
