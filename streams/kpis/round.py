@@ -7,6 +7,7 @@ rolling windows and levels as snapshots when a day closed, which are never resta
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from datetime import date
@@ -29,9 +30,9 @@ from streams.kpis.formulas import (
     one,
 )
 from streams.kpis.publish import Fragment, Page, key, record, window_fragment
-from streams.panes.calendar import Calendar
+from streams.panes.calendar import BusinessHours, Calendar
 from streams.panes.cell import Cell, Measure, currency_code, currency_name
-from streams.panes.pane import DAY, FINE
+from streams.panes.pane import DAY, DAYS_KEPT, FINE
 from streams.panes.text import iso
 from streams.panes.windows import WINDOWS, Now, Window, bounds, now_at, number_at
 
@@ -108,7 +109,10 @@ class Teller:
         self._maturity = {name: pipeline.maturity_days for name, pipeline in definitions.pipelines.items()}
         self._longest = max(self._maturity.values(), default=28)
         self._rules = definitions.rules
-        self._response_days = 1 + round(definitions.sla.first_response // 86_400) + (3 if definitions.business.hours else 0)
+        self._hours = BusinessHours(calendar, definitions.business.hours, definitions.business.holidays)
+        self._sla_ms = round(definitions.sla.first_response * 1000)
+        self._complete_on = lru_cache(maxsize=4_096)(self._work_out_complete_on)
+        self._last_complete = lru_cache(maxsize=256)(self._work_out_last_complete)
         self._span = lru_cache(maxsize=65_536)(self._work_out_span)
         self._concerned = lru_cache(maxsize=4_096)(self._work_out_concerned)
 
@@ -410,26 +414,45 @@ class Teller:
     # -------------------------------------------------------------- for the alerts
 
     def _matured(self, entity: Entity, round_: Round) -> None:
-        """Add the cohorts of this entity that became mature, one record per rule and day."""
+        """Add the cohorts of this entity that became complete, one record per rule and day."""
         for rule in self._rules:
             if rule.cut != entity.name[0]:
                 continue
             total, good = _JUDGED[rule.kind] if rule.cut not in ("stage", "rep_stage") else _JUDGED_STAGES[rule.kind]
             if total is None or good is None:
                 continue
-            days = self._response_days if rule.kind == "response_rise" else self._maturity_of(entity)
-            last = self._calendar.day_of(round_.now.at - self._grace) - days - 1
+            maturity = _SLA if rule.kind == "response_rise" else self._maturity_of(entity)
+            last = self._last_complete(self._calendar.day_of(round_.now.at - self._grace), maturity)
             for day, cell in entity.days_between(entity.head.judged.get(rule.name, 0) + 1, last):
                 entries, successes = cell.get(total << 16, 0), cell.get(good << 16, 0)
-                if entries > 0:
-                    at = self._calendar.start_of_day(day + days + 1) + self._grace
+                at = self._calendar.start_of_day(self._complete_on(day, maturity)) + self._grace
+                # Days are let go after so long: one that is complete later would be judged in long rounds only.
+                if entries > 0 and self._calendar.day_of(at) <= day + DAYS_KEPT:
                     fields = {
                         "rule": rule.name, "entity": entity.name, "day": day, "n": entries, "k": successes, "at": at,
                     }  # fmt: skip
                     round_.output.append((topics.MATURED, round_.partition, None, msgspec.json.encode(fields), None))
             entity.judge(rule.name, last)
 
+    def _work_out_last_complete(self, today: int, maturity: int) -> int:
+        """Return the last day whose cohort is complete on a day."""
+        first = today - DAYS_KEPT
+        return first - 1 + bisect_right(range(first, today), today, key=lambda day: self._complete_on(day, maturity))
 
+    def _work_out_complete_on(self, day: int, maturity: int) -> int:
+        """Return the first day on which nothing that comes in time can come any more, also for who came with the end of `day`."""
+        start_of = self._calendar.start_of_day
+        if maturity != _SLA:
+            return self._calendar.day_of(start_of(day + 1) - 1 + maturity * _DAY_US) + 1
+        left, later = self._sla_ms, day
+        while left >= 0 and later <= day + DAYS_KEPT:
+            later += 1
+            left -= self._hours.between(start_of(later), start_of(later + 1))
+        return later + 1
+
+
+_SLA = -1  # instead of days of maturity: as long as an answer may take
+_DAY_US = 86_400_000_000
 _JUDGED: dict[str, tuple[Measure | None, Measure | None]] = {
     "conversion_drop": (Measure.CREATED, Measure.WON_IN_TIME),
     "response_rise": (Measure.ASKED, Measure.WITHIN_SLA),

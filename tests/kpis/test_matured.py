@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from streams.config import CUTS, DEFAULT_RULES, Definitions, Rule
 from streams.deals.terms import READ_BY, Kind
 from streams.kpis.catalogue import JUDGED_BY
 from streams.limits import can_fire
-from tests.audit.tables import act, change, settings
+from tests.audit.tables import act, change, settings, us
 from tests.in_memory import InMemory
 
 RULES = tuple(Rule(f"{kind}-{cut}", kind, cut) for kind in ("conversion_drop", "response_rise") for cut in CUTS)
@@ -52,3 +54,63 @@ def test_what_rules_judge_is_made_for_the_kpis_that_are_named():
 def test_the_default_rules_are_in_force_by_default():
     """With every cut and KPI on."""
     assert all(can_fire(rule, Definitions()) for rule in DEFAULT_RULES)
+
+
+# ------------------------------------------------------------------ when a cohort is complete
+
+OFFICE = {"zone": "UTC", "hours": "Mon-Fri 09:00-18:00"}
+NEW_YEAR = [f"2025-01-0{day}" for day in range(1, 9)]
+
+
+def answered(created: str, answer: str, **said: Any) -> list[tuple[int, int, int]]:
+    """Return n, k and instant of what is judged of one lead and its answer, looked at every six hours."""
+    rule = {"name": "late", "kind": "response_rise", "cut": "all"}
+    flow = InMemory(settings(partitions=1, rules=[rule], **said))
+    flow.feed([change("e", created, "New")])
+    start = us(created)
+    ticks = [start + step * 21_600_000_000 for step in range(200)]
+    for at in ticks:
+        flow.feed([act("a", answer, "call", "outbound")] if at <= us(answer) < at + 21_600_000_000 else [], tick=at)
+    return [(one["n"], one["k"], one["at"]) for one in flow.matured]
+
+
+@pytest.mark.parametrize(
+    ("created", "answer", "said", "at"),
+    [
+        ("2024-03-04 10:00", "2024-03-04 10:30", {"sla": {"first_response": "1h"}}, "2024-03-06 01:00"),
+        ("2024-03-04 23:59", "2024-03-05 23:59", {"sla": {"first_response": "24h"}}, "2024-03-07 01:00"),
+        ("2024-03-04 10:00", "2024-03-04 10:30", {"business": OFFICE}, "2024-03-06 01:00"),
+        ("2024-03-01 17:55", "2024-03-04 09:20", {"business": OFFICE}, "2024-03-05 01:00"),
+        ("2024-12-31 17:55", "2025-01-09 09:20", {"business": OFFICE | {"holidays": NEW_YEAR}}, "2025-01-10 01:00"),
+        ("2024-03-05 09:00", "2024-03-11 13:00", {"business": OFFICE, "sla": {"first_response": "40h"}}, "2024-03-13 01:00"),
+        ("2024-03-04 09:00", "2024-03-13 18:00", {"business": OFFICE, "sla": {"first_response": "72h"}}, "2024-03-16 01:00"),
+        ("2024-03-04 20:00", "2024-03-05 23:00", {"business": OFFICE, "sla": {"first_response": "9h"}}, "2024-03-07 01:00"),
+    ],
+    ids=["an hour", "a day", "office", "a weekend", "holidays", "40 office hours", "72 office hours", "till closing time"],
+)  # fmt: skip
+def test_a_day_is_judged_when_each_of_its_leads_has_had_its_whole_sla(created, answer, said, at):
+    """The lead is answered in time, mostly at the last moment; the day is over for whoever came with its end, and the grace is."""
+    assert answered(created, answer, **said) == [(1, 1, us(at))]
+
+
+def test_what_could_not_be_complete_before_its_day_is_let_go_is_never_judged():
+    """400 days of office hours are years, and days are kept for 400: neither live nor in one round."""
+    assert answered("2024-03-04 10:00", "2024-03-04 10:30", business=OFFICE, sla={"first_response": "400d"}) == []
+    rule = {"name": "late", "kind": "response_rise", "cut": "all"}
+    flow = InMemory(settings(partitions=1, rules=[rule], business=OFFICE, sla={"first_response": "400d"}))
+    flow.feed([change("e", "2021-03-04 10:00", "New")], tick=us("2024-03-04 10:00"))
+    assert flow.matured == []
+
+
+def test_a_cohort_is_complete_also_when_an_hour_was_lost_to_the_clocks():
+    """A lead of Friday night, won 48 hours later: at 00:59 on Monday, Kyiv's time; there is no grace."""
+    stages = [{"name": "New", "kind": "lead"}, {"name": "Won", "kind": "won"}]
+    rule = {"name": "drop", "kind": "conversion_drop", "cut": "all"}
+    pipelines = {"default": {"maturity_days": 2, "stages": stages}}
+    kyiv = {"zone": "Europe/Kyiv"}
+    flow = InMemory(settings(partitions=1, rules=[rule], business=kyiv, pipelines=pipelines, grace="0s"))
+    flow.feed([change("e", "2024-03-29 21:59", "New")])
+    flow.feed([], tick=us("2024-03-31 21:30"))
+    flow.feed([change("w", "2024-03-31 21:59", "Won")])
+    flow.feed([], tick=us("2024-04-05 12:00"))
+    assert [(one["n"], one["k"]) for one in flow.matured] == [(1, 1)]
