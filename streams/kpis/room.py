@@ -252,6 +252,7 @@ class KpisRoom:
             numbers=numbers_at(now),
             watermark=iso(watermark),
             new_day=before is None or now.day != before.day,
+            judges=before is None or self._judges(watermark, before),
             caught_up=caught_up,
             fine=watermark >= newest - (FINE_SENT - FINE_KEPT) * FINE_US,
             copy_open=just_settled,
@@ -305,7 +306,13 @@ class KpisRoom:
         """Will the round visit everybody?  Then it waits until nobody has been told within the interval."""
         if owned.now is None or owned.has_just_settled():
             return True
-        return self.calendar.day_of(watermark) != owned.now.day or self._caught_up_at_last(owned, moment)
+        if self.calendar.day_of(watermark) != owned.now.day or self._judges(watermark, owned.now):
+            return True
+        return self._caught_up_at_last(owned, moment)
+
+    def _judges(self, watermark: int, before: Now) -> bool:
+        """May cohorts have become complete since the round before?"""
+        return self._teller.judged_on(watermark) != self._teller.judged_on(before.at)
 
     def _caught_up_at_last(self, owned: Partition, moment: Moment) -> bool:
         """Does a catch-up end?  A moment in which a partition was not read to its end is none."""
@@ -343,7 +350,11 @@ class KpisRoom:
             visit |= owned.parked.pop(instant)
         if before is not None and now.at // self._teller.age_every != before.at // self._teller.age_every:
             visit.update(entity for entity in owned.entities.values() if entity.waiting)
-        return self._without_told(owned, visit, round_)
+        found = self._without_told(owned, visit, round_)
+        if round_.judges:
+            judged = (entity for entity in owned.entities.values() if entity.name[0] in self._teller.judged_cuts)
+            found = list({*found, *judged})
+        return found
 
     def _without_told(self, owned: Partition, visit: set[Entity], round_: Round) -> list[Entity]:
         """Return those that may be told; who was told a moment ago is held back, unless nothing is."""

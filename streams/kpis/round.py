@@ -53,6 +53,7 @@ class Round(NamedTuple):
     numbers: tuple[int, ...]  # of the current window of each name
     watermark: str
     new_day: bool  # did a day close since the round before
+    judges: bool  # did its grace end, so that cohorts may be complete
     caught_up: bool
     fine: bool  # are the 5-minute panes complete around the watermark
     copy_open: bool  # also copy the current calendar windows into history: no more is coming
@@ -109,6 +110,7 @@ class Teller:
         self._maturity = {name: pipeline.maturity_days for name, pipeline in definitions.pipelines.items()}
         self._longest = max(self._maturity.values(), default=28)
         self._rules = definitions.rules
+        self.judged_cuts = {rule.cut for rule in definitions.rules}
         self._hours = BusinessHours(calendar, definitions.business.hours, definitions.business.holidays)
         self._sla_ms = round(definitions.sla.first_response * 1000)
         self._complete_on = lru_cache(maxsize=4_096)(self._work_out_complete_on)
@@ -127,6 +129,7 @@ class Teller:
         if round_.new_day:
             entity.add_up_days(round_.now.day, self._calendar.month_of_day)
             self._close_days(entity, round_)
+        if round_.judges:
             self._matured(entity, round_)
         for at, window in ROLLING:
             if not self._on[at]:
@@ -413,6 +416,10 @@ class Teller:
 
     # -------------------------------------------------------------- for the alerts
 
+    def judged_on(self, at: int) -> int:
+        """Return the day on which cohorts have to be complete to be judged at an instant."""
+        return self._calendar.day_of(at - self._grace)
+
     def _matured(self, entity: Entity, round_: Round) -> None:
         """Add the cohorts of this entity that became complete, one record per rule and day."""
         for rule in self._rules:
@@ -422,7 +429,7 @@ class Teller:
             if total is None or good is None:
                 continue
             maturity = _SLA if rule.kind == "response_rise" else self._maturity_of(entity)
-            last = self._last_complete(self._calendar.day_of(round_.now.at - self._grace), maturity)
+            last = self._last_complete(self.judged_on(round_.now.at), maturity)
             for day, cell in entity.days_between(entity.head.judged.get(rule.name, 0) + 1, last):
                 entries, successes = cell.get(total << 16, 0), cell.get(good << 16, 0)
                 at = self._calendar.start_of_day(self._complete_on(day, maturity)) + self._grace

@@ -12,6 +12,7 @@ from streams.kpis.catalogue import JUDGED_BY
 from streams.limits import can_fire
 from tests.audit.tables import act, change, settings, us
 from tests.in_memory import InMemory
+from tests.kpis.live import live
 
 RULES = tuple(Rule(f"{kind}-{cut}", kind, cut) for kind in ("conversion_drop", "response_rise") for cut in CUTS)
 WHOSE = {"rep_id": "anna", "product": "p", "region": "EU", "lead_source": "web", "customer_id": "c"}
@@ -114,3 +115,35 @@ def test_a_cohort_is_complete_also_when_an_hour_was_lost_to_the_clocks():
     flow.feed([change("w", "2024-03-31 21:59", "Won")])
     flow.feed([], tick=us("2024-04-05 12:00"))
     assert [(one["n"], one["k"]) for one in flow.matured] == [(1, 1)]
+
+
+@pytest.mark.parametrize("grace", ["0s", "1h", "6h", "30h"])
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_cohort_is_judged_at_the_instant_that_it_names(grace, restarts):
+    """Looked at every half an hour, it is there when that instant has come and not before; in one round it names the same."""
+    rules = [{"name": "late", "kind": "response_rise", "cut": "all"}]
+    flow, at_once = (InMemory(settings(partitions=1, rules=rules, grace=grace)) for _ in range(2))
+    lead = change("e", "2024-03-04 10:00", "New")
+    flow.feed([lead])
+    seen = None
+    for step in range(1, 200):
+        if restarts:
+            flow.restart()
+        flow.feed([], tick=us("2024-03-04 10:00") + step * 1_800_000_000)
+        if flow.matured and seen is None:
+            seen = flow.watermark
+    at_once.feed([lead], tick=us("2024-04-01 12:00"))
+    assert [one["at"] for one in flow.matured] == [seen]
+    assert at_once.matured == flow.matured
+
+
+def test_who_was_told_a_moment_ago_is_judged_all_the_same():
+    """A lead two seconds before the instant and one after it, so that everybody is held back by the pace."""
+    flow = live(rules=[{"name": "late", "kind": "response_rise", "cut": "all"}])
+    flow.lead("2024-03-04 10:00")
+    flow.wait(2)
+    flow.lead("2024-03-06 00:59:58")
+    assert flow.matured == []
+    flow.lead("2024-03-06 01:00:01")
+    flow.wait(10)
+    assert [one["at"] for one in flow.matured] == [us("2024-03-06 01:00")]
