@@ -4,6 +4,9 @@ Shiryaev-Roberts form, averaged over a grid of alternatives: for a pane with k o
 p1, L = (p1/p0)^k ((1-p1)/(1-p0))^(n-k) and M <- (M + 1) L.  The average run length to a false alarm is at
 least 1/a panes when the alarm is raised at M >= 1/a (Shin, Ramdas, Rinaldo, "E-detectors", arXiv
 2203.03532).  Everything is kept in natural logarithms.
+
+Whether it is over is asked in the CUSUM form of the same paper, M <- max(M, 1) L, which is never greater and so keeps the bound:
+where panes are small, the 1 that each adds is more than what its entries say (figures: docs/decisions.md).
 """
 
 from __future__ import annotations
@@ -31,6 +34,11 @@ def rises(baseline: float) -> list[float]:
 def step(evidence: float, p0: float, p1: float, k: int, n: int) -> float:
     """Return log M after a pane with k of n, given log M before it."""
     return _log_plus_one(evidence) + likelihood(p0, p1, k, n)
+
+
+def step_back(evidence: float, p0: float, p1: float, k: int, n: int) -> float:
+    """Return the same in the CUSUM form: a pane that merely passes adds nothing."""
+    return max(evidence, 0.0) + likelihood(p0, p1, k, n)
 
 
 def likelihood(p0: float, p1: float, k: int, n: int) -> float:

@@ -50,6 +50,13 @@ def test_a_step_is_what_the_formula_says():
     assert exp(detector.step(log(3), 0.2, 0.1, 2, 7)) == pytest.approx((3 + 1) * 0.5**2 * (0.9 / 0.8) ** 5)
 
 
+@pytest.mark.parametrize(("before", "counts"), [(3, 3), (0.5, 1)], ids=["for it", "against it"])
+def test_a_pane_that_merely_passes_is_no_evidence_of_a_recovery(before, counts):
+    """M <- max(M, 1) L: what speaks for it is kept, what spoke against it forgotten, and nothing is added."""
+    likelihood = 2.0**2 * (0.8 / 0.9) ** 5
+    assert exp(detector.step_back(log(before), 0.1, 0.2, 2, 7)) == pytest.approx(counts * likelihood)
+
+
 def test_the_evidence_before_the_first_pane_is_nothing():
     """So that the first step is the likelihood alone."""
     assert detector.start(GRID) == [detector.start(GRID)[0]] * len(GRID)

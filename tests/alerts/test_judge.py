@@ -110,7 +110,7 @@ def test_another_baseline_wins_and_its_evidence_begins_anew(before, now, share):
 
 def test_a_baseline_below_what_was_bad_resolves_the_alert():
     """Fired at 8 % of 20 %; 5 % is normal from then on."""
-    panes, state = story(DROP, (100, 0.20), (120, 0.08)), StateTable()
+    panes, state = story(DROP, (100, 0.20), (200, 0.08)), StateTable()
     assert names(Court(GIVEN, state=state).turns(panes[:160])) == ["fired"]
     lower = Rule("drop", "conversion_drop", "stage", baseline=0.05)
     told = Court(lower, state=state).judge(panes[160:])
@@ -198,6 +198,21 @@ def test_a_healthy_team_stays_within_its_budget(rule, share):
     for seed in range(40):
         false_alarms += names(Court(rule).turns(story(rule, (days, share), seed=seed))).count("fired")
     assert false_alarms <= 40 * days / rule.budget_days
+
+
+@pytest.mark.parametrize(("n", "bad"), [(1, 0.08), (2, 0.08), (5, 0.08), (5, 0.12), (20, 0.12)])
+def test_what_stays_bad_is_hardly_ever_told_as_over(n, bad):
+    """20 runs of two bad years, 20 % wanted: at most three are told as over, however few come in a day."""
+    runs = [names(Court(GIVEN).turns(story(GIVEN, (730, bad), n=n, seed=seed))) for seed in range(20)]
+    assert sum("fired" in run for run in runs) >= 15
+    assert sum("resolved" in run for run in runs) <= 3
+
+
+@pytest.mark.parametrize(("n", "days"), [(5, 200), (20, 60), (60, 20)])
+def test_a_recovery_is_told(n, days):
+    """20 runs of 100 days at 8 % and then 20 % again: most are told as over; the fewer come in a day, the later."""
+    runs = [Court(GIVEN).turns(story(GIVEN, (100, 0.08), (days, 0.20), n=n, seed=seed)) for seed in range(20)]
+    assert sum(any(name == "resolved" and day > 100 for name, day in run) for run in runs) >= 15
 
 
 def test_a_larger_budget_asks_for_more_evidence():
