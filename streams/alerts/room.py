@@ -147,7 +147,7 @@ def sentence(watch: Watch, rule: Rule, entity: dict[str, str]) -> str:
     base = watch.baseline or 0.0
     what, bound = ("converted", high) if rule.kind == "conversion_drop" else ("answered late", low)
     if not watch.firing:
-        return f"Resolved: {who}: {watch.k} of {watch.n} {what} ({share:.1%}) since the alert; baseline {base:.1%}."
+        return f"Resolved: {who}: {watch.k} of {watch.n} {what} ({share:.1%}) since the recovery most likely began; baseline {base:.1%}."
     word = "dropped" if rule.kind == "conversion_drop" else "rose"
     side = "at most" if rule.kind == "conversion_drop" else "at least"
     topic = "Conversion" if rule.kind == "conversion_drop" else "Response time"

@@ -339,3 +339,14 @@ def test_the_sentence_says_how_many_of_how_many_the_bound_and_the_baseline():
     assert f"{alert['k']} of {alert['n']} converted" in alert["text"]
     assert "pipeline default, stage New" in alert["text"]
     assert f"baseline {alert['baseline']:.1%}" in alert["text"]
+
+
+def test_the_sentence_of_an_end_says_since_when_it_counts():
+    """Not since the alert: 60 bad days came after it, and what is counted are the last days alone."""
+    panes = story(DROP, (100, 0.20), (60, 0.05), (100, 0.20), seed=3)
+    fired, over = [one for topic, one in Court(DROP).judge(panes) if topic == topics.ALERTS]
+    since_the_alert = [one for one in panes if us_day(fired["at"]) < one.day <= us_day(over["at"])]
+    counted = since_the_alert[-over["n"] // 20 :]
+    assert len(counted) < len(since_the_alert) / 2
+    assert (over["n"], over["k"]) == (sum(one.n for one in counted), sum(one.k for one in counted))
+    assert f"{over['k']} of {over['n']} converted ({over['ratio']:.1%}) since the recovery most likely began" in over["text"]
