@@ -90,11 +90,12 @@ class AlertsRoom:
         metrics.ALERT_TRANSITIONS.labels(rule.name, alert["state"]).inc()
 
     def _show(self) -> None:
-        """Set the gauge to the alerts of the partitions owned."""
+        """Set the gauge to the alerts of the partitions owned; of a rule that was taken out nothing more will be told."""
         counts = {(rule, state): 0 for rule in self._rules for state in metrics.ALERT_STATES}
         for states in self._states.values():
             for rule_and_state in states.values():
-                counts[rule_and_state] = counts.get(rule_and_state, 0) + 1
+                if rule_and_state in counts:
+                    counts[rule_and_state] += 1
         for (rule, state), count in counts.items():
             metrics.ALERTS.labels(rule, state).set(count)
 

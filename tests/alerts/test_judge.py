@@ -12,7 +12,7 @@ import orjson
 import pytest
 from referencing import Registry, Resource
 
-from streams import topics
+from streams import metrics, topics
 from streams.alerts.judge import Pane, threshold
 from streams.alerts.room import AlertsRoom, fingerprint
 from streams.config import Definitions, Rule
@@ -23,7 +23,8 @@ DAY = 86_400_000_000
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 DROP = Rule("drop", "conversion_drop", "stage")
 RISE = Rule("rise", "response_rise", "team")
-ENTITY = {"drop": ["stage", "default", "New"], "rise": ["team", "Central"]}
+STAGE = ["stage", "default", "New"]
+ENTITY = {"drop": STAGE, "gone": STAGE, "stays": STAGE, "rise": ["team", "Central"]}
 
 
 class Court:
@@ -59,6 +60,11 @@ def story(rule, *chapters, seed=7, n=20):
             k, day = sum(rng.random() < share for _ in range(n)), len(panes) + 1
             panes.append(Pane(rule.name, ENTITY[rule.name], day, n, k, day * DAY))
     return panes
+
+
+def firing(rule):
+    """Return how many alerts of a rule the metrics show as firing."""
+    return metrics.REGISTRY.get_sample_value("dealpulse_alerts", {"rule": rule, "state": "firing"})
 
 
 def names(turns):
@@ -293,6 +299,20 @@ def test_entities_and_rules_do_not_know_of_each_other():
 def test_a_rule_that_was_taken_out_is_not_judged():
     """Its panes may still be on the topic."""
     assert Court(RISE).judge(story(DROP, (100, 0.20), (60, 0.0))) == []
+
+
+def test_the_alert_of_a_rule_that_was_taken_out_is_not_counted():
+    """It stays in the state as it was told, and nothing will ever be told of it again."""
+    gone, stays = (msgspec.structs.replace(DROP, name=name) for name in ("gone", "stays"))
+    state = StateTable()
+    before = Court(gone, stays, state=state)
+    for rule in (gone, stays):
+        assert names(before.turns(story(rule, (100, 0.20), (60, 0.05)))) == ["fired"]
+    before.room.close(0)
+    after = Court(stays, state=state)
+    assert (firing("gone"), firing("stays")) == (0, 1)
+    after.room.close(0)
+    assert (firing("gone"), firing("stays")) == (0, 0)
 
 
 def test_a_fingerprint_tells_rules_and_entities_apart_and_is_no_secret_of_time():
