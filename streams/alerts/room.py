@@ -15,7 +15,7 @@ from streams.alerts.judge import Pane, Watch, evidence, take, threshold
 from streams.config import Definitions, Rule
 from streams.kafka.room import Moment, Output, StateTable
 from streams.kpis.catalogue import ENTITY_FIELDS
-from streams.panes.text import iso
+from streams.panes.text import iso, percent
 
 _panes = msgspec.json.Decoder(Pane)
 _watches = msgspec.msgpack.Decoder(Watch)
@@ -144,12 +144,13 @@ def sentence(watch: Watch, rule: Rule, entity: dict[str, str]) -> str:
     """Return what people read: k of n, the share, its bound, and the baseline."""
     who = ", ".join(f"{field} {value}" for field, value in entity.items()) or "everybody"
     low, high = detector.wilson(watch.k, watch.n, 2.58)
-    share = watch.k / watch.n if watch.n else 0.0
-    base = watch.baseline or 0.0
+    share = percent(watch.k / watch.n if watch.n else 0.0)
+    base = percent(watch.baseline or 0.0)
     what, bound = ("converted", high) if rule.kind == "conversion_drop" else ("answered late", low)
+    counted = f"{who}: {watch.k} of {watch.n} {what}"
     if not watch.firing:
-        return f"Resolved: {who}: {watch.k} of {watch.n} {what} ({share:.1%}) since the recovery most likely began; baseline {base:.1%}."
+        return f"Resolved: {counted} ({share}) since the recovery most likely began; baseline {base}."
     word = "dropped" if rule.kind == "conversion_drop" else "rose"
     side = "at most" if rule.kind == "conversion_drop" else "at least"
     topic = "Conversion" if rule.kind == "conversion_drop" else "Response time"
-    return f"{topic} {word}: {who}: {watch.k} of {watch.n} {what} ({share:.1%}, {side} {bound:.1%} at 99 %); baseline {base:.1%}."
+    return f"{topic} {word}: {counted} ({share}, {side} {percent(bound)} at 99 %); baseline {base}."

@@ -9,6 +9,7 @@ from rich.table import Table
 from streams.cli.output import print_json, print_table, say
 from streams.cli.settings import Settings, with_settings
 from streams.config import Rule
+from streams.panes.text import percent
 
 
 @click.group("rules")
@@ -37,5 +38,5 @@ def check(settings: Settings, *, as_json: bool) -> None:
 def baseline(rule: Rule) -> str:
     """Say what the rule compares with."""
     if rule.baseline is not None:
-        return f"{rule.baseline:.1%}"
+        return percent(rule.baseline)
     return f"learned from at least {rule.min_entries} matured entries"

@@ -17,6 +17,7 @@ from streams.alerts.judge import Pane, threshold
 from streams.alerts.room import AlertsRoom, fingerprint
 from streams.config import Definitions, Rule
 from streams.kafka.room import Moment, StateTable
+from streams.panes.text import percent
 from tests.in_memory import Delivered
 
 DAY = 86_400_000_000
@@ -370,3 +371,22 @@ def test_the_sentence_of_an_end_says_since_when_it_counts():
     assert len(counted) < len(since_the_alert) / 2
     assert (over["n"], over["k"]) == (sum(one.n for one in counted), sum(one.k for one in counted))
     assert f"{over['k']} of {over['n']} converted ({over['ratio']:.1%}) since the recovery most likely began" in over["text"]
+
+
+def test_the_sentence_says_how_much_a_small_share_is():
+    """4 of 10,000, and a bound of 0.027 %: one digit after the point would be 0.0 %."""
+    rule = msgspec.structs.replace(DROP, baseline=0.0004)
+    alert = Court(rule).judge([Pane("drop", ENTITY["drop"], day, 5000, 0, day * DAY) for day in range(1, 80)])[0][1]
+    assert alert["text"].endswith("0 of 25000 converted (0.0%, at most 0.027% at 99 %); baseline 0.040%.")
+
+
+@pytest.mark.parametrize(
+    ("share", "written"),
+    [
+        (0, "0.0%"), (1, "100.0%"), (0.2, "20.0%"), (0.0123, "1.2%"), (0.01, "1.0%"), (0.00333, "0.33%"), (0.0004, "0.040%"),
+        (0.00000056, "0.000056%"),
+    ],
+)  # fmt: skip
+def test_a_share_is_written_with_two_digits_at_least(share, written):
+    """Nothing is nothing."""
+    assert percent(share) == written
