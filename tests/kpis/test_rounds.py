@@ -386,6 +386,19 @@ def test_a_win_after_maturity_is_not_a_success_of_the_cohort_that_is_judged():
     assert [(one["n"], one["k"]) for one in flow.matured] == [(1, 0)]
 
 
+@pytest.mark.parametrize("taken_back", [{"stage": "New"}, {"deleted": True}], ids=["re-opened", "deleted"])
+def test_what_is_taken_back_after_it_was_judged_is_not_judged_again(taken_back):
+    """Won in time and judged so; a replay knows the end and judges that, as docs/decisions.md says."""
+    events = [lead("a", "2024-03-01 10:00"), change("w", "2024-03-02 10:00", "Won", deal_id="a")]
+    end = change("x", "2024-03-20 10:00", deal_id="a", **taken_back)
+    live, replay = maturing(), maturing()
+    live.feed(events, tick=us("2024-03-10 12:00"))
+    live.feed([end], tick=us("2024-03-21 12:00"))
+    replay.feed([*events, end], tick=us("2024-03-21 12:00"))
+    assert [(one["n"], one["k"]) for one in live.matured] == [(1, 1)]
+    assert [(one["n"], one["k"]) for one in replay.matured] == ([] if "deleted" in taken_back else [(1, 0)])
+
+
 @pytest.mark.parametrize("of_a_round", [10, 50])
 def test_the_same_cohorts_are_judged_however_long_a_round_is(of_a_round):
     """50 leads, one in twelve days: more than days are kept; a round for each of them gives the same."""
