@@ -14,6 +14,7 @@ from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
@@ -508,6 +509,8 @@ def _wrong(name: str, text: str | None) -> str | None:
         return f"{variable_of(name)}: {text!r} is not known; write one of {', '.join(_CHOICES[name])}"
     if name in _FILES:
         return _unreadable(name, text)
+    if name == "slack_webhook":
+        return _no_webhook(text)
     return _no_broker(text) if name == "broker" else None
 
 
@@ -517,6 +520,24 @@ def _no_broker(url: str) -> str | None:
     except ConfigError as error:
         return str(error)
     return None
+
+
+def _no_webhook(url: str) -> str | None:
+    """Return what is wrong with a webhook's address, without saying it: it is the secret."""
+    try:
+        parts = urlsplit(url)
+        is_here = parts.hostname in ("localhost", "127.0.0.1", "::1")
+        right = bool(parts.hostname and parts.port != 0) and (
+            parts.scheme == "https" or (parts.scheme == "http" and is_here)
+        )
+    except ValueError:
+        right = False
+    said = "is no https address; write the one that Slack shows, https://hooks.slack.com/services/..."
+    return (
+        None
+        if right and url.isascii() and url.isprintable() and " " not in url
+        else f"{variable_of('slack_webhook')} {said}"
+    )
 
 
 def _unreadable(name: str, path: str) -> str | None:

@@ -26,8 +26,13 @@ Event = StageChange | Activity
 class Delivered:
     """A record as the rooms see it."""
 
-    def __init__(self, value: bytes) -> None:
-        self._value = value
+    def __init__(self, value: bytes, at: float = 0.0) -> None:
+        """`at`: when it was written, in seconds since 1970."""
+        self._value, self._at = value, at
+
+    def timestamp(self) -> tuple[int, int]:
+        """Return what kind of time, and the time in ms."""
+        return 1, round(self._at * 1000)
 
     def value(self) -> bytes:
         """Return the value."""

@@ -352,6 +352,33 @@ def test_a_wrong_value_is_refused(name, value, sentence):
     assert f"DEALPULSE_{name}: {sentence}" in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "hooks.slack.com/services/T0/B0/very-secret",
+        "http://hooks.slack.com/services/T0/B0/very-secret",
+        "https:///services/T0/B0/very-secret",
+        "https://hooks.slack.com:very-secret/",
+        "https://[very-secret/",
+        "https://hooks.slack.com/ very-secret",
+        "https://hooks.slack.com/very-secret\n",
+    ],
+)
+def test_a_webhook_that_is_no_address_is_refused_without_being_shown(url):
+    """It is the secret."""
+    with pytest.raises(ConfigError, match="DEALPULSE_SLACK_WEBHOOK: this is no https address") as refused:
+        read_environment({"DEALPULSE_SLACK_WEBHOOK": url})
+    assert "very-secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://hooks.slack.com/services/T0/B0/x", "http://127.0.0.1:8080/x", "http://localhost/x"]
+)
+def test_a_webhook_is_https_or_here(url):
+    """A test may stand in for Slack on this machine."""
+    assert read_environment({"DEALPULSE_SLACK_WEBHOOK": url}).slack_webhook == url
+
+
 def test_numbers_are_read():
     """0 switches the watchdog off."""
     found = read_environment({"DEALPULSE_WATCHDOG": "0", "DEALPULSE_READY_LAG": "5", "DEALPULSE_WEB_PORT": "80"})

@@ -1,12 +1,11 @@
-"""What does the message say?  One alert event as text and Slack blocks, escaped and within Slack's limits."""
+"""What does the message say?  One alert event as text and Slack blocks; no name in it can speak Slack's markup or begin a line."""
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-MAX_SECTION = 3000  # docs.slack.dev: section text
-_COLOURS = {"fired": ":red_circle:", "resolved": ":large_green_circle:"}
+MAX_TEXT = 3000  # of what Slack takes in one message (docs.slack.dev: 50 blocks, a section's text of 3,000 characters)
+_COLOURS = {"fired": "red_circle", "resolved": "large_green_circle"}
 
 
 def escape(text: str) -> str:
@@ -14,21 +13,32 @@ def escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _section(text: str) -> str:
-    """Return escaped text cut to what Slack takes, not within an escape."""
-    return text if len(text) <= MAX_SECTION else re.sub(r"&[a-z]*$", "", text[:MAX_SECTION])
+def one_line(text: str) -> str:
+    """Return text without what would begin a line, or turn its direction: names come from outside."""
+    return " ".join("".join(one if one.isprintable() else " " for one in text).split())
 
 
 def text(event: dict[str, Any]) -> str:
     """Return the message as one line."""
-    return f"{event['text']} [{event['rule']}, as of {event['at']}]"
+    return one_line(f"{event['text']} [{event['rule']}, as of {event['at']}]")
 
 
 def blocks(event: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the message as Slack blocks."""
-    mark = _COLOURS.get(event["transition"], "")
-    facts = f"rule *{escape(event['rule'])}* | since {event['since']} | as of {event['at']}"
+    """Return the message as a Slack block: rich text, whose elements say what is a word and what is a sign.
+
+    Nothing in a text element is looked at for markup, mentions or signs (docs.slack.dev: rich text block).
+    """
+    facts = f"rule {event['rule']} | since {event['since']} | as of {event['at']}"
+    colour = _COLOURS.get(event["transition"])
+    sign = [{"type": "emoji", "name": colour}] if colour else []
+    sentence = {"type": "text", "text": f" {one_line(event['text'])[:MAX_TEXT]}"}
+    below = {"type": "text", "text": one_line(facts)[:MAX_TEXT], "style": {"italic": True}}
     return [
-        {"type": "section", "text": {"type": "mrkdwn", "text": _section(f"{mark} {escape(event['text'])}")}},
-        {"type": "context", "elements": [{"type": "mrkdwn", "text": _section(facts)}]},
+        {
+            "type": "rich_text",
+            "elements": [
+                {"type": "rich_text_section", "elements": [*sign, sentence]},
+                {"type": "rich_text_section", "elements": [below]},
+            ],
+        }
     ]

@@ -1,7 +1,8 @@
 """Has everybody been told?  Each alert event is delivered once, in order, at least once over a crash.
 
 A delivery that fails is tried again, for as long as it takes, unless Slack says that it can never work.
-Events of the past (a replay) are not delivered: nobody is woken by history.
+What was history when it was written (a replay) is not delivered: nobody is woken by it.  The end of an alert is told to
+those who heard that it fired, however late it comes, and to nobody else.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -20,10 +20,12 @@ from confluent_kafka import Message
 from streams import metrics, topics
 from streams.config import Definitions
 from streams.kafka.room import Moment, Output, StateTable
+from streams.notify import message
 from streams.notify.transports import Transport, Verdict
 
 LONGEST_PAUSE = 60.0
-_SENT_KEY = b"sent:"
+_SENT_KEY = b"sent:"  # the last revision that was dealt with
+_UNHEARD_KEY = b"unheard:"  # nobody was told that it fires
 log = logging.getLogger("dealpulse.notify")
 
 
@@ -34,12 +36,10 @@ class NotifyRoom:
     sources: tuple[str, ...] = (topics.ALERT_EVENTS,)
 
     def __init__(
-        self, definitions: Definitions, transport: Transport, clock: Callable[[], float] = time.time,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:  # fmt: skip
+        self, definitions: Definitions, transport: Transport, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
         self._transport = transport
         self._oldest = definitions.slack.catch_up_limit
-        self._clock = clock
         self._sleep = sleep
         self._tables: dict[int, StateTable] = {}
 
@@ -59,29 +59,43 @@ class NotifyRoom:
         """Tell people of a run of alert events, one after the other."""
         del topic  # there is one
         state = self._tables[partition]
-        for message in run:
-            event = msgspec.json.decode(message.value())
-            key = _SENT_KEY + event["fingerprint"].encode()
-            told = state.get(key)
+        for record in run:
+            event = msgspec.json.decode(record.value())
+            mark = event["fingerprint"].encode()
+            told = state.get(_SENT_KEY + mark)
             if told is None or int(told) < event["revision"]:
-                await self._tell(event)
-                state.put(key, str(event["revision"]).encode())
+                await self._deal_with(event, record.timestamp()[1] / 1000, mark, state)
+                state.put(_SENT_KEY + mark, str(event["revision"]).encode())
         return len(run)
 
-    async def _tell(self, event: dict[str, Any]) -> None:
-        if self._clock() - datetime.fromisoformat(event["at"]).timestamp() > self._oldest:
+    async def _deal_with(self, event: dict[str, Any], written: float, mark: bytes, state: StateTable) -> None:
+        """Tell people of an event, or not; `written` in seconds since 1970."""
+        fired, unheard = event["transition"] == "fired", state.get(_UNHEARD_KEY + mark) is not None
+        # Of an end whose beginning this room never met (a rebuild wrote it) its age decides, too.
+        is_known = not fired and (unheard or state.get(_SENT_KEY + mark) is not None)
+        is_history = written - datetime.fromisoformat(event["at"]).timestamp() > self._oldest
+        heard = not unheard if is_known else not is_history
+        if heard:
+            heard = await self._tell(event)
+        else:
             metrics.NOTIFICATIONS.labels(self._transport.name, "silenced").inc()
-            log.info("not told, it is history: %s", event["text"])
-            return
+            log.info("not told, it is history: %s", message.text(event))
+        if fired and not heard:
+            state.put(_UNHEARD_KEY + mark, b"1")
+        elif unheard:
+            state.delete(_UNHEARD_KEY + mark)
+
+    async def _tell(self, event: dict[str, Any]) -> bool:
+        """Try until it is told; return False when it never can be."""
         tries = 0
         while True:
             attempt = await self._transport.send(event)
             metrics.NOTIFICATIONS.labels(self._transport.name, attempt.verdict.value).inc()
             if attempt.verdict is Verdict.SENT:
-                return
+                return True
             if attempt.verdict is Verdict.NEVER:
-                log.error("alert not delivered, %s; mend the Slack settings: %s", attempt.why, event["text"])
-                return
+                log.error("alert not delivered, %s; mend the Slack settings: %s", attempt.why, message.text(event))
+                return False
             tries += 1
             pause = max(attempt.pause, min(LONGEST_PAUSE, 2 ** min(tries, 6) * random.uniform(0.5, 1.0)))  # noqa: S311  # jitter
             log.warning("%s: trying again in %.0f s", attempt.why, pause)

@@ -21,13 +21,22 @@ from streams.notify import message
 
 TIMEOUT = 10  # seconds
 DEFAULT_PAUSE = 1.0
+# docs.slack.dev/reference/methods/chat.postMessage, errors: those that waiting does not mend.
 _PERMANENT = {
-    "account_inactive", "channel_not_found", "invalid_auth", "invalid_blocks", "is_archived", "missing_scope",
-    "invalid_arguments", "msg_too_long", "not_authed", "not_in_channel", "restricted_action", "token_expired",
-    "token_revoked",
+    "access_denied", "account_inactive", "as_user_not_supported", "cannot_reply_to_message", "channel_not_found",
+    "duplicate_channel_not_found", "ekm_access_denied", "enterprise_is_restricted", "invalid_arg_name", "invalid_arguments",
+    "invalid_array_arg", "invalid_auth", "invalid_blocks", "invalid_blocks_format", "invalid_post_type", "is_archived",
+    "messages_tab_disabled", "metadata_too_large", "missing_post_type", "missing_scope", "msg_blocks_too_long",
+    "msg_too_long", "no_permission", "no_text", "not_allowed_token_type", "not_authed", "not_in_channel",
+    "restricted_action", "restricted_action_non_threadable_channel", "restricted_action_read_only_channel",
+    "restricted_action_thread_locked", "restricted_action_thread_only_channel", "slack_connect_canvas_sharing_blocked",
+    "slack_connect_file_link_sharing_blocked", "team_access_not_granted", "token_expired", "token_revoked",
+    "too_many_attachments", "two_factor_setup_required",
 }  # fmt: skip
+_CODE = re.compile(r"[a-z]{1,40}(?:_[a-z]{1,40}){1,9}")  # how Slack says why it refuses a webhook's message
+_NOT_SLACKS = "the answer is not Slack's"
 _SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
-_OK, _TOO_MANY, _SERVER_ERROR = 200, 429, 500
+_OK, _TIMED_OUT, _TOO_MANY, _SERVER_ERROR = 200, 408, 429, 500
 log = logging.getLogger("dealpulse.notify")
 # At DEBUG slack-sdk writes the webhook's URL, which is the secret; this logger never lets it.
 _sdk_log = logging.getLogger("dealpulse.slack_sdk")
@@ -89,14 +98,17 @@ class Bot:
                 text=message.escape(message.text(event)),
                 blocks=message.blocks(event),
                 unfurl_links=False,
+                mrkdwn=False,
+                parse="none",
+                link_names=False,
             )
         except SlackApiError as error:
             return _refused(error.response)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             return Attempt(Verdict.AGAIN, type(error).__name__)
-        except AttributeError:
-            # slack-sdk asks the body of a 200 for its "ok", also when somebody in between answered with a page.
-            return Attempt(Verdict.AGAIN, "the answer is not Slack's")
+        except (AttributeError, ValueError):
+            # slack-sdk decodes the body and asks it for its "ok", also when somebody in between answered with a page.
+            return Attempt(Verdict.AGAIN, _NOT_SLACKS)
         return Attempt(Verdict.SENT)
 
 
@@ -111,16 +123,19 @@ class Webhook:
     async def send(self, event: dict[str, Any]) -> Attempt:
         """Post the message."""
         try:
-            response = await self._client.send(text=message.escape(message.text(event)), blocks=message.blocks(event))
+            response = await self._client.send_dict(
+                {"text": message.escape(message.text(event)), "blocks": message.blocks(event), "mrkdwn": False}
+            )
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             return Attempt(Verdict.AGAIN, type(error).__name__)
-        if response.status_code == _OK:
-            return Attempt(Verdict.SENT)
-        if response.status_code == _TOO_MANY or response.status_code >= _SERVER_ERROR:
-            return Attempt(
-                Verdict.AGAIN, f"Slack says {response.status_code}", _pause(response.status_code, response.headers)
-            )
-        return Attempt(Verdict.NEVER, f"Slack says {response.status_code}")
+        except ValueError:
+            return Attempt(Verdict.AGAIN, _NOT_SLACKS)
+        status, said = response.status_code, (response.body or "").strip()
+        if status == _OK:
+            return Attempt(Verdict.SENT) if said == "ok" else Attempt(Verdict.AGAIN, _NOT_SLACKS)
+        if status in (_TIMED_OUT, _TOO_MANY) or status >= _SERVER_ERROR or not _CODE.fullmatch(said):
+            return Attempt(Verdict.AGAIN, f"Slack, or who answers for it, says {status}", _pause(status, response.headers))
+        return Attempt(Verdict.NEVER, f"Slack says {status} {said}")
 
 
 def _refused(response: Any) -> Attempt:

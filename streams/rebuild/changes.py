@@ -50,7 +50,8 @@ def alert_changes(
             gone = _gone(before, revision, watermark) if before is not None and fired_before else (None, None)
             yield (mark, *gone)
         elif (now["state"] == "firing") != fired_before:
-            event = {"transition": "resolved" if fired_before else "fired", **now}
+            # The change is one of the switch, however long ago the present definitions see it.
+            event = {"transition": "resolved" if fired_before else "fired", **now, "at": watermark}
             yield mark, judged[mark], msgspec.json.encode(event)
         else:
             yield mark, judged[mark], None

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
+from aiohttp import web
 
 from streams import topics
 from streams.config import Definitions, Environment, Secret, Slack
@@ -37,20 +38,21 @@ def transport(kind: str, slack: FakeSlack) -> Any:
 
 
 class Office:
-    """The notify room with a clock that stands and waits that take no time."""
+    """The notify room with waits that take no time."""
 
     def __init__(self, sender: Any, state: StateTable | None = None) -> None:
         self.state = state or StateTable()
         self.waits: list[float] = []
-        self.room = NotifyRoom(Definitions(), sender, clock=NOW.timestamp, sleep=self._wait)
+        self.room = NotifyRoom(Definitions(), sender, sleep=self._wait)
         self.room.open(0, self.state)
 
     async def _wait(self, pause: float) -> None:
         self.waits.append(pause)
 
-    async def tell(self, *events: dict[str, Any]) -> None:
+    async def tell(self, *events: dict[str, Any], written: datetime = NOW) -> None:
         """Deliver a run of alert events."""
-        await self.room.deliver(0, topics.ALERT_EVENTS, [Delivered(orjson.dumps(one)) for one in events])
+        run = [Delivered(orjson.dumps(one), written.timestamp()) for one in events]
+        await self.room.deliver(0, topics.ALERT_EVENTS, run)
 
 
 def event(revision: int = 1, fingerprint: str = "drop-1", **changed: Any) -> dict[str, Any]:
@@ -95,11 +97,46 @@ async def test_nothing_is_sent_again_after_a_restart(kind, slack):
 
 @pytest.mark.parametrize(("age", "told"), [(47, 1), (49, 0)], ids=["two-days-less-an-hour", "two-days-and-an-hour"])
 async def test_nobody_is_woken_by_history(age, told, slack):
-    """Alerts older than catch_up_limit are remembered and not sent, not even later."""
+    """Alerts that were older than catch_up_limit when they were written are remembered and not sent, not even later."""
     old, office = event(at=(NOW - timedelta(hours=age)).isoformat()), Office(transport("bot", slack))
     await office.tell(old, old)
     assert len(slack.posted) == told
     assert office.state.get(b"sent:drop-1") == b"1"
+
+
+def days(count: float) -> str:
+    """Return an instant so many days before now."""
+    return (NOW - timedelta(days=count)).isoformat()
+
+
+OLD = NOW - timedelta(days=9)
+
+
+@pytest.mark.parametrize(
+    ("fired", "over", "told"),
+    [
+        pytest.param((days(9), OLD), (days(4), NOW), ["fired", "resolved"], id="heard, and over while nobody was at work"),
+        pytest.param((days(9), NOW), (days(0), NOW), [], id="history when it fired"),
+        pytest.param((days(9), OLD), (days(8), OLD), ["fired", "resolved"], id="both long ago, and written in time"),
+        pytest.param(None, (days(0), NOW), ["resolved"], id="a beginning that this room never met"),
+        pytest.param(None, (days(4), NOW), [], id="such an end, as history"),
+    ],
+)
+async def test_who_heard_of_an_alert_hears_of_its_end(fired, over, told, slack):
+    """And nobody else; also over a restart."""
+    state = StateTable()
+    if fired is not None:
+        await Office(transport("bot", slack), state).tell(event(1, at=fired[0]), written=fired[1])
+    await Office(transport("bot", slack), state).tell(event(2, at=over[0]), written=over[1])
+    assert [one["text"].split()[1] for one in slack.posted] == told
+    assert state.get(b"unheard:drop-1") is None
+
+
+async def test_of_what_can_never_be_told_the_end_is_not_told_either(slack):
+    """The next alert is."""
+    slack.answers = [said({"ok": False, "error": "channel_not_found"})]
+    await Office(transport("bot", slack)).tell(event(1), event(2), event(3), event(4))
+    assert [one["text"].split()[1] for one in slack.posted] == ["fired", "fired", "resolved"]
 
 
 async def test_what_is_delivered_is_in_the_state_only_after_it_was_sent(slack):
@@ -160,6 +197,27 @@ async def test_a_server_error_is_tried_again_whatever_its_body(kind, broken, sla
     office = Office(transport(kind, slack))
     await office.tell(event())
     assert (len(slack.posted), len(office.waits)) == (3, 2)
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe\x00", b'{"ok": tr\xe9', b"\x80"], ids=["utf-16", "latin-1", "byte"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("status", [200, 403, 502])
+@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "text/html; charset=nonsense", "text/html"])
+async def test_an_answer_that_is_no_text_is_tried_again(body, kind, status, content_type, slack):
+    """A page of a proxy in another encoding."""
+    slack.answers = [lambda: web.Response(body=body, status=status, headers={"Content-Type": content_type})]
+    office = Office(transport(kind, slack))
+    await office.tell(event())
+    assert (len(slack.posted), len(office.waits)) == (2, 1)
+
+
+@pytest.mark.parametrize("body", ["", "<html>sign in</html>", "ok then", '{"ok": true}'])
+async def test_a_200_of_a_webhook_that_is_not_slacks_is_tried_again(body, slack):
+    """Somebody between us and Slack answered."""
+    slack.answers = [raw(body, 200, "text/html")]
+    office = Office(transport("webhook", slack))
+    await office.tell(event())
+    assert (len(slack.posted), len(office.waits)) == (2, 1)
 
 
 @pytest.mark.parametrize("body", ["ok", "[]", '"ok"', ""], ids=["text", "list", "string", "nothing"])
@@ -227,11 +285,24 @@ async def test_what_the_bot_is_refused_for(error, verdict, slack):
 
 
 @pytest.mark.parametrize(
-    ("status", "verdict"), [(200, Verdict.SENT), (400, Verdict.NEVER), (403, Verdict.NEVER), (404, Verdict.NEVER), (410, Verdict.NEVER), (500, Verdict.AGAIN)]
-)  # fmt: skip
-async def test_what_a_webhook_answers(status, verdict, slack):
-    """4xx are settings, 5xx are Slack's."""
-    slack.answers = [raw("no_service", status, "text/html")]
+    ("status", "body", "verdict"),
+    [
+        (200, "ok", Verdict.SENT),
+        (400, "invalid_payload", Verdict.NEVER),
+        (403, "action_prohibited", Verdict.NEVER),
+        (404, "no_service", Verdict.NEVER),
+        (410, "channel_is_archived", Verdict.NEVER),
+        (403, "<html>forbidden</html>", Verdict.AGAIN),
+        (404, "Not Found", Verdict.AGAIN),
+        (403, "forbidden", Verdict.AGAIN),
+        (408, "no_service", Verdict.AGAIN),
+        (429, "rate_limited", Verdict.AGAIN),
+        (500, "rollup_error", Verdict.AGAIN),
+    ],
+)
+async def test_what_a_webhook_answers(status, body, verdict, slack):
+    """4xx in Slack's words are settings, 5xx are Slack's, pages somebody else's."""
+    slack.answers = [raw(body, status, "text/html")]
     assert (await transport("webhook", slack).send(event())).verdict is verdict
 
 
@@ -279,25 +350,46 @@ def test_the_environment_does_not_show_its_secrets():
 # ------------------------------------------------------------------ what is said
 
 
-NASTY = "<!channel> & <https://evil|click> team R&D"
+NASTY = "<!channel> & <https://evil|click> team R&D *bold* `code` :red_circle: @here #general"
+
+
+def words(posted: dict[str, Any]) -> list[str]:
+    """Return what the text elements of each line of the block say."""
+    [block] = posted["blocks"]
+    assert block["type"] == "rich_text"
+    lines = [[one["text"] for one in section["elements"] if one["type"] == "text"] for section in block["elements"]]
+    return ["".join(line) for line in lines]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_names_cannot_speak_slack(kind, slack):
-    """A stage called <!channel> wakes nobody: in the blocks and in the text of the notification."""
+    """A stage called <!channel> wakes nobody: text elements are taken as they are, and the notification's text is escaped."""
     await Office(transport(kind, slack)).tell(event(text=NASTY, rule="<@U1>"))
-    shown = orjson.dumps(slack.posted[0]).decode()
-    assert "<" not in shown
-    assert "&lt;!channel&gt; &amp; &lt;https://evil|click&gt; team R&amp;D" in slack.posted[0]["blocks"][0]["text"]["text"]
+    posted = slack.posted[0]
+    assert words(posted)[0] == f" {NASTY}"
+    assert words(posted)[1].startswith("rule <@U1> | ")
+    assert "<" not in posted["text"]
+    assert "&lt;!channel&gt; &amp; &lt;https://evil|click&gt; team R&amp;D" in posted["text"]
+    assert posted["mrkdwn"] in (False, "0")
 
 
-@pytest.mark.parametrize("text", ["x" * 10_000, "&" * 10_000, "x" + "<" * 5_000], ids=["plain", "amp", "shifted"])
-async def test_a_long_text_fits_slack_and_is_not_cut_within_an_escape(text, slack):
-    """3,000 characters a section."""
-    await Office(transport("bot", slack)).tell(event(text=text))
-    section = slack.posted[0]["blocks"][0]["text"]["text"]
-    assert len(section) <= 3_000
-    assert section[-1] in "x;"
+FORGED = "New\n:red_circle: Conversion dropped: everybody\r\u2028\x00\u202eend"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_names_cannot_begin_a_line(kind, slack, caplog):
+    """Neither in Slack nor in the log; what would turn the direction of writing is gone, too."""
+    for sender in (transport(kind, slack), Log()):
+        await Office(sender).tell(event(text=FORGED))
+    for shown in (*words(slack.posted[0]), slack.posted[0]["text"], caplog.messages[-1]):
+        assert shown.isprintable()
+    assert words(slack.posted[0])[0] == " New :red_circle: Conversion dropped: everybody end"
+
+
+async def test_a_long_text_fits_slack(slack):
+    """3,000 characters a line."""
+    await Office(transport("bot", slack)).tell(event(text="&" * 10_000))
+    assert [len(one) <= 3_001 for one in words(slack.posted[0])] == [True, True]
 
 
 async def test_a_message_says_what_when_and_which_rule(slack):
@@ -305,8 +397,10 @@ async def test_a_message_says_what_when_and_which_rule(slack):
     await Office(transport("bot", slack)).tell(event(2))
     posted = slack.posted[0]
     assert (posted["channel"], slack.tokens) == ("#sales", [f"Bearer {TOKEN}"])
-    assert posted["blocks"][0]["text"]["text"] == ":large_green_circle: Conversion resolved"
-    assert "rule *drop* | since 2024-03-01T11:00:00+00:00" in posted["blocks"][1]["elements"][0]["text"]
+    assert posted["blocks"][0]["elements"][0]["elements"][0] == {"type": "emoji", "name": "large_green_circle"}
+    sentence, facts = words(posted)
+    assert sentence == " Conversion resolved"
+    assert facts.startswith("rule drop | since 2024-03-01T11:00:00+00:00")
 
 
 async def test_without_slack_the_log_is_told(caplog):

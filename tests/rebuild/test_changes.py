@@ -69,14 +69,14 @@ def test_a_resolved_alert_of_the_past_is_told_to_nobody():
 
 @pytest.mark.parametrize("told", [RESOLVED, None], ids=["resolved", "never"])
 def test_an_alert_that_fires_now_but_not_before_is_told(told):
-    """Once."""
-    assert changes(told, JUDGED) == (JUDGED, {"transition": "fired", **JUDGED})
+    """Once, as of the switch: what the present definitions saw long ago is news now."""
+    assert changes(told, JUDGED) == (JUDGED, {"transition": "fired", **JUDGED, "at": AS_OF})
 
 
 def test_an_alert_that_no_longer_fires_is_told():
     """As resolved."""
     now = {**JUDGED, "state": "resolved"}
-    assert changes(ALERT, now) == (now, {"transition": "resolved", **now})
+    assert changes(ALERT, now) == (now, {"transition": "resolved", **now, "at": AS_OF})
 
 
 def test_an_alert_that_nothing_speaks_for_any_more_is_resolved_and_says_why():
