@@ -526,18 +526,14 @@ def _no_webhook(url: str) -> str | None:
     """Return what is wrong with a webhook's address, without saying it: it is the secret."""
     try:
         parts = urlsplit(url)
-        is_here = parts.hostname in ("localhost", "127.0.0.1", "::1")
-        right = bool(parts.hostname and parts.port != 0) and (
-            parts.scheme == "https" or (parts.scheme == "http" and is_here)
-        )
+        schemes = ("http", "https") if parts.hostname in ("localhost", "127.0.0.1", "::1") else ("https",)
+        right = bool(parts.hostname) and parts.port != 0 and parts.scheme in schemes  # a port that is none raises
     except ValueError:
         right = False
-    said = "is no https address; write the one that Slack shows, https://hooks.slack.com/services/..."
-    return (
-        None
-        if right and url.isascii() and url.isprintable() and " " not in url
-        else f"{variable_of('slack_webhook')} {said}"
-    )
+    if right and url.isascii() and url.isprintable() and " " not in url:
+        return None
+    shown = "https://hooks.slack.com/services/..."
+    return f"{variable_of('slack_webhook')}: this is no https address; write the one that Slack shows, {shown}"
 
 
 def _unreadable(name: str, path: str) -> str | None:
