@@ -14,11 +14,12 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from streams import topics
+from streams.cli.leftovers import delete_topics, generation_name
 from streams.cli.read import CALL_DEADLINE, Place, every_record
 from streams.cli.settings import CheckError, Settings
 from streams.cli.switch import Ledger, ledger
 from streams.config import bootstrap
-from streams.kafka.admin import BrokerAdmin, check_topics, create_topics, is_embedded, wrong_topics
+from streams.kafka.admin import check_topics, create_topics, is_embedded, wrong_topics
 from streams.kafka.clients import SESSION_TIMEOUT
 from streams.kafka.embedded import SecondWorkerError, claim_for_one_worker
 from streams.kafka.generations import (
@@ -36,7 +37,7 @@ from streams.kafka.generations import (
 from streams.kafka.ownership import FORM_KEY, OFFSETS_KEY
 from streams.rebuild.shadow import SHADOWED, shadow_topics
 from streams.state import digest, meaning
-from streams.topics import Topic, all_topics, changelog, shadow
+from streams.topics import Topic, all_topics, changelog
 
 # A worker that was killed is a member of its group for as long.
 MEMBERS_DEADLINE = SESSION_TIMEOUT + 3.0
@@ -130,11 +131,6 @@ def abandon(settings: Settings) -> int | None:
     return following.number
 
 
-def generation_name(settings: Settings, number: int) -> str:
-    """Return the consumer group of a generation, which its changelogs' names begin with."""
-    return settings.environment.app_id if number == 1 else f"{settings.environment.app_id}-g{number}"
-
-
 def first_offsets(settings: Settings, places: Iterable[Place]) -> dict[Place, int]:
     """Return the first offset that each partition still holds."""
     consumer = _consumer(settings, settings.environment.app_id)
@@ -142,34 +138,6 @@ def first_offsets(settings: Settings, places: Iterable[Place]) -> dict[Place, in
         return {place: consumer.get_watermark_offsets(TopicPartition(*place), timeout=CALL_DEADLINE)[0] for place in places}
     finally:
         consumer.close()
-
-
-def ended_after_its_switch(settings: Settings) -> StateGeneration | None:
-    """Return the present generation when the rebuild that computed it with these definitions has not cleaned up."""
-    known = read(settings.environment)
-    present, there = known.present, BrokerAdmin(settings.environment).look().topics
-    if present is None or known.next is not None or present.digest != digest(meaning(settings.definitions)):
-        return None
-    return present if any(shadow(present.name, topic).name in there for topic in SHADOWED) else None
-
-
-def clean_up(settings: Settings, present: StateGeneration) -> list[str]:
-    """Remove what no generation needs any more; return the topics that could not be removed."""
-    old = {settings.environment.app_id, *(generation_name(settings, number) for number in range(1, present.number))}
-    old = (old | {present.before}) - {present.name, ""}
-    unwanted = [changelog(name, room) for name in old for room in topics.ROOMS]
-    # These are the last to go: while one is there, it is known that there is something to remove.
-    shadows = [shadow(name, topic).name for name in (*old, present.name) for topic in SHADOWED]
-    left = _delete(settings, unwanted)
-    _delete_groups(settings, old)
-    return left + _delete(settings, shadows)
-
-
-def _delete_groups(settings: Settings, names: Iterable[str]) -> None:
-    admin = AdminClient({**settings.client, "log_level": 0})
-    for gone in admin.delete_consumer_groups(sorted(names), request_timeout=CALL_DEADLINE).values():
-        with contextlib.suppress(KafkaException):  # it never was, or the broker forgets it by itself
-            gone.result(CALL_DEADLINE + 1)
 
 
 def committed(settings: Settings, name: str) -> dict[Place, int]:
@@ -304,7 +272,7 @@ def _begin(  # noqa: PLR0913  # what a generation begins with
     """Create the topics of a generation, and write down that it is being computed and where its rooms begin."""
     environment, definitions = settings.environment, settings.definitions
     name = generation_name(settings, number)
-    _delete(settings, [one.name for one in shadow_topics(name) if one.name.startswith(name)])
+    delete_topics(settings, [one.name for one in shadow_topics(name) if one.name.startswith(name)])
     create_topics(environment, definitions, shadow_topics(name))
     means = meaning(definitions)
     sources = present_ends(environment, _SOURCES, definitions.partitions)
@@ -366,30 +334,7 @@ _letters = msgspec.json.Decoder(_Letter)
 def _throw_away(settings: Settings, control: Control, following: StateGeneration) -> None:
     with control.transaction() as send:
         send(topics.GENERATIONS, 0, NEXT, None)
-    _delete(settings, [one.name for one in shadow_topics(following.name) if one.name.startswith(following.name)])
-
-
-def _delete(settings: Settings, names: list[str]) -> list[str]:
-    """Delete those of the topics that are there; return the ones that could not be deleted."""
-    there = BrokerAdmin(settings.environment).look().topics
-    wanted = sorted({name for name in names if name in there})
-    if not wanted:
-        return []
-    admin = AdminClient({**settings.client, "log_level": 0})
-    left = []
-    for name, gone in admin.delete_topics(wanted, request_timeout=CALL_DEADLINE).items():
-        try:
-            gone.result(CALL_DEADLINE + 1)
-        except KafkaException:
-            left.append(name)
-    _until_gone(settings, set(wanted) - set(left))
-    return left
-
-
-def _until_gone(settings: Settings, names: set[str]) -> None:
-    end = time.monotonic() + CALL_DEADLINE
-    while names & set(BrokerAdmin(settings.environment).look().topics) and time.monotonic() < end:
-        time.sleep(0.1)
+    delete_topics(settings, [one.name for one in shadow_topics(following.name) if one.name.startswith(following.name)])
 
 
 def _consumer(settings: Settings, name: str) -> Consumer:

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from streams.cli import generation
+from streams.cli.leftovers import clean_up, ended_after_its_switch
 from streams.cli.output import print_json, print_table, say, stderr
 from streams.cli.read import Place
 from streams.cli.send import Sender
@@ -64,8 +65,8 @@ def command(settings: Settings, *, as_json: bool, abandon: bool, from_what_is_le
 def rebuild(settings: Settings, *, from_what_is_left: bool = False) -> dict[str, Any]:
     """Compute the next generation and let it take over; return the summary.  Raises CheckError, StartError, AdminError."""
     began = time.monotonic()
-    ended = generation.ended_after_its_switch(settings)
-    if ended is not None and not _say_what_is_left(generation.clean_up(settings, ended)):
+    ended = ended_after_its_switch(settings)
+    if ended is not None and not _say_what_is_left(clean_up(settings, ended)):
         say(f"generation {ended.number} took over in an earlier run; what that run left is removed now")
         return _summary(ended, 0, Switched(0, 0, 0, 0, 0), began)
     with generation.begun(settings, from_what_is_left=from_what_is_left) as one:
@@ -80,7 +81,7 @@ def rebuild(settings: Settings, *, from_what_is_left: bool = False) -> dict[str,
                 f"whether generation {one.next.number} has taken over is unknown ({error.args[0].str()}); run dealpulse rebuild "
                 "again: it goes on with what is there"
             ) from None
-        _say_what_is_left(generation.clean_up(settings, one.next))
+        _say_what_is_left(clean_up(settings, one.next))
     return _summary(one.next, events, switched, began)
 
 
