@@ -28,7 +28,9 @@ def ended_after_its_switch(settings: Settings) -> StateGeneration | None:
     """Return the present generation when the rebuild that computed it with these definitions has not cleaned up."""
     known = read(settings.environment)
     present, there = known.present, BrokerAdmin(settings.environment).look().topics
-    if present is None or known.next is not None or present.digest != digest(meaning(settings.definitions)):
+    if present is None or known.next is not None or present.app_id != settings.environment.app_id:
+        return None
+    if present.digest != digest(meaning(settings.definitions)):
         return None
     return present if any(shadow(present.name, topic).name in there for topic in SHADOWED) else None
 
