@@ -19,7 +19,7 @@ from streams.cli.read import CALL_DEADLINE, Place, every_record
 from streams.cli.settings import CheckError, Settings
 from streams.cli.switch import Ledger, ledger
 from streams.config import bootstrap
-from streams.kafka.admin import check_topics, create_topics, is_embedded, wrong_topics
+from streams.kafka.admin import BrokerAdmin, check_topics, create_topics, is_embedded, wrong_topics
 from streams.kafka.clients import SESSION_TIMEOUT
 from streams.kafka.embedded import SecondWorkerError, claim_for_one_worker
 from streams.kafka.generations import (
@@ -269,7 +269,10 @@ def _look_at_told(settings: Settings) -> tuple[int | None, Ledger, int]:
 def _begin(  # noqa: PLR0913  # what a generation begins with
     settings: Settings, control: Control, number: int, before: str, revision: int, offsets: dict[Place, int], read_by_any: dict[Place, int],
 ) -> StateGeneration:  # fmt: skip
-    """Create the topics of a generation, and write down that it is being computed and where its rooms begin."""
+    """Create the topics of a generation, and write down that it is being computed and where its rooms begin.
+
+    Notify begins with all that it has: whom it told stays true.
+    """
     environment, definitions = settings.environment, settings.definitions
     name = generation_name(settings, number)
     delete_topics(settings, [one.name for one in shadow_topics(name) if one.name.startswith(name)])
@@ -289,6 +292,7 @@ def _begin(  # noqa: PLR0913  # what a generation begins with
         for one in range(definitions.partitions)
         if (topics.ALERT_EVENTS, one) in offsets
     }
+    heard = _rows_of_notify(settings, before)
     consumer = _consumer(settings, name)
     try:
         with control.transaction() as send:
@@ -298,6 +302,8 @@ def _begin(  # noqa: PLR0913  # what a generation begins with
                     log = changelog(name, room)
                     send(log, partition, OFFSETS_KEY, msgspec.json.encode({topic: offset}))
                     send(log, partition, FORM_KEY, following.digest.encode())
+            for (partition, key), row in heard.items():
+                send(changelog(name, "notify"), partition, key, row)
             # The source from its beginning, also where a generation of this number was thrown away.
             begin = ends | dict.fromkeys(sources, 0)
             control.commit_offsets(
@@ -306,6 +312,15 @@ def _begin(  # noqa: PLR0913  # what a generation begins with
     finally:
         consumer.close()
     return following
+
+
+def _rows_of_notify(settings: Settings, name: str) -> dict[tuple[int, bytes], bytes]:
+    """Return what a generation knows of whom it told, by partition and key; nothing where its changelog is gone."""
+    log = changelog(name, "notify")
+    if log not in BrokerAdmin(settings.environment).look().topics:
+        return {}
+    rows = {(one.partition(), one.key()): one.value() for one in every_record(settings.client, log)}
+    return {place: row for place, row in rows.items() if row is not None and place[1] not in (OFFSETS_KEY, FORM_KEY)}
 
 
 def _read_before(settings: Settings) -> dict[Place, int]:

@@ -40,7 +40,8 @@ def alert_changes(
     """Yield (fingerprint, alert or None for gone, alert event or None) of every alert that is not as it was told.
 
     `told` is what readers have, `judged` what the new generation found.  An event only where the state differs: firing
-    now but not before, or no longer firing.
+    now but not before, or no longer firing.  It is as of the watermark: the change is of now, whatever day was judged, and
+    people are not told of history.
     """
     for mark in sorted(told.keys() | judged.keys()):
         before = msgspec.json.decode(told[mark]) if mark in told else None
@@ -50,8 +51,7 @@ def alert_changes(
             gone = _gone(before, revision, watermark) if before is not None and fired_before else (None, None)
             yield (mark, *gone)
         elif (now["state"] == "firing") != fired_before:
-            # The change is one of the switch, however long ago the present definitions see it.
-            event = {"transition": "resolved" if fired_before else "fired", **now, "at": watermark}
+            event = {"transition": "resolved" if fired_before else "fired", **now, "at": max(now["at"], watermark)}
             yield mark, judged[mark], msgspec.json.encode(event)
         else:
             yield mark, judged[mark], None

@@ -110,7 +110,10 @@ def test_a_drop_is_told_once_and_its_end_once(broker, install, slack):
 
 
 def test_a_rebuild_tells_nobody_again(embedded_broker, install, slack):
-    """An alert that fires goes on firing under the new generation, without a word; its end is told once."""
+    """An alert that fires goes on firing under the new generation, without a word; its end is told once.
+
+    It is old by then: that people were told of the beginning is known to the new generation, too.
+    """
     installation = install(
         embedded_broker, RAW, slack_webhook=Secret(f"http://127.0.0.1:{slack.server_port}/services/T/B/x")
     )
@@ -121,7 +124,7 @@ def test_a_rebuild_tells_nobody_again(embedded_broker, install, slack):
         installation.process_all(worker, as_of=micros(16))
     assert len(slack.heard) == 1
     before = installation.messages(ALERT_EVENTS)
-    raw = {**RAW, "reps": {"anna": {"team": "Central"}}}
+    raw = {**RAW, "reps": {"anna": {"team": "Central"}}, "slack": {"catch_up_limit": "2d"}}
     (installation.folder / "dealpulse.yaml").write_text(yaml.safe_dump(raw))
     installation.settings = Settings(installation.settings.environment, definitions_from(raw))
     summary = rebuild(installation.settings)
