@@ -18,6 +18,7 @@ MATURED = "dealpulse.matured"
 ALERTS = "dealpulse.alerts.v1"
 ALERT_EVENTS = "dealpulse.alert-events.v1"
 GENERATIONS = "dealpulse.generations"
+DLQ_REPLAYS = "dealpulse.dlq-replays"  # which dead letters were sent again
 
 ROOMS = ("deals", "kpis", "alerts", "notify")
 
@@ -63,5 +64,6 @@ def all_topics(app_id: str) -> tuple[Topic, ...]:
         Topic(ALERTS, "compact", _LATEST),
         Topic(ALERT_EVENTS, "delete", _KEEP),
         Topic(GENERATIONS, "compact", _COMPACT),
+        Topic(DLQ_REPLAYS, "delete", _KEEP),
         *(Topic(changelog(app_id, room), "compact", _COMPACT) for room in ROOMS),
     )

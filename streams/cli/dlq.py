@@ -1,35 +1,57 @@
-"""Which events were refused, and why?  The dead-letter topic, newest last."""
+"""Which events were refused, and why, and how are they sent once more?
+
+`list` prints the dead-letter topic, newest last.  `replay` sends the records of letters again, each with a mark in a topic
+of its own, in one transaction: whatever ends it, what was sent is marked and what is marked was sent.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import sys
+import time
 from base64 import b64decode
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import click
+import msgspec
 import orjson
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from streams.cli.output import print_json, print_table, say
+from streams.cli.audit import refuse_other_definitions
+from streams.cli.letters import Choice, Letter, Place, Plan, Skip, again, plan, read_letter
+from streams.cli.output import print_json, print_table, say, stderr
 from streams.cli.read import every_record
-from streams.cli.settings import Settings, with_settings
-from streams.events.contract import Reason
-from streams.topics import DEAD_LETTER
+from streams.cli.send import Sender
+from streams.cli.settings import CheckError, Settings, with_settings
+from streams.cli.stack import signals_end_it
+from streams.events.contract import Limits, Reason
+from streams.topics import DEAD_LETTER, DLQ_REPLAYS
 
 _SHOWN = 120  # characters of a value in the table
+_TOGETHER = 1000  # letters in one transaction, each of 64 KiB at most: larger ones are not accepted by any worker
+_REASONS = click.Choice([reason.value for reason in Reason])
+_WHY = {
+    Skip.SENT_ALREADY: "were sent again before",
+    Skip.STILL_REFUSED: "would be refused again",
+    Skip.TRUNCATED: "are cut; the whole record is at its origin",
+    Skip.OTHER_TOPIC: "are of another topic",
+}
 
 
 @click.group("dlq")
 def group() -> None:
-    """Look at refused events."""
+    """Look at refused events, and send them again."""
 
 
 @group.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print the dead letters as JSON lines.")
-@click.option("--reason", type=click.Choice([reason.value for reason in Reason]), help="Only this reason.")
+@click.option("--reason", type=_REASONS, help="Only this reason.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many, the newest.")
 @with_settings
 def list_letters(settings: Settings, *, as_json: bool, reason: str | None, limit: int) -> None:
@@ -74,3 +96,110 @@ def _text(data: str | None) -> str:
         return "–"
     text = b64decode(data).decode(errors="replace")
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+# ------------------------------------------------------------------ send again
+
+
+@group.command("replay")
+@click.option("--reason", type=_REASONS, help="Only this reason.")
+@click.option("--since", metavar="TIME", help="Only records that were received then or later.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many, the newest.")
+@click.option("--origin", metavar="TOPIC/PARTITION@OFFSET", help="Only the record that stands there.")
+@click.option("--yes", is_flag=True, help="Do not ask before all of them are sent.")
+@click.option("--dry-run", is_flag=True, help="Print what would be sent, send nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@with_settings
+def replay(  # noqa: PLR0913  # its options
+    settings: Settings, *, reason: str | None, since: str | None, limit: int | None, origin: str | None,
+    yes: bool, dry_run: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Send refused events once more, after the reason is gone.
+
+    Those that would be refused again stay where they are, and so do those that were sent again before.
+    """
+    choice = Choice(reason, None if since is None else settings.time("--since", since), origin, limit)
+    asks = choice.is_everything and not yes and not dry_run
+    if asks and not sys.stdin.isatty():
+        raise click.UsageError(
+            "this would send every refused event that is accepted now; say --yes, or choose: --reason, --since, --limit, --origin"
+        )
+    refuse_other_definitions(settings)
+    began = time.monotonic()
+    with signals_end_it():
+        # Before anything is read: another one that is sending is shut out, and what it has sent is marked.
+        sender = None if dry_run else Sender(settings.client, f"{settings.environment.app_id}-dlq-replay")
+        planned = _planned(settings, choice)
+        if not as_json:
+            _show(planned)
+        sent = 0
+        if sender is not None and planned.places and (not asks or click.confirm("Send them?", err=True)):
+            sent = _send(settings, sender, planned)
+    if not as_json:
+        say("nothing was sent: this was a dry run" if dry_run else f"sent again: {sent:,}")
+        return
+    by_reason, skipped = dict(planned.by_reason), {why.value: count for why, count in planned.skipped.items()}
+    would = {"would_send": len(planned.places)} if dry_run else {}
+    seconds = round(time.monotonic() - began, 3)
+    print_json({"sent": sent, **would, "skipped": skipped, "by_reason": by_reason, "seconds": seconds})
+
+
+def _planned(settings: Settings, choice: Choice) -> Plan:
+    """Look at every letter.  Raises CheckError when the one that is wanted is not there."""
+    sent = {(message.key() or b"", message.value() or b"") for message in every_record(settings.client, DLQ_REPLAYS)}
+    limits = Limits(round(settings.definitions.max_future * 1_000_000), settings.definitions.zone)
+    found = plan(_letters(settings), choice, sent, limits, time.time_ns() // 1000)
+    if choice.origin is not None and not found.places and not found.skipped:
+        raise CheckError(f"there is no such dead letter of {choice.origin}; see: dealpulse dlq list")
+    return found
+
+
+def _letters(settings: Settings) -> Iterator[tuple[Place, Letter]]:
+    for message in every_record(settings.client, DEAD_LETTER):
+        with contextlib.suppress(msgspec.DecodeError):  # not ours
+            yield (message.partition(), message.offset()), read_letter(message.value() or b"")
+
+
+def _send(settings: Settings, sender: Sender, planned: Plan) -> int:
+    """Send what is planned, many letters in one transaction; return how many.  Raises CheckError."""
+    letters = (letter for place, letter in _letters(settings) if place in planned.places)
+    sent = 0
+    with _bar(len(planned.places)) as advance:
+        try:
+            while some := list(itertools.islice(letters, _TOGETHER)):
+                with sender.together():
+                    for letter in some:
+                        for record in again(letter):
+                            sender.send(record)
+                sent += len(some)
+                advance(sent)
+        except CheckError as error:
+            raise CheckError(
+                f"sent again: {sent:,}, then {error}; run it again (not two at a time): it goes on with what is left"
+            ) from None
+    return sent
+
+
+def _show(planned: Plan) -> None:
+    if planned.places:
+        table = Table("reason", "topic", "letters", title="To be sent again")
+        for (reason, topic), count in planned.counts.most_common():
+            table.add_row(reason, topic, f"{count:,}")
+        print_table(table)
+    for why, count in planned.skipped.most_common():
+        first = f"; the first: {planned.first_refusal}" if why is Skip.STILL_REFUSED else ""
+        say(f"not sent: {count:,} {_WHY[why]}{first}")
+
+
+@contextlib.contextmanager
+def _bar(total: int) -> Iterator[Callable[[int], None]]:
+    """Show how many are sent, on a terminal only."""
+    console = stderr()
+    if not console.is_terminal:
+        yield lambda _sent: None
+        return
+    with Progress(
+        TextColumn("sending"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
+    ) as progress:
+        task = progress.add_task("sending", total=total)
+        yield lambda sent: progress.update(task, completed=sent)

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from streams.events.contract import Reason
+from streams.kafka.room import Headers
 from streams.topics import ACTIVITY, REFERENCE, STAGE_CHANGE
 
 TOPICS = (STAGE_CHANGE, ACTIVITY, REFERENCE)
@@ -23,6 +24,8 @@ class Outgoing:
     topic: str
     key: bytes
     value: bytes
+    partition: int = -1  # by the key
+    headers: Headers | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,6 @@ from streams.cli.output import print_json, print_table, say
 from streams.cli.send import Sender
 from streams.cli.settings import Settings, with_settings
 from streams.cli.stack import signals_end_it
-from streams.events.times import instant
 
 
 class Speed(click.ParamType):
@@ -106,12 +105,7 @@ def _report(found: dict[str, Any], *, as_json: bool) -> None:
 def _as_of(said: str | None, settings: Settings) -> int | None:
     if said is None:
         return None
-    try:
-        found = instant(float(said) if said.replace(".", "", 1).isdecimal() else said, settings.definitions.zone)
-    except OverflowError:
-        found = None
-    if found is None or found < 0:
-        raise click.UsageError(f"--as-of: {said!r} is no time; write for example 2026-01-31T12:00:00Z")
+    found = settings.time("--as-of", said)
     if found > (time.time() + settings.definitions.max_future) * 1e6:
         raise click.UsageError(f"--as-of: {said!r} lies in the future; the clock cannot be ahead of now")
     return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -10,17 +12,25 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from streams.cli.lines import TOPICS, Outgoing
 from streams.cli.settings import CheckError
 from streams.kafka.admin import metadata
+from streams.kafka.clients import TRANSACTION_TIMEOUT
+from streams.kafka.poll import describe
 
 DELIVERY_DEADLINE = 30.0
 _QUEUE_WAIT = 0.05
+_ABORT_DEADLINE = 2.0
 
 
 class Sender:
     """Send records in order; `close` returns when the broker has confirmed every one of them."""
 
-    def __init__(self, client: dict[str, Any]) -> None:
-        """Connect.  Raises AdminError when there is no broker, CheckError when there is no topic to send to."""
+    def __init__(self, client: dict[str, Any], transactional_id: str | None = None) -> None:
+        """Connect.  Raises AdminError when there is no broker, CheckError when there is no topic to send to.
+
+        With a transactional id everything is sent within `together`, and an earlier sender with this id is shut out.
+        """
         self.sent = 0
+        transactions = {"transactional.id": transactional_id, "transaction.timeout.ms": int(TRANSACTION_TIMEOUT * 1000)}
+        deadline = TRANSACTION_TIMEOUT if transactional_id else DELIVERY_DEADLINE
         self._failed: str | None = None
         self._producer = Producer(
             {
@@ -34,15 +44,18 @@ class Sender:
                 "linger.ms": 20,
                 "batch.size": 1 << 20,
                 "queue.buffering.max.messages": 200_000,
-                "message.timeout.ms": int(DELIVERY_DEADLINE * 1000),
+                "message.timeout.ms": int(deadline * 1000),
                 "delivery.report.only.error": True,
                 "log_level": 0,
                 # A topic that the broker makes by itself has the wrong number of partitions.
                 "allow.auto.create.topics": False,
                 "on_delivery": self._delivered,
+                **(transactions if transactional_id else {}),
             }
         )
         self._look(client["bootstrap.servers"])
+        if transactional_id:
+            self._begin()
 
     def _look(self, address: str) -> None:
         # Otherwise the first record would wait for the whole delivery deadline before anybody is told.
@@ -51,11 +64,31 @@ class Sender:
         if missing:
             raise CheckError(f"there is no topic {missing[0]}; create it with: dealpulse topics create")
 
+    def _begin(self) -> None:
+        try:
+            self._producer.init_transactions(TRANSACTION_TIMEOUT)
+        except KafkaException as error:
+            raise CheckError(f"the broker begins no transaction: {describe(error)}") from None
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Make all that is sent within the block visible together, or nothing of it.  Raises CheckError when it may be nothing."""
+        try:
+            self._producer.begin_transaction()
+            yield
+            self._producer.commit_transaction(TRANSACTION_TIMEOUT)
+        except BaseException as error:
+            with contextlib.suppress(KafkaException):
+                self._producer.abort_transaction(_ABORT_DEADLINE)
+            if isinstance(error, KafkaException):
+                raise CheckError(f"the transaction did not end well: {describe(error)}") from None
+            raise
+
     def send(self, record: Outgoing) -> None:
         """Queue one record; wait while the queue is full.  Raises CheckError when a delivery failed."""
         while True:
             try:
-                self._producer.produce(record.topic, record.value, record.key)
+                self._producer.produce(record.topic, record.value, record.key, record.partition, headers=record.headers)
                 break
             except BufferError:
                 self.poll(_QUEUE_WAIT)

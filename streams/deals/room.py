@@ -6,6 +6,7 @@ partitions add up before they are expanded, and the state is written once per fl
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -25,7 +26,7 @@ from streams.deals.quick import add_activity, append_stage_change, begin
 from streams.deals.record import FLAGS_AT, ID_BYTES, OLDER, Deal, Kept, fingerprint, holds
 from streams.deals.record import decode as unpack
 from streams.deals.terms import Terms
-from streams.events.contract import Activity, Limits, Reason, Rejection
+from streams.events.contract import REPLAY_OF, Activity, Limits, Reason, Rejection
 from streams.events.decode import decode_activities, decode_stage_changes
 from streams.kafka.resting import Packer, Resting
 from streams.kafka.room import Moment, Output, StateTable
@@ -39,6 +40,7 @@ _OLDER = b"o"  # before the key of a deal: its older activities
 _PROGRESS_EVERY = 1_000_000  # µs between deltas that only say how far time is
 _MOST_OF_A_VALUE = 320 * 1024  # a third more in base64, and still below the limit of a record
 _MOST_OF_A_KEY = 16 * 1024
+_ORIGIN = re.compile(rb"crm\.[a-z-]{1,64}/\d{1,9}@\d{1,19}")
 
 
 class TooMuchBadInputError(Exception):
@@ -381,6 +383,9 @@ def dead_letter(rejection: Rejection, message: Message) -> bytes:
     }
     if len(message.value() or b"") > _MOST_OF_A_VALUE or len(message.key() or b"") > _MOST_OF_A_KEY:
         letter["truncated"] = True
+    for name, value in message.headers() or ():
+        if name == REPLAY_OF and isinstance(value, bytes) and _ORIGIN.fullmatch(value):  # anybody can write headers
+            letter["replay_of"] = value.decode()
     return msgspec.json.encode(letter)
 
 

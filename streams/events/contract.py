@@ -12,6 +12,8 @@ MAX_BYTES = 64 * 1024
 MAX_TEXT = 256
 MAX_ATTRIBUTES = 1024
 EARLIEST = 946_684_800_000_000  # 2000-01-01T00:00:00Z in µs
+# A header of records that were refused and are sent again: where the first of them stands, as topic/partition@offset.
+REPLAY_OF = "dealpulse-replay-of"
 # Nesting that no reader's stack can refuse, so that the same bytes are accepted by every worker.
 MAX_DEPTH = 256
 

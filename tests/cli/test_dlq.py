@@ -36,6 +36,19 @@ def topic(monkeypatch):
     monkeypatch.setattr(dlq, "every_record", lambda *_, **__: messages)
 
 
+def test_all_of_them_are_not_sent_without_a_question(run):
+    """A script says --yes; nothing is read before."""
+    result = run("dlq", "replay", "--broker", "kafka://127.0.0.1:1")
+    assert result.exit_code == 2
+    assert "say --yes, or choose: --reason" in result.stderr
+
+
+def test_a_time_that_is_none_is_refused(run):
+    """Before anything is read."""
+    result = run("dlq", "replay", "--since", "yesterday", "--broker", "kafka://127.0.0.1:1")
+    assert (result.exit_code, "--since: 'yesterday' is no time" in result.stderr) == (2, True)
+
+
 def test_programs_get_lines_and_people_a_table(run, topic):
     """Long values are cut for people only."""
     assert [orjson.loads(line)["offset"] for line in run("dlq", "list", "--json").stdout.splitlines()] == [1, 2]

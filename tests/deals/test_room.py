@@ -7,7 +7,8 @@ import pytest
 
 from streams import topics
 from streams.deals.record import ROW_BYTES, decode
-from streams.deals.room import DealsRoom
+from streams.deals.room import DealsRoom, dead_letter
+from streams.events.contract import REPLAY_OF, Reason, Rejection
 from streams.kafka.room import Moment, StateTable
 from streams.kpis.catalogue import BY_ID
 from streams.panes import delta
@@ -41,6 +42,33 @@ def test_a_refused_record_among_others_is_a_dead_letter_and_time_is_that_of_the_
     assert [(letter["reason"], letter["offset"]) for letter in letters] == [("unknown_value", 1)]
     assert decode((state.rows[b"dd"], b"")).activities == 2
     assert {one.progress[0].watermark for one in deltas} == {us("2024-03-04 11:00")}
+
+
+class _WithHeaders(Record):
+    __slots__ = ("said",)
+    said: list[tuple[str, bytes | None]]
+
+    def headers(self):
+        return self.said
+
+
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [
+        ([("other", b"1"), (REPLAY_OF, b"crm.activity/4@1207")], "crm.activity/4@1207"),
+        ([("other", b"crm.activity/4@1207")], None),
+        ([(REPLAY_OF, b"\xff/4@1")], None),
+        ([(REPLAY_OF, b"crm.activity/4@" + b"1" * 100_000)], None),
+        ([(REPLAY_OF, None)], None),
+    ],
+    ids=["ours", "none", "no text", "long", "null"],
+)
+def test_the_letter_of_a_record_that_was_sent_again_names_the_first_one(headers, told):
+    """What somebody else wrote into the header is left out: the letter stays small and keeps to its schema."""
+    record = _WithHeaders((topics.ACTIVITY, 0), 9, b"d", b"{", RECEIVED // 1000)
+    object.__setattr__(record, "said", headers)  # a record is frozen
+    letter = json.loads(dead_letter(Rejection(Reason.NOT_JSON, "no JSON"), record))
+    assert letter.get("replay_of") == told
 
 
 NOTHING, STAGES_END = frozenset(), frozenset({(topics.STAGE_CHANGE, 0)})

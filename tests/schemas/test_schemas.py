@@ -64,6 +64,13 @@ def test_no_field_of_what_we_write_may_be_missing(name):
         assert faults(name, {key: value for key, value in whole.items() if key != field}), field
 
 
+def test_a_dead_letter_may_say_that_it_was_sent_again():
+    """As topic, partition and offset of the first one."""
+    letter = example("dead-letter.v1")
+    assert faults("dead-letter.v1", {**letter, "replay_of": "crm.activity/4@1207"}) == []
+    assert faults("dead-letter.v1", {**letter, "replay_of": "yesterday"})
+
+
 # ------------------------------------------------------------------ in step with the code
 
 

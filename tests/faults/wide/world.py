@@ -58,6 +58,9 @@ class Record:
     def timestamp(self) -> tuple[int, int]:
         return 1, self.stamp
 
+    def headers(self) -> None:
+        return None
+
     def error(self) -> None:
         """Nothing is wrong with it."""
 
