@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import signal
+import subprocess
+import sys
 import time
+from base64 import b64encode
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
+from confluent_kafka import Consumer, TopicPartition
 
+from streams.cli.lines import Outgoing
 from streams.cli.main import cli
 from streams.cli.rebuild import rebuild
+from streams.cli.send import Sender
+from streams.cli.settings import CheckError
 from streams.events.contract import REPLAY_OF
-from streams.topics import ACTIVITY, DEAD_LETTER, STAGE_CHANGE
+from streams.topics import ACTIVITY, DEAD_LETTER, DLQ_REPLAYS, STAGE_CHANGE
 from tests.flow.installation import Installation
 from tests.flow.schemas import faults
 
@@ -31,10 +41,14 @@ def in_seconds(seconds: float) -> str:
     return datetime.fromtimestamp(time.time() + seconds, UTC).isoformat()
 
 
-def replay(installation: Installation, *options: str) -> Any:
+def invoke(installation: Installation, *options: str) -> Result:
     environment = installation.settings.environment
     arguments = ["--broker", environment.broker, "--config", environment.config, "dlq", "replay", "--json", *options]
-    result = CliRunner().invoke(cli, arguments, env={"DEALPULSE_APP_ID": environment.app_id})
+    return CliRunner().invoke(cli, arguments, env={"DEALPULSE_APP_ID": environment.app_id})
+
+
+def replay(installation: Installation, *options: str) -> Any:
+    result = invoke(installation, *options)
     assert result.exit_code == 0, result.output
     found = orjson.loads(result.stdout)
     assert found.pop("seconds") >= 0
@@ -108,3 +122,81 @@ def test_a_record_that_is_refused_again_names_the_first(broker, install):
     ] * 3
     assert new_leads(installation) == 1
     assert len(letters(installation)) == 2
+
+
+# ------------------------------------------------------------------ whatever ends it
+
+MANY = 20_000
+
+
+def write_letters(installation: Installation) -> None:
+    """Write dead letters as a worker does, of events that are accepted now."""
+    for number in range(MANY):
+        key, event = f"d{number}".encode(), orjson.dumps(created(f"d{number}", "2024-05-01T10:00:00Z"))
+        letter = {
+            "reason": "time_out_of_range", "detail": "", "topic": STAGE_CHANGE, "partition": number % 2, "offset": number,
+            "timestamp": 1, "key_base64": b64encode(key).decode(), "value_base64": b64encode(event).decode(),
+        }  # fmt: skip
+        installation.send(DEAD_LETTER, orjson.dumps(letter), key)
+    installation.sent()
+
+
+@pytest.mark.kafka
+def test_killed_in_the_middle_and_run_again_everything_is_sent_once(apache_kafka, install):
+    """Records and marks stand and fall together, and what the dead one left open holds nobody up."""
+    installation = install(apache_kafka, RAW)
+    write_letters(installation)
+    environment = installation.settings.environment
+    command = [sys.executable, "-m", "streams.cli.main", "--broker", environment.broker, "--config", environment.config]
+    killed = subprocess.Popen(
+        [*command, "dlq", "replay", "--yes"], env={**os.environ, "DEALPULSE_APP_ID": environment.app_id}
+    )
+    consumer = Consumer({**installation.client, "group.id": "watch"})
+    while sum(consumer.get_watermark_offsets(TopicPartition(DLQ_REPLAYS, one), timeout=10)[1] for one in range(2)) < 2_000:
+        assert killed.poll() is None
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL
+    consumer.close()
+    again = replay(installation, "--yes")
+    assert 0 < again["sent"] < MANY
+    assert again["sent"] + again["skipped"]["sent_already"] == MANY
+    sent = Counter(message.key() for message in installation.messages(STAGE_CHANGE))
+    assert (len(sent), set(sent.values())) == (MANY, {1})
+
+
+@pytest.mark.kafka
+def test_what_fails_before_its_mark_is_not_sent(apache_kafka, install, monkeypatch):
+    """At a chosen mark, in the second thousand: only the first is sent, and the next run sends the others."""
+    installation = install(apache_kafka, RAW)
+    write_letters(installation)
+    send, marks = Sender.send, itertools.count()
+
+    def fail_at_a_mark(sender: Sender, record: Outgoing) -> None:
+        if record.topic == DLQ_REPLAYS and next(marks) == 1_500:
+            raise CheckError("a record was not delivered")
+        send(sender, record)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Sender, "send", fail_at_a_mark)
+        result = invoke(installation, "--yes")
+    assert (result.exit_code, "sent again: 1,000, then a record was not delivered; run it again" in result.stderr) == (
+        1,
+        True,
+    )
+    assert [len(installation.messages(topic)) for topic in (STAGE_CHANGE, DLQ_REPLAYS)] == [1_000, 1_000]
+    assert replay(installation, "--yes")["sent"] == MANY - 1_000
+    sent = Counter(message.key() for message in installation.messages(STAGE_CHANGE))
+    assert (len(sent), set(sent.values())) == (MANY, {1})
+
+
+@pytest.mark.kafka
+def test_who_begins_later_shuts_the_other_out(apache_kafka, install):
+    """Else both would send what neither has marked yet."""
+    installation = install(apache_kafka, RAW)
+    record = Outgoing(STAGE_CHANGE, b"d", b"{}")
+    first, second = Sender(installation.client, "one-id"), Sender(installation.client, "one-id")
+    with second.together():
+        second.send(record)
+    with pytest.raises(CheckError, match="did not end well"), first.together():
+        first.send(record)
+    assert len(installation.messages(STAGE_CHANGE)) == 1
