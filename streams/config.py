@@ -414,6 +414,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "sasl_mechanism": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
 }
 _FILES = {"ssl_ca_location", "ssl_certificate_location", "ssl_key_location"}
+_VISIBLE = re.compile(r"[!-~]+")  # ASCII without space and control characters
+_THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 _FOR_SASL = {
     "sasl_mechanism": f"write one of {', '.join(_CHOICES['sasl_mechanism'])}",
     "sasl_username": "write the user",
@@ -509,9 +511,24 @@ def _wrong(name: str, text: str | None) -> str | None:
         return f"{variable_of(name)}: {text!r} is not known; write one of {', '.join(_CHOICES[name])}"
     if name in _FILES:
         return _unreadable(name, text)
-    if name == "slack_webhook":
-        return _no_webhook(text)
+    if name == "slack_webhook" and not _is_webhook(text):
+        return (
+            f"{variable_of(name)}: this is no address of a webhook; write it as Slack shows it, https://hooks.slack.com/..."
+        )
+    if name == "slack_token" and not _VISIBLE.fullmatch(text):
+        return f"{variable_of(name)}: this is no token; write it alone, without space or line break"
     return _no_broker(text) if name == "broker" else None
+
+
+def _is_webhook(url: str) -> bool:
+    """Is it https, or http to this machine, with a host that can be looked up?"""
+    try:
+        found = urlsplit(url)
+        host = found.hostname or ""
+        is_address = _VISIBLE.fullmatch(url) and host.encode("idna") and found.port != 0
+    except ValueError:  # a port that is no number, a bracket too few, a name too long for DNS
+        return False
+    return bool(is_address) and (found.scheme == "https" or (found.scheme == "http" and host in _THIS_MACHINE))
 
 
 def _no_broker(url: str) -> str | None:
@@ -520,20 +537,6 @@ def _no_broker(url: str) -> str | None:
     except ConfigError as error:
         return str(error)
     return None
-
-
-def _no_webhook(url: str) -> str | None:
-    """Return what is wrong with a webhook's address, without saying it: it is the secret."""
-    try:
-        parts = urlsplit(url)
-        schemes = ("http", "https") if parts.hostname in ("localhost", "127.0.0.1", "::1") else ("https",)
-        right = bool(parts.hostname) and parts.port != 0 and parts.scheme in schemes  # a port that is none raises
-    except ValueError:
-        right = False
-    if right and url.isascii() and url.isprintable() and " " not in url:
-        return None
-    shown = "https://hooks.slack.com/services/..."
-    return f"{variable_of('slack_webhook')}: this is no https address; write the one that Slack shows, {shown}"
 
 
 def _unreadable(name: str, path: str) -> str | None:

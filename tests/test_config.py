@@ -366,9 +366,16 @@ def test_a_wrong_value_is_refused(name, value, sentence):
 )
 def test_a_webhook_that_is_no_address_is_refused_without_being_shown(url):
     """It is the secret."""
-    with pytest.raises(ConfigError, match="DEALPULSE_SLACK_WEBHOOK: this is no https address") as refused:
+    with pytest.raises(ConfigError, match="DEALPULSE_SLACK_WEBHOOK: this is no address of a webhook") as refused:
         read_environment({"DEALPULSE_SLACK_WEBHOOK": url})
     assert "very-secret" not in str(refused.value)
+
+
+def test_a_token_that_is_none_is_refused_without_being_shown():
+    """Two of them in one file, say."""
+    with pytest.raises(ConfigError, match="DEALPULSE_SLACK_TOKEN: this is no token") as refused:
+        read_environment({"DEALPULSE_SLACK_TOKEN": "xoxb-1\nxoxb-2"})
+    assert "xoxb" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

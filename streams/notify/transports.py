@@ -106,7 +106,7 @@ class Bot:
             return _refused(error.response)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             return Attempt(Verdict.AGAIN, type(error).__name__)
-        except (AttributeError, ValueError):
+        except (AttributeError, ValueError, LookupError):
             # slack-sdk decodes the body and asks it for its "ok", also when somebody in between answered with a page.
             return Attempt(Verdict.AGAIN, _NOT_SLACKS)
         return Attempt(Verdict.SENT)
@@ -128,7 +128,7 @@ class Webhook:
             )
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             return Attempt(Verdict.AGAIN, type(error).__name__)
-        except ValueError:
+        except (ValueError, LookupError):
             return Attempt(Verdict.AGAIN, _NOT_SLACKS)
         status, said = response.status_code, (response.body or "").strip()
         if status == _OK:

@@ -202,7 +202,10 @@ async def test_a_server_error_is_tried_again_whatever_its_body(kind, broken, sla
 @pytest.mark.parametrize("body", [b"\xff\xfe\x00", b'{"ok": tr\xe9', b"\x80"], ids=["utf-16", "latin-1", "byte"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("status", [200, 403, 502])
-@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "text/html; charset=nonsense", "text/html"])
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json; charset=utf-8", "text/html; charset=base64", "text/html; charset=nonsense", "text/html"],
+)
 async def test_an_answer_that_is_no_text_is_tried_again(body, kind, status, content_type, slack):
     """A page of a proxy in another encoding."""
     slack.answers = [lambda: web.Response(body=body, status=status, headers={"Content-Type": content_type})]
