@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from streams import topics
+from streams.backtest.wired import Record, Wired
 from streams.config import Definitions
 from streams.deals.expand import expand
 from streams.deals.fold import Changes, Noticed, Refusal, apply_activity, apply_stage_change, facts_without_deal
@@ -23,20 +24,9 @@ from streams.panes.pane import FINE_SENT
 Event = StageChange | Activity
 
 
-class Delivered:
-    """A record as the rooms see it."""
-
-    def __init__(self, value: bytes, at: float = 0.0) -> None:
-        """`at`: when it was written, in seconds since 1970."""
-        self._value, self._at = value, at
-
-    def timestamp(self) -> tuple[int, int]:
-        """Return what kind of time, and the time in ms."""
-        return 1, round(self._at * 1000)
-
-    def value(self) -> bytes:
-        """Return the value."""
-        return self._value
+def delivered(value: bytes, at: float = 0.0) -> Record:
+    """Return a record as a room sees it that reads one topic; `at`: when it was written, in seconds since 1970."""
+    return Record("", value, received_ms=round(at * 1000))
 
 
 class InMemory:
@@ -46,8 +36,7 @@ class InMemory:
         self.definitions = definitions
         self.terms = Terms(definitions)
         self.state = StateTable()
-        self.kpis = KpisRoom(definitions)
-        self.kpis.open(0, self.state)
+        self._open()
         self._deals: dict[str, bytes] = {}
         self._alone: set[tuple[str | None, bytes]] = set()
         self.watermark = -1
@@ -73,26 +62,24 @@ class InMemory:
         self.watermark = max(self.watermark, tick)
         cells = expand(changes.items(), self.terms, self.watermark // FINE_US - FINE_SENT)
         progress = {0: delta.Progress(self.watermark, caught_up, settled)}
-        self.kpis.handle(0, topics.DELTAS, [Delivered(one) for one in delta.encode(progress, 0, list(cells.items()))])
+        self._wired.take(topics.DELTAS, [delivered(one) for one in delta.encode(progress, 0, list(cells.items()))])
         self.round()
 
     def round(self) -> None:
         """Let the kpis room tell what is due."""
         self.clock += self.step
-        moment = Moment(self.clock, frozenset((0,)))
-        while True:  # what came in is flushed in any case
-            for output in self.kpis.drain(moment):
-                self._receive(output)
-            if not self.kpis.due(moment):
-                return
+        for output in self._wired.flush(Moment(self.clock, frozenset((0,)))):
+            self._receive(output)
 
     def restart(self) -> None:
         """Forget everything but the state, as a worker that takes over."""
+        rows, self.state = self.state.rows, StateTable()
+        self.state.rows = dict(rows)
+        self._open()
+
+    def _open(self) -> None:
         self.kpis = KpisRoom(self.definitions)
-        state = StateTable()
-        state.rows = dict(self.state.rows)
-        self.state = state
-        self.kpis.open(0, state)
+        self._wired = Wired((self.kpis,), {self.kpis.name: self.state})
 
     def _apply(self, event: Event) -> Changes | Refusal:
         if event.deal_id is None:

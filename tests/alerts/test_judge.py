@@ -18,7 +18,7 @@ from streams.alerts.room import AlertsRoom, fingerprint
 from streams.config import Definitions, Rule
 from streams.kafka.room import Moment, StateTable
 from streams.panes.text import percent
-from tests.in_memory import Delivered
+from tests.in_memory import delivered
 
 DAY = 86_400_000_000
 SCHEMAS = Path(__file__).parents[2] / "schemas"
@@ -38,7 +38,7 @@ class Court:
 
     def judge(self, panes):
         """Return what is written on both topics."""
-        run = [Delivered(orjson.dumps({name: getattr(one, name) for name in one.__struct_fields__})) for one in panes]
+        run = [delivered(orjson.dumps({name: getattr(one, name) for name in one.__struct_fields__})) for one in panes]
         self.room.handle(0, topics.MATURED, run)
         return [(topic, json.loads(value)) for topic, _, _, value, _ in self.room.drain(Moment(0, frozenset((0,))))]
 

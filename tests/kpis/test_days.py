@@ -17,7 +17,7 @@ from streams.panes.calendar import Calendar
 from streams.panes.cell import Cell, Measure
 from streams.panes.pane import DAY, LIFE, MONTH, pane
 from tests.audit.tables import settings, us
-from tests.in_memory import Delivered
+from tests.in_memory import delivered
 from tests.kpis.live import Live, live
 
 EVERYBODY = ("all",)
@@ -92,7 +92,7 @@ def test_what_comes_for_yesterday_in_the_course_of_a_round_counts_in_the_previou
         cells = {pane(DAY, Calendar(settings().zone).day_of(us(at))): {Measure.NEW_LEADS << 16: 1}}
         progress = {0: delta.Progress(us(at), caught_up=True, settled=False)}
         changes = [(entity, cells) for entity in entities]
-        kpis.handle(0, topics.DELTAS, [Delivered(one) for one in delta.encode(progress, 0, changes)])
+        kpis.handle(0, topics.DELTAS, [delivered(one) for one in delta.encode(progress, 0, changes)])
 
     def drain(seconds: int) -> int:
         output = kpis.drain(Moment(seconds * 1_000_000, frozenset((0,))))
@@ -125,7 +125,7 @@ def test_who_came_in_the_course_of_a_round_loses_no_day_with_the_panes_that_expi
 
     def add(watermark: int, entity: tuple[str, ...], cells: dict[int, Cell]) -> None:
         progress = {0: delta.Progress(watermark, caught_up=True, settled=False)}
-        kpis.handle(0, topics.DELTAS, [Delivered(one) for one in delta.encode(progress, 0, [(entity, cells)])])
+        kpis.handle(0, topics.DELTAS, [delivered(one) for one in delta.encode(progress, 0, [(entity, cells)])])
 
     def drain(seconds: int) -> None:
         output = kpis.drain(Moment(seconds * 1_000_000, frozenset((0,))))

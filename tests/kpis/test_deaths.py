@@ -14,7 +14,7 @@ from streams.kpis.room import KpisRoom
 from streams.panes import delta
 from streams.panes.cell import Cell
 from tests.audit.tables import change, settings, us
-from tests.in_memory import Delivered, InMemory
+from tests.in_memory import InMemory, delivered
 
 HOUR = 3_600_000_000
 FINE = 300_000_000
@@ -91,7 +91,7 @@ class TwoPartitions:
 
     def _add(self, watermarks: tuple[int, int], entities: list[tuple[tuple[str, ...], dict[int, Cell]]]) -> None:
         progress = {at: delta.Progress(watermark, True, False) for at, watermark in enumerate(watermarks)}
-        self.room.handle(0, topics.DELTAS, [Delivered(one) for one in delta.encode(progress, 0, entities)])
+        self.room.handle(0, topics.DELTAS, [delivered(one) for one in delta.encode(progress, 0, entities)])
 
     def _drain(self) -> None:
         output = self.room.drain(Moment(self.clock, frozenset((0,))))

@@ -24,7 +24,7 @@ from streams.kpis.room import KpisRoom
 from streams.panes import delta
 from tests import strategies
 from tests.audit.tables import act, change, settings, us
-from tests.in_memory import Delivered, InMemory
+from tests.in_memory import InMemory, delivered
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 
@@ -91,7 +91,7 @@ def test_the_clock_is_the_slowest_partition_that_is_still_running(settled, water
     at = [us(f"2024-03-01 {hour}:00") for hour in (10, 12)]
     progress = {0: delta.Progress(at[0], True, settled), 1: delta.Progress(at[1], True, False)}
     cells = [(("all",), {at[0] // 300_000_000 << 3: {1 << 16: 1}})]
-    room.handle(0, topics.DELTAS, [Delivered(one) for one in delta.encode(progress, 0, cells)])
+    room.handle(0, topics.DELTAS, [delivered(one) for one in delta.encode(progress, 0, cells)])
     told = [orjson.loads(value) for _, _, _, value, _ in room.drain(Moment(10**13, frozenset((0,)))) if value]
     assert {one["watermark"] for one in told} == {f"2024-03-01T{watermark}:00+00:00"}
 

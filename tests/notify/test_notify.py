@@ -17,7 +17,7 @@ from streams.kafka.room import StateTable
 from streams.notify import transports
 from streams.notify.room import LONGEST_PAUSE, NotifyRoom
 from streams.notify.transports import Bot, Log, Verdict, Webhook, transport_for
-from tests.in_memory import Delivered
+from tests.in_memory import delivered
 from tests.notify.slack import HOOK, TOKEN, FakeSlack, raw, said
 
 NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
@@ -51,7 +51,7 @@ class Office:
 
     async def tell(self, *events: dict[str, Any], written: datetime = NOW) -> None:
         """Deliver a run of alert events."""
-        run = [Delivered(orjson.dumps(one), written.timestamp()) for one in events]
+        run = [delivered(orjson.dumps(one), written.timestamp()) for one in events]
         await self.room.deliver(0, topics.ALERT_EVENTS, run)
 
 
