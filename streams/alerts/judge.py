@@ -57,8 +57,8 @@ def take(watch: Watch, pane: Pane, rule: Rule) -> bool:
         _learn(watch, bad, pane.n, rule)
         return False
     base = watch.baseline
-    if (drop and base <= 0) or (not drop and base >= detector.HIGHEST):
-        return False  # nobody converts, or nearly everybody answers late as it is: it cannot get worse
+    if not can_get_worse(base, rule):
+        return False
     null, alternatives = _recovery(watch, base, rule) if watch.firing else (base, _alternatives(base, rule))
     _count(watch, null, alternatives[len(alternatives) // 2], bad, pane.n)
     if len(watch.evidence) != len(alternatives):
@@ -69,6 +69,11 @@ def take(watch: Watch, pane: Pane, rule: Rule) -> bool:
         return False
     _turn(watch, pane.at)
     return True
+
+
+def can_get_worse(baseline: float, rule: Rule) -> bool:
+    """Is there anything to judge?  Not where nobody converts, or nearly everybody is answered late, as it is."""
+    return baseline > 0 if rule.kind == "conversion_drop" else baseline < detector.HIGHEST
 
 
 def _count(watch: Watch, null: float, alternative: float, k: int, n: int) -> None:

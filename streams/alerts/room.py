@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -27,6 +27,19 @@ def fingerprint(rule: str, entity: Sequence[str]) -> str:
     return f"{rule}-{xxh3_64_hexdigest(msgspec.json.encode([rule, *entity]))}"[:128]
 
 
+def rule_of(mark: str) -> str:
+    """Return the rule that a fingerprint is of."""
+    return mark.rsplit("-", 1)[0]
+
+
+def watches(state: StateTable, marks: Iterable[bytes] | None = None) -> Iterator[tuple[str, Watch]]:
+    """Yield the fingerprint and the state of each alert that a partition knows, or of those named."""
+    rows = state.items() if marks is None else ((mark, state.get(mark) or b"") for mark in marks)
+    for mark, kept in rows:
+        if mark[:1] != b"\x00":  # the edge's own
+            yield mark.decode(), _watches.decode(kept)
+
+
 class AlertsRoom:
     """Matured panes to alerts."""
 
@@ -45,10 +58,9 @@ class AlertsRoom:
         """Start to own a partition."""
         self._tables[partition] = state
         states = self._states[partition] = {}
-        for mark, kept in state.items():
-            watch = _watches.decode(kept) if mark[:1] != b"\x00" else Watch()
+        for mark, watch in watches(state):
             if watch.revision:
-                states[mark.decode()] = (mark.decode().rsplit("-", 1)[0], "firing" if watch.firing else "resolved")
+                states[mark] = (rule_of(mark), "firing" if watch.firing else "resolved")
         self._show()
 
     def close(self, partition: int) -> None:

@@ -30,6 +30,7 @@ from streams.cli.read import every_record
 from streams.cli.send import Sender
 from streams.cli.settings import CheckError, Settings, with_settings
 from streams.cli.stack import signals_end_it
+from streams.cli.times import instant_of
 from streams.events.contract import Limits, Reason
 from streams.topics import DEAD_LETTER, DLQ_REPLAYS
 
@@ -118,7 +119,7 @@ def replay(  # noqa: PLR0913  # its options
 
     Those that would be refused again stay where they are, and so do those that were sent again before.
     """
-    choice = Choice(reason, None if since is None else settings.time("--since", since), origin, limit)
+    choice = Choice(reason, instant_of("--since", since, settings.definitions), origin, limit)
     asks = choice.is_everything and not yes and not dry_run
     if asks and not sys.stdin.isatty():
         raise click.UsageError(

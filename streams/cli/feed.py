@@ -55,7 +55,7 @@ class Pace:
 
     def wait(self, value: bytes, idle: Callable[[float], None]) -> None:
         """Wait until it is this event's turn; an event without a readable time goes at once."""
-        at = _occurred_at(value, self._zone)
+        at = occurred_at(value, self._zone)
         if at is None:
             return
         if self._began is None:
@@ -69,7 +69,8 @@ class _When(msgspec.Struct):
     occurred_at: str | int | float | None = None
 
 
-def _occurred_at(value: bytes, zone: ZoneInfo) -> int | None:
+def occurred_at(value: bytes, zone: ZoneInfo) -> int | None:
+    """Return when an event says that it happened, µs; None if that cannot be read."""
     try:
         said = msgspec.json.decode(value, type=_When).occurred_at
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -96,6 +97,20 @@ def opened(name: str) -> Iterator[Source]:
         packed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
         yield Source(name, gzip.GzipFile(fileobj=raw) if packed else raw, raw.tell)
+
+
+def lines(source: Source, topic: str | None, fed: Fed) -> Iterator[Outgoing | None]:
+    """Yield what each line sends; None for one that sends nothing, and is counted if it was refused.  Raises CheckError."""
+    try:
+        for number, line in enumerate(source.lines, 1):
+            found = outgoing(line, topic)
+            if isinstance(found, Refused):
+                fed.refuse(found, f"{source.name}:{number}")
+                yield None
+            else:
+                yield found
+    except (OSError, EOFError) as error:  # a torn .gz
+        raise CheckError(f"{source.name}: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -128,24 +143,18 @@ class Feed:
 
     def _lines(self, source: Source, fed: Fed) -> Iterator[None]:
         """Send the lines; yield now and then, so that the caller can look at other things."""
-        try:
-            for number, line in enumerate(source.lines, 1):
-                found = outgoing(line, self.topic)
-                if isinstance(found, Outgoing):
-                    if self.pace is not None:
-                        self.pace.wait(found.value, self._idle)
-                    self.sender.send(found)
-                    fed.sent += 1
-                elif found is not None:
-                    fed.refuse(found, f"{source.name}:{number}")
-                if number % _EVERY == 0 or self.pace is not None:
-                    yield
-        except (OSError, EOFError) as error:  # a torn .gz
-            raise CheckError(f"{source.name}: {error}") from None
+        for number, found in enumerate(lines(source, self.topic, fed), 1):
+            if found is not None:
+                if self.pace is not None:
+                    self.pace.wait(found.value, self._idle)
+                self.sender.send(found)
+                fed.sent += 1
+            if number % _EVERY == 0 or self.pace is not None:
+                yield
 
 
 @contextmanager
-def bar(names: tuple[str, ...]) -> Iterator[Callable[[int, int], None]]:
+def bar(names: tuple[str, ...], doing: str = "sending") -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar of bytes and events while the block runs, on a terminal only."""
     console = stderr()
     if not console.is_terminal:
@@ -154,8 +163,8 @@ def bar(names: tuple[str, ...]) -> Iterator[Callable[[int, int], None]]:
     total = None if STDIN in names else sum(Path(name).stat().st_size for name in names)
     columns = (BarColumn(), DownloadColumn(), TextColumn("{task.fields[said]}"), TimeRemainingColumn())
     began = time.monotonic()
-    with Progress(TextColumn("sending"), *columns, console=console) as progress:
-        task = progress.add_task("sending", total=total, said="")
+    with Progress(TextColumn(doing), *columns, console=console) as progress:
+        task = progress.add_task(doing, total=total, said="")
 
         def advance(at: int, sent: int) -> None:
             rate = sent / max(time.monotonic() - began, 1e-3)

@@ -53,14 +53,22 @@ def partitions(consumer: Consumer, client: dict[str, Any], topic: str) -> list[i
     return [] if found.error is not None else sorted(found.partitions)
 
 
-def every_record(client: dict[str, Any], topic: str, *, decided: bool = True) -> Iterator[Message]:
-    """Yield the records that the topic holds now, in the order of each partition; not `decided`: those that are visible now."""
-    with reader(client) as consumer:
+def assign(consumer: Consumer, client: dict[str, Any], *topics: str) -> list[Place]:
+    """Let the consumer read topics from their beginning; return their partitions.  Raises CheckError, AdminError."""
+    places: list[Place] = []
+    for topic in topics:
         found = partitions(consumer, client, topic)
         if not found:
             raise CheckError(f"there is no topic {topic}; create it with: dealpulse topics create")
-        consumer.assign([TopicPartition(topic, one, BEGINNING) for one in found])
-        yield from until_end(consumer, len(found), decided=decided)
+        places += [(topic, one) for one in found]
+    consumer.assign([TopicPartition(*place, BEGINNING) for place in places])
+    return places
+
+
+def every_record(client: dict[str, Any], topic: str, *, decided: bool = True) -> Iterator[Message]:
+    """Yield the records that the topic holds now, in the order of each partition; not `decided`: those that are visible now."""
+    with reader(client) as consumer:
+        yield from until_end(consumer, len(assign(consumer, client, topic)), decided=decided)
 
 
 def until_end(consumer: Consumer, assigned: int, *, decided: bool) -> Iterator[Message]:
@@ -68,26 +76,38 @@ def until_end(consumer: Consumer, assigned: int, *, decided: bool) -> Iterator[M
 
     `decided`: also what was still undecided when its end was first come to.
     """
+    for messages, _ in batches(consumer, assigned, decided=decided):
+        yield from messages
+
+
+Batch = tuple[list[Message], list[Place]]
+
+
+def batches(consumer: Consumer, assigned: int, *, decided: bool, most: int = _BATCH) -> Iterator[Batch]:
+    """Yield what each look brings, nothing included: records, and the partitions that have been read to their end."""
     ends: dict[Place, int] = {}
     unread = assigned
     heard = time.monotonic()
     while unread:
-        messages = consumer.consume(_BATCH, 0.2)
+        messages = consumer.consume(most, 0.2)
         if messages:
             heard = time.monotonic()
         elif time.monotonic() - heard > SILENCE_DEADLINE:
             raise CheckError(f"the broker has sent nothing for {SILENCE_DEADLINE:.0f} s; is a transaction open for so long?")
+        found: Batch = ([], [])
         for message in messages:
             place, error = (message.topic(), message.partition()), message.error()
             if error is None:
-                yield message
+                found[0].append(message)
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # the only name it has
                 known = ends.setdefault(place, high(consumer, place) if decided else 0)
                 if 0 <= known <= message.offset():
                     ends[place] = -1
+                    found[1].append(place)
                     unread -= 1
             elif not error.retriable():
                 raise CheckError(f"cannot read {message.topic()}: {error.str()}")
+        yield found
 
 
 def high(consumer: Consumer, place: Place) -> int:

@@ -22,6 +22,7 @@ from streams.cli.output import print_json, print_table, say
 from streams.cli.send import Sender
 from streams.cli.settings import Settings, with_settings
 from streams.cli.stack import signals_end_it
+from streams.cli.times import end_of_clock
 
 
 class Speed(click.ParamType):
@@ -64,7 +65,9 @@ def command(  # noqa: PLR0913  # its options
     pace = None if speed is None else Pace(speed, settings.definitions.zone)
     if embedded:
         _refuse_bad_place(out)
-        wanted = batch.Wanted(files, topic, pace, _as_of(as_of, settings), None if out is None else Path(out))
+        wanted = batch.Wanted(
+            files, topic, pace, end_of_clock(as_of, settings.definitions), None if out is None else Path(out)
+        )
         found = batch.run(_raw_definitions(settings), settings.environment.app_id, wanted)
     elif out or as_of:
         raise click.UsageError("--out and --as-of belong to --embedded; a running worker is read with dealpulse show")
@@ -100,15 +103,6 @@ def _report(found: dict[str, Any], *, as_json: bool) -> None:
         else:
             table.add_row(name, f"{value:,}")
     print_table(table)
-
-
-def _as_of(said: str | None, settings: Settings) -> int | None:
-    if said is None:
-        return None
-    found = settings.time("--as-of", said)
-    if found > (time.time() + settings.definitions.max_future) * 1e6:
-        raise click.UsageError(f"--as-of: {said!r} lies in the future; the clock cannot be ahead of now")
-    return found
 
 
 def _refuse_bad_place(out: str | None) -> None:

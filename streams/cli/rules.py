@@ -1,4 +1,4 @@
-"""Are the alert rules as the operator meant them?  Validates the configuration and prints them."""
+"""Are the alert rules as the operator meant them?  Validates the configuration and prints them; backtest.py tries them out."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import click
 import msgspec
 from rich.table import Table
 
+from streams.cli import backtest
 from streams.cli.output import print_json, print_table, say
 from streams.cli.settings import Settings, with_settings
 from streams.config import Rule
@@ -15,6 +16,9 @@ from streams.panes.text import percent
 @click.group("rules")
 def group() -> None:
     """Look at the alert rules."""
+
+
+group.add_command(backtest.command)
 
 
 @group.command("check")
@@ -27,7 +31,7 @@ def check(settings: Settings, *, as_json: bool) -> None:
         print_json([msgspec.structs.asdict(rule) for rule in rules])
         return
     if not rules:
-        say("no alert rule is in force: none is configured, or no default rule has anything to judge in these cuts and KPIs")
+        say(backtest.NO_RULE)
         return
     table = Table("rule", "kind", "by", "at most one false alarm per", "baseline", title="Alert rules")
     for rule in rules:

@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from streams import config
-from streams.events.times import instant
 
 
 @dataclass(frozen=True)
@@ -24,16 +23,6 @@ class Settings:
     def client(self) -> dict[str, Any]:
         """Return what every Kafka client needs."""
         return config.client_settings(self.environment)
-
-    def time(self, option: str, said: str) -> int:
-        """Return the time given with an option, in µs since 1970; a date alone is of the business zone.  Raises UsageError."""
-        try:
-            found = instant(float(said) if said.replace(".", "", 1).isdecimal() else said, self.definitions.zone)
-        except OverflowError:
-            found = None
-        if found is None or found < 0:
-            raise click.UsageError(f"{option}: {said!r} is no time; write for example 2026-01-31T12:00:00Z")
-        return found
 
 
 class CheckError(Exception):

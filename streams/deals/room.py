@@ -275,6 +275,10 @@ class DealsRoom:
             if partition in moment.caught_up and moment.now - owned.ticked >= self._tick_every
         ]
 
+    def watermark(self, partition: int) -> int:
+        """Return how far the time of a partition was in the last flush, µs; -1 while it is not known."""
+        return self._owned[partition].watermark
+
     # -------------------------------------------------------------- output
 
     def drain(self, moment: Moment) -> list[Output]:
