@@ -18,7 +18,7 @@ from streams.backtest.wired import Record
 from streams.cli.feed import STDIN, Fed, Source, bar, lines, occurred_at, opened
 from streams.cli.in_step import in_step, topics_in_step
 from streams.cli.lines import TOPICS, Outgoing
-from streams.cli.output import print_json, print_table, say
+from streams.cli.output import print_json, print_table, say, stdout
 from streams.cli.settings import Settings, with_settings
 from streams.cli.times import end_of_clock, instant_of, latest
 from streams.cli.wording import NOTHING, duration
@@ -26,6 +26,9 @@ from streams.config import Definitions
 from streams.panes.text import iso, percent
 
 NO_RULE = "no alert rule is in force: none is configured, or no default rule has anything to judge in these cuts and KPIs"
+_WIDE = 140  # characters of a terminal; on narrower ones columns are left out that the text repeats
+_COLUMNS = ("rule", "entity", "fired at", "resolved at", "duration", "k of n", "share", "baseline", "text")
+_REPEATED = ("entity", "k of n", "share", "baseline")
 _EVERY = 2_000  # events between two looks at the terminal
 
 
@@ -180,36 +183,42 @@ class Report:
             )
 
     def _alerts(self, alerts: list[Alert]) -> Table:
-        table = Table(title="Alerts that the rules would have raised")
-        for name in ("rule", "entity", "fired at", "resolved at", "duration", "k of n", "share", "baseline"):
-            table.add_column(name, no_wrap=name in {"fired at", "k of n"})
-        table.add_column("text", ratio=1)
+        is_wide = stdout().width >= _WIDE
+        table = Table(title="Alerts that the rules would have raised (UTC)", show_lines=not is_wide)
+        shown = [name for name in _COLUMNS if is_wide or name not in _REPEATED]
+        for name in shown:
+            table.add_column(name, ratio=1 if name == "text" else None, no_wrap=name in {"rule", "fired at", "k of n"})
         for one in alerts:
-            fired = one.fired
-            if one.resolved is None:
-                so_far = (self.backtest.watermark - one.fired_at) / 1e6
-                ended, took = "still firing", f"{duration(so_far)} so far"
-            else:
-                ended, took = _minute(one.resolved["at"]), duration(one.duration or 0)
-            table.add_row(
-                escape(fired["rule"]), escape(" / ".join(fired["entity"].values()) or "all"), _minute(fired["at"]), ended, took,
-                f"{fired['k']:,} of {fired['n']:,}", percent(fired["ratio"] or 0.0), percent(fired["baseline"]),
-                escape(fired["text"]),
-            )  # fmt: skip
+            cells = dict(zip(_COLUMNS, self._cells(one), strict=True))
+            table.add_row(*(escape(cells[name]) for name in shown))
         return table
 
-    def _verdicts(self) -> Table:
-        table = Table(
-            "rule", "by", "entities judged", "still learning", "cannot get worse", "fired", "still firing", "median duration",
-            "fired per entity and year", "of these false, at most", title="Rules",
+    def _cells(self, one: Alert) -> tuple[str, ...]:
+        fired = one.fired
+        if one.resolved is None:
+            ended, took = "still firing", f"{duration((self.backtest.watermark - one.fired_at) / 1e6)} so far"
+        else:
+            ended, took = _minute(one.resolved["at"]), duration(one.duration or 0)
+        return (
+            fired["rule"], " / ".join(fired["entity"].values()) or "all", _minute(fired["at"]), ended, took,
+            f"{fired['k']:,} of {fired['n']:,}", percent(fired["ratio"] or 0.0), percent(fired["baseline"]), fired["text"],
         )  # fmt: skip
+
+    def _verdicts(self) -> Table:
+        table = Table(title="Rules: how many entities they judge, and alerts in a year of one of them")
+        table.add_column("rule", no_wrap=True)
+        for name in (
+            "by", "judged", "still learning", "cannot get worse", "fired", "firing", "median duration", "fired a year",
+            "false, at most",
+        ):  # fmt: skip
+            table.add_column(name)
         for one in self.backtest.verdicts(self.span):
             table.add_row(
                 escape(one.rule.name), one.rule.cut, f"{one.judged:,}", f"{one.learning:,}", f"{one.hopeless:,}",
                 f"{one.fired:,}", f"{one.firing:,}",
                 NOTHING if one.median_seconds is None else duration(one.median_seconds),
                 NOTHING if one.per_year is None else f"{one.per_year:.2f}",
-                f"{one.promised:.2f} (one in {one.rule.budget_days:,} days)",
+                f"{one.promised:.2f}",
             )  # fmt: skip
         return table
 

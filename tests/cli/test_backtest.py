@@ -13,6 +13,7 @@ import pytest
 import yaml
 from referencing import Registry, Resource
 
+from streams.cli import backtest as command_module
 from streams.cli import in_step as in_step_module
 from streams.cli.in_step import in_step, topics_in_step
 from streams.kafka.embedded import embedded_broker
@@ -144,13 +145,23 @@ def test_people_get_tables(run, history, tmp_path):
         "50.0%",
         "Conversion dropped",
         "still learning",
-        "one in 365 days",
+        "1.00",
     ):
         assert text in result.stdout
     assert f"{len(EVENTS):,} events judged, up to 2024-03-28 1" in result.stderr
     assert "nobody was told" in result.stderr
-    result = run("rules", "backtest", history, "--config", str(config), "--as-of", "2024-03-16")
-    assert "still firing" in result.stdout
+    cut = written(tmp_path / "cut", lines(one for one in EVENTS if one[1]["occurred_at"] < "2024-03-15"))
+    assert "still firing" in run("rules", "backtest", cut, "--config", str(config)).stdout
+
+
+def test_a_narrow_terminal_has_no_columns_that_the_text_repeats(run, history, monkeypatch, tmp_path):
+    """The text says entity, counts, share and baseline."""
+    config = tmp_path / "dealpulse.yaml"
+    config.write_text(yaml.safe_dump(RAW))
+    monkeypatch.setattr(command_module, "_WIDE", 1_000)
+    result = run("rules", "backtest", history, "--config", str(config))
+    assert "k of n" not in result.stdout
+    assert "fired at" in result.stdout
 
 
 def test_from_and_to_choose_what_is_reported(backtest, history, expected):
