@@ -68,6 +68,11 @@ def digest(means: Mapping[str, Any]) -> str:
     return blake2b(msgspec.json.encode(means, order="sorted"), digest_size=10).hexdigest()
 
 
+def digest_of_rules(definitions: Definitions) -> str:
+    """Return a short text that is the same for equal rules only; no number depends on them, alerts do."""
+    return digest({"rules": msgspec.to_builtins(definitions.rules)})
+
+
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return what differs between two meanings, a phrase each: `reps.anna.team was Central, is East`."""
     old, new = dict(_leaves(before, "")), dict(_leaves(now, ""))

@@ -20,13 +20,14 @@ from streams.cli.settings import CheckError, Settings
 from streams.cli.switch import Ledger, ledger
 from streams.config import bootstrap
 from streams.kafka.admin import BrokerAdmin, check_topics, create_topics, is_embedded, wrong_topics
-from streams.kafka.clients import SESSION_TIMEOUT
+from streams.kafka.clients import SESSION_TIMEOUT, STATIC_SESSION_TIMEOUT
 from streams.kafka.embedded import SecondWorkerError, claim_for_one_worker
 from streams.kafka.generations import (
     NEXT,
     Control,
     Generations,
     StateGeneration,
+    by_place,
     identities,
     places,
     present_ends,
@@ -36,11 +37,11 @@ from streams.kafka.generations import (
 )
 from streams.kafka.ownership import FORM_KEY, OFFSETS_KEY
 from streams.rebuild.shadow import SHADOWED, shadow_topics
-from streams.state import digest, meaning
+from streams.state import digest, digest_of_rules, meaning
 from streams.topics import Topic, all_topics, changelog
 
-# A worker that was killed is a member of its group for as long.
-MEMBERS_DEADLINE = SESSION_TIMEOUT + 3.0
+# A worker that was killed is a member of its group for as long; one with a slot also when it ended in order.
+MEMBERS_DEADLINE, STATIC_MEMBERS_DEADLINE = SESSION_TIMEOUT + 3.0, STATIC_SESSION_TIMEOUT + 3.0
 _SOURCES = (topics.STAGE_CHANGE, topics.ACTIVITY)
 _ANYWAY = "to compute from what is left: dealpulse rebuild --from-what-is-left"
 # Where the new rooms begin at the present end: what is in there is the old generation's.
@@ -106,8 +107,11 @@ def _begin_anew(
     if known.next is not None:
         read_by_any = _later(offsets, committed(settings, known.next.name))
         _throw_away(settings, control, known.next)
+    anew = _created_anew(settings, known.present)  # what was read of their namesakes says nothing of them
+    read_before = _later(_read_before(settings), {place: at for place, at in read_by_any.items() if place[0] in _SOURCES})
+    told = {place: at for place, at in read_before.items() if place[0] not in anew}
     number = 1 + max((one.number for one in (known.present, known.next) if one), default=1)
-    return _begin(settings, control, number, _name(known.present, settings), revision, offsets, read_by_any)
+    return _begin(settings, control, number, _name(known.present, settings), revision, offsets, told)
 
 
 def abandon(settings: Settings) -> int | None:
@@ -122,13 +126,27 @@ def abandon(settings: Settings) -> int | None:
         control = Control(settings.environment)
         if read(settings.environment).next != following:  # it took over while we waited
             return None
-        if any(offset for (topic, _), offset in committed(settings, following.name).items() if topic in _SOURCES):
-            raise CheckError(
-                f"generation {following.number} has written changes into {topics.DELTAS} that workers of the present one would "
-                "count a second time; run dealpulse rebuild to its end instead, with the old definitions to get their numbers back"
-            )
+        _refuse_if_computed(settings, following)
+        with control.transaction() as send:
+            send(topics.GENERATIONS, 0, NEXT, None)
+        # Its worker, if it began meanwhile, is a member by now, or will see that it may not work.
+        try:
+            with alone(settings, [following.name]):
+                _refuse_if_computed(settings, following)
+        except CheckError:
+            with control.transaction() as send:
+                send(topics.GENERATIONS, 0, NEXT, msgspec.json.encode(following))
+            raise
         _throw_away(settings, control, following)
     return following.number
+
+
+def _refuse_if_computed(settings: Settings, following: StateGeneration) -> None:
+    if any(offset for (topic, _), offset in committed(settings, following.name).items() if topic in _SOURCES):
+        raise CheckError(
+            f"generation {following.number} has written changes into {topics.DELTAS} that workers of the present one would "
+            "count a second time; run dealpulse rebuild to its end instead, with the old definitions to get their numbers back"
+        )
 
 
 def first_offsets(settings: Settings, places: Iterable[Place]) -> dict[Place, int]:
@@ -163,26 +181,27 @@ def alone(settings: Settings, names: list[str]) -> Iterator[None]:
             yield
         return
     admin = AdminClient({**settings.client, "log_level": 0})
-    end = time.monotonic() + MEMBERS_DEADLINE
+    began = time.monotonic()
     while members := _members(admin, names):
-        if time.monotonic() > end:
-            raise CheckError(f"{members} worker{'s' if members > 1 else ''} of {' and '.join(names)} run; stop them first")
+        is_static = any(member.group_instance_id for member in members)
+        if time.monotonic() - began > (STATIC_MEMBERS_DEADLINE if is_static else MEMBERS_DEADLINE):
+            workers = f"{len(members)} worker{'s' if len(members) > 1 else ''} of {' and '.join(names)}"
+            raise CheckError(f"{workers} run; stop them first")
         time.sleep(0.5)
     yield
 
 
-def _members(admin: Any, names: list[str]) -> int:
-    return sum(
-        _members_of(answer) for answer in admin.describe_consumer_groups(names, request_timeout=CALL_DEADLINE).values()
-    )
+def _members(admin: Any, names: list[str]) -> list[Any]:
+    answers = admin.describe_consumer_groups(names, request_timeout=CALL_DEADLINE).values()
+    return [member for answer in answers for member in _members_of(answer)]
 
 
-def _members_of(answer: Any) -> int:
+def _members_of(answer: Any) -> list[Any]:
     try:
-        return len(answer.result(CALL_DEADLINE + 1).members)
+        return list(answer.result(CALL_DEADLINE + 1).members)
     except KafkaException as error:
         if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
-            return 0
+            return []
         raise
 
 
@@ -223,25 +242,36 @@ def _goes_on(following: StateGeneration, settings: Settings, offsets: dict[Place
     """Can what an earlier run computed be used?  The same definitions, rules and topics, and nobody disturbed it."""
     return (
         following.digest == digest(meaning(settings.definitions))
-        and following.rules == _rules(settings)
+        and following.rules == digest_of_rules(settings.definitions)
         and bool(following.until)
         and following.app_id == settings.environment.app_id
         and following.old_offsets == places(offsets)
         and following.topics == identities(settings.environment, following.topics)
+        and _is_still_there(settings, following)
     )
+
+
+def _is_still_there(settings: Settings, following: StateGeneration) -> bool:
+    """Does the broker still hold the next source record that it reads?  Where nothing was read, it begins with what is left."""
+    firsts = first_offsets(settings, by_place(following.until))
+    stands = committed(settings, following.name)
+    return all(stands.get(place, 0) == 0 or stands[place] >= first for place, first in firsts.items())
 
 
 def _later(one: dict[Place, int], other: dict[Place, int]) -> dict[Place, int]:
     return {place: max(one.get(place, 0), other.get(place, 0)) for place in one.keys() | other.keys()}
 
 
-def _rules(settings: Settings) -> str:
-    return digest({"rules": msgspec.to_builtins(settings.definitions.rules)})
+def _created_anew(settings: Settings, present: StateGeneration | None) -> set[str]:
+    """Return the source topics that are other ones than those that the state was computed with."""
+    known = present.topics if present is not None else {}
+    there = identities(settings.environment, _SOURCES)
+    return {topic for topic in _SOURCES if topic in known and there.get(topic, known[topic]) != known[topic]}
 
 
 def _refuse_lost_events(settings: Settings, present: StateGeneration | None, offsets: dict[Place, int]) -> None:
     """Raise CheckError when events of the source are gone: let go by the broker, or deleted with their topic."""
-    ends = present_ends(settings.environment, _SOURCES, settings.definitions.partitions)
+    ends = present_ends(settings.environment, _SOURCES, settings.definitions.partitions, decided=False)
     firsts = first_offsets(settings, ends)
     gone = sum(firsts.values())
     if gone:
@@ -249,9 +279,7 @@ def _refuse_lost_events(settings: Settings, present: StateGeneration | None, off
         raise CheckError(
             f"{where}: the first {gone:,} records are gone (retention?), so their events would be in no number any more; {_ANYWAY}"
         )
-    known = present.topics if present is not None else {}
-    there = identities(settings.environment, _SOURCES)
-    anew = {topic for topic in _SOURCES if topic in known and there.get(topic, known[topic]) != known[topic]}
+    anew = _created_anew(settings, present)
     anew |= {place[0] for place, end in ends.items() if end < offsets.get(place, 0)}
     if anew:
         raise CheckError(
@@ -267,7 +295,7 @@ def _look_at_told(settings: Settings) -> tuple[int | None, Ledger, int]:
 
 
 def _begin(  # noqa: PLR0913  # what a generation begins with
-    settings: Settings, control: Control, number: int, before: str, revision: int, offsets: dict[Place, int], read_by_any: dict[Place, int],
+    settings: Settings, control: Control, number: int, before: str, revision: int, offsets: dict[Place, int], told: dict[Place, int],
 ) -> StateGeneration:  # fmt: skip
     """Create the topics of a generation, and write down that it is being computed and where its rooms begin.
 
@@ -278,14 +306,15 @@ def _begin(  # noqa: PLR0913  # what a generation begins with
     delete_topics(settings, [one.name for one in shadow_topics(name) if one.name.startswith(name)])
     create_topics(environment, definitions, shadow_topics(name))
     means = meaning(definitions)
-    sources = present_ends(environment, _SOURCES, definitions.partitions)
+    # What is undecided in the source is for the workers afterwards; what old workers left so in ours becomes visible, and
+    # must not be read as the new generation's.
+    sources = present_ends(environment, _SOURCES, definitions.partitions, decided=False)
     following = StateGeneration(
         number=number, app_id=environment.app_id, name=name, digest=digest(means), meaning=means, first_revision=revision,
         topics=identities(environment, stands_on(name)), before=before, old_offsets=places(offsets),
-        told=places(_later(_read_before(settings), {place: at for place, at in read_by_any.items() if place[0] in _SOURCES})),
-        until=places(sources), rules=_rules(settings),
+        told=places(told), until=places(sources), rules=digest_of_rules(settings.definitions),
     )  # fmt: skip
-    ends = present_ends(environment, _AT_END.values(), definitions.partitions)
+    ends = present_ends(environment, _AT_END.values(), definitions.partitions, decided=True)
     starts = {room: {one: ends[topic, one] for one in range(definitions.partitions)} for room, topic in _AT_END.items()}
     stood = {
         one: offsets[topics.ALERT_EVENTS, one]

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
-from streams.cli.read import Place, assign, batches, reader
+from streams.cli.read import Place, assign, reader
+from streams.kafka.reading import batches
 
 T = TypeVar("T")
 Timed = tuple[int, int | None, T]

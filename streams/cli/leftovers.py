@@ -15,7 +15,7 @@ from streams.cli.settings import Settings
 from streams.kafka.admin import BrokerAdmin
 from streams.kafka.generations import StateGeneration, read
 from streams.rebuild.shadow import SHADOWED
-from streams.state import digest, meaning
+from streams.state import digest, digest_of_rules, meaning
 from streams.topics import changelog, shadow
 
 
@@ -25,12 +25,13 @@ def generation_name(settings: Settings, number: int) -> str:
 
 
 def ended_after_its_switch(settings: Settings) -> StateGeneration | None:
-    """Return the present generation when the rebuild that computed it with these definitions has not cleaned up."""
+    """Return the present generation when the rebuild that computed it with these definitions and rules has not cleaned up."""
     known = read(settings.environment)
     present, there = known.present, BrokerAdmin(settings.environment).look().topics
     if present is None or known.next is not None or present.app_id != settings.environment.app_id:
         return None
-    if present.digest != digest(meaning(settings.definitions)):
+    wanted = (digest(meaning(settings.definitions)), digest_of_rules(settings.definitions))
+    if (present.digest, present.rules) != wanted:
         return None
     return present if any(shadow(present.name, topic).name in there for topic in SHADOWED) else None
 

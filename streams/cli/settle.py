@@ -18,8 +18,9 @@ from typing import NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
-from streams.cli.read import CALL_DEADLINE, Place, high, partitions
+from streams.cli.read import CALL_DEADLINE, Place, partitions
 from streams.cli.settings import CheckError, Settings
+from streams.kafka.reading import high
 from streams.topics import ACTIVITY, ALERT_EVENTS, DELTAS, MATURED, STAGE_CHANGE, TICKS
 
 SOURCES = (STAGE_CHANGE, ACTIVITY)

@@ -11,8 +11,9 @@ from typing import Any
 import orjson
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
-from streams.cli.read import partitions, reader, until_end
+from streams.cli.read import partitions, reader
 from streams.cli.settings import CheckError
+from streams.kafka.reading import until_end
 from streams.topics import ALERT_EVENTS, KPI_LATEST
 
 Record = dict[str, Any]

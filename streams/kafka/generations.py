@@ -22,6 +22,7 @@ from streams.kafka.admin import AdminError, BrokerAdmin, check_topics
 from streams.kafka.flush import StartError
 from streams.kafka.inbox import TopicPart
 from streams.kafka.poll import describe
+from streams.kafka.reading import until_end
 from streams.kafka.room import Headers
 from streams.state import differences, digest, in_words, meaning
 
@@ -51,11 +52,11 @@ class StateGeneration(msgspec.Struct, frozen=True, omit_defaults=True):
     first_revision: int = 0  # every revision is greater
     topics: dict[str, str] = {}  # topic -> its identity on the broker
     before: str = ""  # the name of the generation that it replaces
+    rules: str = ""  # a digest of those by which a rebuild judged alerts
     # Of the next generation only, by topic/partition:
     old_offsets: dict[str, int] = {}  # where the present generation's group stood when it began
     told: dict[str, int] = {}  # below these offsets dead letters are written already
     until: dict[str, int] = {}  # up to where the source topics are read; what came later is for the workers afterwards
-    rules: str = ""  # a digest of those by which alerts are judged
 
     @property
     def environment_change(self) -> dict[str, str]:
@@ -238,7 +239,8 @@ def _records(
     """Yield the committed records of these partitions up to their end; `where` is told the place of each."""
     consumer = _reader(environment)
     try:
-        for message in until_end(consumer, [TopicPartition(*place, OFFSET_BEGINNING) for place in places], {}):
+        consumer.assign([TopicPartition(*place, OFFSET_BEGINNING) for place in places])
+        for message in until_end(consumer, len(places), decided=False):
             if where is not None:
                 where[:] = [(message.topic(), message.partition())]
             yield message.key(), message.value()
@@ -261,26 +263,6 @@ def _reader(environment: Environment) -> Consumer:
     )
 
 
-def until_end(consumer: Consumer, start: list[TopicPartition], ends: dict[TopicPart, int]) -> Iterator[Any]:
-    """Yield messages until each partition has been read to its end; `ends` is told where that is.  Raises AdminError."""
-    consumer.assign(start)
-    heard = time.monotonic()
-    while len(ends) < len(start):
-        messages = consumer.consume(10_000, 0.05)
-        if messages:
-            heard = time.monotonic()
-        elif time.monotonic() - heard > DEADLINE:
-            raise AdminError(f"the broker gives nothing of {start[0].topic} within {DEADLINE:.0f} s")
-        for message in messages:
-            error = message.error()
-            if error is None:
-                yield message
-            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # its only name
-                ends[message.topic(), message.partition()] = message.offset()
-            elif not error.retriable():
-                raise AdminError(f"{message.topic()} cannot be read: {error.str()}")
-
-
 def by_place(offsets: Mapping[str, int]) -> dict[TopicPart, int]:
     """Return offsets by topic and partition, from a generation's record."""
     found = {}
@@ -290,10 +272,11 @@ def by_place(offsets: Mapping[str, int]) -> dict[TopicPart, int]:
     return found
 
 
-def present_ends(environment: Environment, names: Iterable[str], partitions: int) -> dict[TopicPart, int]:
-    """Return the offset behind the last record of every partition.  Raises AdminError.
+def present_ends(environment: Environment, names: Iterable[str], partitions: int, *, decided: bool) -> dict[TopicPart, int]:
+    """Return the offset behind the last visible record of every partition.  Raises AdminError.
 
-    Read, not asked: the embedded broker names as end the beginning of the last batch.
+    `decided`: behind everything that is there, after waiting for what a dead worker left undecided.  Read, not asked: the
+    embedded broker names as end the beginning of the last batch.
     """
     consumer, ends = _reader(environment), dict[TopicPart, int]()
     try:
@@ -302,7 +285,8 @@ def present_ends(environment: Environment, names: Iterable[str], partitions: int
             for one in range(partitions):
                 _, high = consumer.get_watermark_offsets(TopicPartition(name, one), timeout=DEADLINE)
                 start.append(TopicPartition(name, one, high))
-        for _ in until_end(consumer, start, ends):
+        consumer.assign(start)
+        for _ in until_end(consumer, len(start), decided=decided, ends=ends):
             pass
     except KafkaException as error:
         raise AdminError(f"the broker does not tell where topics end: {describe(error)}") from None
@@ -367,7 +351,7 @@ class Control:
 
 def present(generation: StateGeneration) -> bytes:
     """Return the record of a generation that has become the present one."""
-    return msgspec.json.encode(msgspec.structs.replace(generation, old_offsets={}, told={}, until={}, rules=""))
+    return msgspec.json.encode(msgspec.structs.replace(generation, old_offsets={}, told={}, until={}))
 
 
 def places(offsets: Mapping[TopicPart, int]) -> dict[str, int]:

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -175,6 +176,29 @@ class Installation:
         """
         told = ("value", "n", "numerator", "denominator", "stats", "previous")
         return {key: {field: record[field] for field in told} for key, record in self.records(topic).items() if record["n"]}
+
+
+@contextlib.contextmanager
+def open_transaction(client: dict[str, Any], topic: str, partitions: int, seconds: float) -> Iterator[threading.Event]:
+    """Hold a transaction open on every partition, as a worker does that was killed; the event says that it is decided."""
+    dead = Producer({**client, "transactional.id": "killed", "transaction.timeout.ms": 60_000, "log_level": 0})
+    dead.init_transactions(20)
+    dead.begin_transaction()
+    for partition in range(partitions):
+        dead.produce(topic, b"never visible", None, partition)
+    dead.flush()
+    decided = threading.Event()
+
+    def decide() -> None:
+        decided.set()
+        dead.abort_transaction(10)
+
+    clock = threading.Timer(seconds, decide)
+    clock.start()
+    try:
+        yield decided
+    finally:
+        clock.join()
 
 
 def stop(worker: WorkerProcess) -> tuple[int, float]:

@@ -30,7 +30,7 @@ from streams.kafka.generations import in_force
 from streams.rebuild.shadow import shadow_topics
 from streams.topics import DEAD_LETTER, GENERATIONS, KPI_HISTORY, KPI_LATEST, all_topics
 from tests.faults import load
-from tests.flow.installation import Installation
+from tests.flow.installation import Installation, open_transaction, stop
 from tests.flow.schemas import faults
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -143,6 +143,13 @@ def rebuilt(installation: Installation) -> dict:
     out, said = done.communicate(timeout=200)
     assert done.returncode == 0, said.decode()
     return orjson.loads(out)
+
+
+def commit(installation: Installation, group: str, topic: str, offset: int) -> None:
+    """Let a group have read partition 0 of a topic so far."""
+    asking = Consumer({**installation.client, "group.id": group, "enable.auto.commit": False})
+    asking.commit(offsets=[TopicPartition(topic, 0, offset)], asynchronous=False)
+    asking.close()
 
 
 def assert_revisions_rise(messages: list[Message]) -> None:
@@ -293,9 +300,7 @@ def test_what_has_computed_anything_is_not_given_up(embedded_broker, install):
     generations.for_worker(settings.environment, settings.definitions)
     with generation.begun(settings, from_what_is_left=False) as one:
         name = one.next.name
-    asking = Consumer({**installation.client, "group.id": name, "enable.auto.commit": False})
-    asking.commit(offsets=[TopicPartition(topics.STAGE_CHANGE, 0, 1)], asynchronous=False)
-    asking.close()
+    commit(installation, name, topics.STAGE_CHANGE, 1)
     with pytest.raises(CheckError, match="run dealpulse rebuild to its end instead"):
         generation.abandon(settings)
     assert generations.read(settings.environment).next.name == name
@@ -423,6 +428,45 @@ def test_events_that_come_meanwhile_are_for_the_workers_afterwards(broker, insta
     assert (found["different"], found["compared"] > 1_000) == (0, True), found
 
 
+@pytest.mark.kafka
+def test_what_old_workers_left_behind_an_open_transaction_is_not_the_new_generations(apache_kafka, install):
+    """Another worker's deltas stand behind it; they become visible while the next generation is computed."""
+    installation = install(apache_kafka, RAW)
+    with open_transaction(installation.client, topics.DELTAS, DEFINED.partitions, 30.0) as decided:
+        feed(installation, 500, 1)
+        with installation.worker() as worker:
+            installation.read_all(worker)
+            stop(worker)
+        redefine(installation, CHANGED)
+        assert not decided.is_set()
+        rebuilt(installation)
+        assert decided.is_set()
+    found = installation.audit()
+    assert (found["different"], found["compared"] > 1_000) == (0, True), found
+
+
+def test_a_generation_that_began_to_compute_while_it_was_given_up_stays(embedded_broker, install, monkeypatch):
+    """Its worker began between the look and the record that says so."""
+    installation = install(embedded_broker, RAW)
+    settings = installation.settings
+    generations.for_worker(settings.environment, settings.definitions)
+    with generation.begun(settings, from_what_is_left=False) as one:
+        following = one.next
+    looks = iter((lambda: None, lambda: commit(installation, following.name, topics.STAGE_CHANGE, 1)))
+    alone = generation.alone
+
+    @contextlib.contextmanager
+    def meanwhile(*told):
+        with alone(*told):
+            next(looks)()
+            yield
+
+    monkeypatch.setattr(generation, "alone", meanwhile)
+    with pytest.raises(CheckError, match="run dealpulse rebuild to its end instead"):
+        generation.abandon(settings)
+    assert generations.read(settings.environment).next == following
+
+
 def test_a_number_that_was_given_up_is_used_again_from_the_beginning(embedded_broker, install):
     """What its group had committed is no matter."""
     installation = install(embedded_broker, RAW)
@@ -431,9 +475,7 @@ def test_a_number_that_was_given_up_is_used_again_from_the_beginning(embedded_br
     redefine(installation, CHANGED)
     with generation.begun(installation.settings, from_what_is_left=False) as one:
         name = one.next.name
-    asking = Consumer({**installation.client, "group.id": name, "enable.auto.commit": False})
-    asking.commit(offsets=[TopicPartition(topics.STAGE_CHANGE, 0, 20)], asynchronous=False)
-    asking.close()
+    commit(installation, name, topics.STAGE_CHANGE, 20)
     redefine(installation, {**CHANGED, "windows": ["24h", "28d", "all"]})
     with generation.begun(installation.settings, from_what_is_left=False) as one:
         assert one.next.number == 3
@@ -477,7 +519,15 @@ def test_events_that_are_gone_from_the_source_are_not_silently_left_out(apache_k
     ):
         pass
     with generation.begun(settings, from_what_is_left=True) as one:
-        assert one.next.number == 2
+        assert (one.next.number, one.resumed) == (2, False)
+    commit(installation, one.next.name, topics.ACTIVITY, 3)
+    with generation.begun(settings, from_what_is_left=True) as one:
+        assert (one.next.number, one.resumed) == (2, True)
+    for answer in admin.delete_records([TopicPartition(topics.ACTIVITY, 0, 4)]).values():
+        answer.result(10)
+    with generation.begun(settings, from_what_is_left=True) as one:
+        assert (one.next.number, one.resumed) == (3, False)  # what it had to read next is gone
+    commit(installation, settings.environment.app_id, topics.ACTIVITY, 5)
     admin.delete_topics([topics.ACTIVITY])[topics.ACTIVITY].result(20)
     while topics.ACTIVITY in admin.list_topics(timeout=10).topics:
         time.sleep(0.1)
@@ -487,3 +537,5 @@ def test_events_that_are_gone_from_the_source_are_not_silently_left_out(apache_k
         generation.begun(settings, from_what_is_left=False),
     ):
         pass
+    with generation.begun(settings, from_what_is_left=True) as one:
+        assert not [place for place in one.next.told if place.startswith(topics.ACTIVITY)]  # of the topic before

@@ -6,12 +6,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import pytest
-from confluent_kafka import Producer
 
 from streams.audit.read import read_topic
 from streams.cli.read import every_record
@@ -19,6 +15,7 @@ from streams.cli.settle import settle
 from streams.cli.stack import WorkerProcess, observer
 from streams.topics import DELTAS, STAGE_CHANGE
 from tests.faults import load
+from tests.flow.installation import open_transaction
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -55,34 +52,13 @@ def test_a_worker_that_has_not_told_everything_is_waited_for(embedded_broker, in
 OPEN = 8.0  # seconds; longer than anything lingers, and than all of it takes
 
 
-@contextmanager
-def _open_transaction(client: dict[str, Any], topic: str, partitions: int, seconds: float) -> Iterator[threading.Event]:
-    """Hold a transaction open on every partition, as a worker does that was killed; the event says that it is decided."""
-    dead = Producer({**client, "transactional.id": "killed", "transaction.timeout.ms": 60_000})
-    dead.init_transactions(20)
-    dead.begin_transaction()
-    for partition in range(partitions):
-        dead.produce(topic, b"never visible", None, partition)
-    dead.flush()
-    decided = threading.Event()
-
-    def decide() -> None:
-        decided.set()
-        dead.abort_transaction(10)
-
-    clock = threading.Timer(seconds, decide)
-    clock.start()
-    yield decided
-    clock.join()
-
-
 @pytest.mark.kafka
 def test_what_stands_behind_an_open_transaction_is_waited_for(apache_kafka, install):
     """Deltas behind it are invisible to the kpis, and the worker has nothing to do."""
     installation = install(apache_kafka, load.definitions(partitions=2))
     with installation.worker() as worker:
         worker.wait_until_ready()
-        with _open_transaction(installation.client, DELTAS, 2, OPEN) as decided:
+        with open_transaction(installation.client, DELTAS, 2, OPEN) as decided:
             installation.send_all(load.records(300, 5))
             installation.process_all(worker)
             assert decided.is_set()
@@ -97,14 +73,14 @@ def test_readers_wait_for_an_open_transaction_where_they_must_know_all(apache_ka
     """What is committed behind it is read when it is decided; who asks for what is visible has an answer at once."""
     installation = install(apache_kafka, load.definitions(partitions=1))
     client = installation.client
-    with _open_transaction(client, STAGE_CHANGE, 1, OPEN) as decided:
+    with open_transaction(client, STAGE_CHANGE, 1, OPEN) as decided:
         installation.send(STAGE_CHANGE, b"behind", b"deal")
         installation.sent()
         assert list(every_record(client, STAGE_CHANGE, decided=False)) == []
         assert not decided.is_set()
         assert [one.value() for one in every_record(client, STAGE_CHANGE)] == [b"behind"]
         assert decided.is_set()
-    with _open_transaction(client, STAGE_CHANGE, 1, OPEN) as decided:
+    with open_transaction(client, STAGE_CHANGE, 1, OPEN) as decided:
         installation.send(STAGE_CHANGE, b"behind", b"deal")
         installation.sent()
         assert len(list(read_topic(client, STAGE_CHANGE, lambda *_: None))) == 2
