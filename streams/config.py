@@ -211,25 +211,54 @@ def seconds(text: str | float, setting: str) -> float:
     return float(found[1]) * _UNITS[found[2]]
 
 
+_LARGEST_FILE = 4 << 20  # bytes
+_MOST_VALUES = 1_000_000  # with what aliases stand for
+
+
 def read_definitions(path: str | Path | None) -> Definitions:
     """Read dealpulse.yaml; None gives the defaults.  Raises ConfigError."""
+    return definitions_from(read_raw(path))
+
+
+def read_raw(path: str | Path | None) -> Any:
+    """Return what dealpulse.yaml says, read once, since it may be a pipe; None gives nothing.  Raises ConfigError."""
     if path is None:
-        return check(Definitions())
+        return {}
     try:
-        raw = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)  # noqa: S506  # a safe one
+        with Path(path).open("rb") as file:
+            text = file.read(_LARGEST_FILE + 1)
+        if len(text) > _LARGEST_FILE:
+            raise ConfigError(f"config file {path} is larger than {_LARGEST_FILE:,} bytes; is it the right one?")
+        raw = yaml.load(text.decode("utf-8"), _Loader)  # noqa: S506  # a safe one
     except OSError as error:
         raise ConfigError(f"config file {path}: {error.strerror}; set {ENV_PREFIX}CONFIG to a readable file") from None
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"config file {path} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
         ) from None
+    except RecursionError:
+        raise ConfigError(f"config file {path} is nested too deeply") from None
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"config file {path} is not valid YAML: {error}") from None
-    return definitions_from({} if raw is None else raw)
+    return {} if raw is None else raw
 
 
 class _Loader(yaml.SafeLoader):
-    """Leaves dates as text: PyYAML fails at one that does not exist, without a word of where it stands."""
+    """Refuses a key that stands twice in one mapping, of which PyYAML would silently take the last.
+
+    Leaves dates as text: PyYAML fails at one that does not exist, without a word of where it stands.
+    """
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        """Return the next mapping, before anything is merged into it.  Raises YAMLError."""
+        node = super().compose_mapping_node(anchor)
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands there twice", key.start_mark)
+                seen.add((key.tag, key.value))
+        return node
 
     yaml_implicit_resolvers = {  # noqa: RUF012  # as PyYAML declares it
         first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
@@ -241,7 +270,10 @@ def definitions_from(raw: object) -> Definitions:
     """Turn the parsed YAML into checked settings.  Raises ConfigError."""
     if not isinstance(raw, dict):
         raise ConfigError("dealpulse.yaml: expected a mapping of settings at the top level")
-    said = _plain(_durations(raw))
+    try:
+        said = _plain(_durations(raw), [_MOST_VALUES])
+    except RecursionError:
+        raise ConfigError("dealpulse.yaml: an alias (*) stands within what it names, or it is nested too deeply") from None
     _refuse_unknown(said, Definitions, "")
     try:
         found = msgspec.convert(said, Definitions, strict=True)
@@ -252,12 +284,15 @@ def definitions_from(raw: object) -> Definitions:
     return check(found)
 
 
-def _plain(node: Any) -> Any:
-    """Turn YAML's dates back into text, and keys into strings."""
+def _plain(node: Any, left: list[int]) -> Any:
+    """Turn YAML's dates back into text, and keys into strings; `left` counts down the values that there may be."""
+    left[0] -= 1
+    if left[0] < 0:
+        raise ConfigError(f"dealpulse.yaml: more than {_MOST_VALUES:,} values; do aliases (*) multiply?")
     if isinstance(node, dict):
-        return {str(key): _plain(value) for key, value in node.items()}
+        return {str(key): _plain(value, left) for key, value in node.items()}
     if isinstance(node, (list, tuple)):
-        return [_plain(value) for value in node]
+        return [_plain(value, left) for value in node]
     return node if node is None or isinstance(node, (str, int, float, bool)) else str(node)
 
 
@@ -414,6 +449,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "sasl_mechanism": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
 }
 _FILES = {"ssl_ca_location", "ssl_certificate_location", "ssl_key_location"}
+_APP_ID = re.compile(r"[A-Za-z0-9._-]{1,200}")
 _VISIBLE = re.compile(r"[!-~]+")  # ASCII without space and control characters
 _THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 _FOR_SASL = {
@@ -453,6 +489,8 @@ def variables(environ: Mapping[str, str] | None = None, **options: str | None) -
     found = {}
     for field in msgspec.structs.fields(Environment):
         one = Said(options[field.name], "option") if options.get(field.name) else _said(environ, field.name)
+        if field.name == "broker" and "@" in (one.text or ""):
+            one = one._replace(text=Secret(one.text))  # it holds a password
         if one.text is None and one.problem is None:
             one = Said(None if field.default is None else str(field.default), "default")
         found[field.name] = one if one.problem else one._replace(problem=_wrong(field.name, one.text))
@@ -517,6 +555,8 @@ def _wrong(name: str, text: str | None) -> str | None:
         )
     if name == "slack_token" and not _VISIBLE.fullmatch(text):
         return f"{variable_of(name)}: this is no token; write it alone, without space or line break"
+    if name == "app_id" and not _APP_ID.fullmatch(text):
+        return f"{variable_of(name)}: {text!r} cannot begin the name of a topic; write letters, digits, '.', '_' and '-'"
     return _no_broker(text) if name == "broker" else None
 
 
@@ -563,6 +603,11 @@ def bootstrap(environment: Environment) -> str:
 
 
 def _hosts(url: str) -> str:
+    if "@" in url:
+        names = " and ".join(variable_of(name) for name in ("sasl_username", "sasl_password"))
+        raise ConfigError(
+            f"{ENV_PREFIX}BROKER: a user or password does not belong into the address; write them into {names}"
+        )
     scheme, mark, rest = url.partition("://")
     if mark and scheme not in ("kafka", "dealpulse"):
         raise ConfigError(f"{ENV_PREFIX}BROKER: {url!r} has an unknown scheme; write kafka://host:9092")

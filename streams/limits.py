@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from streams.events.contract import MAX_TEXT
 from streams.kpis.catalogue import BY_ID, JUDGED_BY
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def impossible(found: Definitions) -> Iterator[str]:
             "write no more than bad_input.of_last"
         )
     yield from _of_pipelines(found)
+    yield from _of_reps(found)
     yield from _of_rules(found)
 
 
@@ -63,14 +65,26 @@ def _outside(setting: str, value: float | None, bounds: tuple[float, float, str]
         yield f"{setting}: must be between {said}; {value} is not"
 
 
+def _no_name(setting: str, name: str) -> Iterator[str]:
+    """Yield a sentence for a name that no event can say: they are read without the space around their values."""
+    if not 1 <= len(name) <= MAX_TEXT or name != name.strip() or not name.isprintable():
+        yield f"{setting}: {name!r} is no name; write 1 to {MAX_TEXT} characters, without space around them and without control characters"
+
+
+def _of_reps(found: Definitions) -> Iterator[str]:
+    for name, rep in found.reps.items():
+        yield from _no_name("reps", name)
+        for setting, value in (("team", rep.team), ("region", rep.region)):
+            if value:
+                yield from _no_name(f"reps.{name}.{setting}", value)
+
+
 def _of_pipelines(found: Definitions) -> Iterator[str]:
     for name, pipeline in found.pipelines.items():
-        if not name.strip():
-            yield "pipelines: a pipeline has no name; write the one that events say, such as default"
+        yield from _no_name("pipelines", name)
         stages = [stage.name for stage in pipeline.stages]
         for at, stage in enumerate(stages):
-            if not stage or stage != stage.strip():  # events are read without the space around their values
-                yield f"pipelines.{name}.stages[{at}].name: {stage!r} is no name; write it without space around it"
+            yield from _no_name(f"pipelines.{name}.stages[{at}].name", stage)
             if stage in stages[:at]:
                 yield f"pipelines.{name}.stages: {stage!r} stands there twice; stage names must differ"
         yield from _outside(f"pipelines.{name}.maturity_days", pipeline.maturity_days, _MATURITY)
@@ -82,8 +96,8 @@ def _of_pipelines(found: Definitions) -> Iterator[str]:
 def _of_rules(found: Definitions) -> Iterator[str]:
     names = [rule.name for rule in found.rules]
     for at, rule in enumerate(found.rules):
-        if not 1 <= len(rule.name.strip()) <= len(rule.name) <= _LONGEST_NAME:
-            yield f"rules[{at}].name: must have 1 to {_LONGEST_NAME} characters"
+        if not 1 <= len(rule.name.strip()) <= len(rule.name) <= _LONGEST_NAME or not rule.name.isprintable():
+            yield f"rules[{at}].name: must have 1 to {_LONGEST_NAME} characters, none of them a control character"
         if rule.name in names[:at]:
             yield f"rules: {rule.name!r} stands there twice; rule names must differ"
         for setting, bounds in _RULE_RANGES.items():

@@ -66,7 +66,7 @@ def test_the_example_of_the_contract_is_accepted():
         ({"pipelines": {"p": {"stages": [5]}}}, "pipelines[...].stages"),
         ({"pipelines": {"p": {"stages": [{"name": ""}]}}}, "pipelines.p.stages[0].name: '' is no name"),
         ({"pipelines": {"p": {"stages": [{"name": "A"}, {"name": "B "}]}}}, "pipelines.p.stages[1].name: 'B ' is no name"),
-        ({"pipelines": {" ": {"stages": []}}}, "pipelines: a pipeline has no name"),
+        ({"pipelines": {" ": {"stages": []}}}, "pipelines: ' ' is no name; write 1 to 256 characters"),
         ({"pipelines": {"p": {"stages": [], "maturity_days": -1}}}, "pipelines.p.maturity_days: must be between 0 and 390"),
         ({"pipelines": {"p": {"stages": [], "maturity_days": 400}}}, "pipelines.p.maturity_days: must be between 0 and 390"),
         ({"replication": 0}, "replication: must be between 1 and 100; 0 is not"),
@@ -391,3 +391,65 @@ def test_numbers_are_read():
     found = read_environment({"DEALPULSE_WATCHDOG": "0", "DEALPULSE_READY_LAG": "5", "DEALPULSE_WEB_PORT": "80"})
     assert (found.watchdog, found.ready_lag, found.web_port) == (0, 5, 80)
     assert (Environment().watchdog, Environment().ready_lag) == (60, 10_000)
+
+
+# ------------------------------------------------------------------ the file itself
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("currency: EUR\ncurrency: USD\n", "'currency' stands there twice"),
+        ("reps:\n  anna: {team: A}\n  anna: {team: B}\n", "'anna' stands there twice"),
+        ("reps: &a {anna: *a}\n", "an alias (*) stands within what it names, or it is nested too deeply"),
+        ("targets: &a [*a]\n", "an alias (*) stands within what it names"),
+        ("targets: " + "[" * 3_000 + "]" * 3_000, "is nested too deeply"),
+        ("a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
+            f"{one}: &{one} [{','.join([f'*{before}'] * 10)}]\n" for before, one in zip("abcdef", "bcdefg", strict=True)
+        ), "more than 1,000,000 values; do aliases (*) multiply?"),
+        ("# " + "x" * (4 << 20), "is larger than 4,194,304 bytes"),
+    ],
+    ids=["key-twice", "rep-twice", "itself", "itself-in-a-list", "deep", "billion-laughs", "large"],
+)  # fmt: skip
+def test_a_file_that_says_too_much_is_refused(tmp_path, text, sentence):
+    """In one sentence, and soon."""
+    file = tmp_path / "dealpulse.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        read_definitions(file)
+    assert sentence in str(refused.value)
+
+
+def test_what_is_merged_may_be_said_otherwise(tmp_path):
+    """A key of its own beside << is no repetition."""
+    file = tmp_path / "dealpulse.yaml"
+    file.write_text("reps:\n  anna: &one {team: A, region: EU}\n  boris: {<<: *one, team: B}\n  clara: {<<: *one}\n")
+    reps = read_definitions(file).reps
+    assert [(rep.team, rep.region) for rep in reps.values()] == [("A", "EU"), ("B", "EU"), ("A", "EU")]
+
+
+@pytest.mark.parametrize("name", [" anna ", "", "a\nb", "\ud800", "x" * 257, "\x1b[31m"])
+def test_a_name_that_no_event_can_say_is_refused(name):
+    """Of a rep, a pipeline and a rule alike."""
+    stages = [{"name": "New", "kind": "lead"}]
+    for raw in (
+        {"reps": {name: {"team": "T"}}},
+        {"pipelines": {name: {"stages": stages}}},
+        {"pipelines": {"default": {"stages": [*stages, {"name": name}]}}},
+    ):
+        with pytest.raises(ConfigError, match="is no name"):
+            definitions_from(raw)
+
+
+def test_a_password_in_the_address_is_not_shown():
+    """Nor kept where it is."""
+    with pytest.raises(ConfigError, match="a user or password does not belong into the address") as refused:
+        read_environment({"DEALPULSE_BROKER": "kafka://us:very-secret@h:9092"})
+    assert "very-secret" not in str(refused.value)
+    assert "very-secret" not in repr(variables({"DEALPULSE_BROKER": "kafka://us:very-secret@h:9092"}))
+
+
+def test_an_app_id_that_no_topic_can_begin_with_is_refused():
+    """The broker would refuse the changelogs, and name no setting."""
+    with pytest.raises(ConfigError, match="DEALPULSE_APP_ID: 'a/b' cannot begin the name of a topic"):
+        read_environment({"DEALPULSE_APP_ID": "a/b"})

@@ -90,7 +90,7 @@ def rejections(series: Series) -> Counter[str]:
 
 def write_result(client: dict[str, Any], out: Path) -> int:
     """Write the last record of every KPI key and all alert events as JSON lines; return how many."""
-    with out.open("wb") as file:
+    with _complete_or_not_at_all(out) as file:
         return sum(
             _write(file, topic, rows)
             for topic, rows in (
@@ -99,6 +99,22 @@ def write_result(client: dict[str, Any], out: Path) -> int:
                 (ALERT_EVENTS, _alert_events(client)),
             )
         )
+
+
+@contextmanager
+def _complete_or_not_at_all(out: Path) -> Iterator[IO[bytes]]:
+    """Write a file that has its name only when all is in it; a pipe or a device is written as it is."""
+    if out.exists() and not out.is_file():
+        with out.open("wb") as file:
+            yield file
+        return
+    part = out.with_name(f"{out.name}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _alert_events(client: dict[str, Any]) -> Iterator[tuple[bytes, bytes]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import sys
 import time
 from collections import Counter
@@ -24,6 +25,7 @@ from streams.events.times import instant
 STDIN = "-"
 _EVERY = 2_000  # lines between two looks at the worker and at the terminal
 _LONGEST_NAP = 0.2
+_GZIP, _BOM = b"\x1f\x8b", b"\xef\xbb\xbf"
 
 
 @dataclass
@@ -91,10 +93,12 @@ class Source:
 def opened(name: str) -> Iterator[Source]:
     """Open a file, .gz or standard input."""
     if name == STDIN:
-        yield Source("stdin", sys.stdin.buffer, lambda: 0)
+        piped = sys.stdin.buffer
+        packed = isinstance(piped, io.BufferedReader) and piped.peek(2)[:2] == _GZIP
+        yield Source("stdin", gzip.GzipFile(fileobj=piped) if packed else piped, lambda: 0)
         return
     with Path(name).open("rb") as raw:
-        packed = raw.read(2) == b"\x1f\x8b"
+        packed = raw.read(2) == _GZIP
         raw.seek(0)
         yield Source(name, gzip.GzipFile(fileobj=raw) if packed else raw, raw.tell)
 
@@ -103,7 +107,7 @@ def lines(source: Source, topic: str | None, fed: Fed) -> Iterator[Outgoing | No
     """Yield what each line sends; None for one that sends nothing, and is counted if it was refused.  Raises CheckError."""
     try:
         for number, line in enumerate(source.lines, 1):
-            found = outgoing(line, topic)
+            found = outgoing(line.removeprefix(_BOM) if number == 1 else line, topic)
             if isinstance(found, Refused):
                 fed.refuse(found, f"{source.name}:{number}")
                 yield None

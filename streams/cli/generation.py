@@ -83,6 +83,8 @@ def begun(settings: Settings, *, from_what_is_left: bool) -> Iterator[Rebuild]:
         refuse_other_partitions(known.present, settings.definitions)
     kept = _kept_topics(_name(known.present, settings))
     _refuse(wrong_topics(settings.environment, settings.definitions, kept))
+    others = [one for one in kept if one.name != topics.GENERATIONS]
+    _refuse(check_topics(settings.environment, settings.definitions, others))  # so that nothing is left beside wrong topics
     _create_control_topic(settings)
     _refuse(check_topics(settings.environment, settings.definitions, kept))
     with alone(settings, [_name(known.present, settings), *([known.next.name] if known.next else [])]):

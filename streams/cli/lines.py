@@ -51,6 +51,7 @@ class _Keys(msgspec.Struct, gc=False):
 _read_enveloped = msgspec.json.Decoder(_Enveloped).decode
 _read_keys = msgspec.json.Decoder(_Keys).decode
 _read_any = msgspec.json.Decoder(msgspec.Raw).decode
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def outgoing(line: bytes, default_topic: str | None) -> Outgoing | Refused | None:
@@ -66,7 +67,7 @@ def outgoing(line: bytes, default_topic: str | None) -> Outgoing | Refused | Non
         return Refused(Reason.TOO_LARGE, f"{len(line)} bytes; a record holds at most {MAX_LINE}")
     try:
         found = _read_enveloped(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREADABLE:
         return _bare(line, default_topic)
     if found.topic not in TOPICS:
         return Refused(Reason.UNKNOWN_VALUE, f"topic {found.topic!r}; known: {', '.join(TOPICS)}")
@@ -79,7 +80,7 @@ def _bare(line: bytes, topic: str | None) -> Outgoing | Refused:
         return Outgoing(topic, key_of(topic, line), line)
     try:
         _read_any(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         return Refused(Reason.NOT_JSON, str(error))
     if not line.startswith(b"{"):
         return Refused(Reason.NOT_AN_OBJECT, "the line is JSON, but no object")
@@ -90,7 +91,7 @@ def key_of(topic: str, value: bytes) -> bytes:
     """Return the record key of an event; empty when it has none, and the worker will say what is wrong."""
     try:
         found = _read_keys(value)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREADABLE:
         return b""
     if topic == REFERENCE:
         return f"{id_text(found.kind)}:{id_text(found.id)}".encode() if found.kind and found.id else b""

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import traceback
 from typing import Any
 
@@ -38,6 +40,8 @@ class Commands(click.Group):
                 _end(ctx, USAGE, f"{_in_words(error)}; mend the DEALPULSE_SASL_ and DEALPULSE_SSL_ settings")
             else:
                 _end(ctx, FAILED, f"the broker says: {_in_words(error)}")
+        except OSError as error:
+            _end(ctx, FAILED, f"{error.filename or 'standard output'}: {error.strerror or error}")
         except (KeyboardInterrupt, click.Abort):
             _end(ctx, INTERRUPTED, "stopped")
         except Exception:  # noqa: BLE001  # a fault of ours: show all of it, and say so in the exit code
@@ -76,6 +80,9 @@ for command in (
 
 def main() -> None:
     """Run the command line."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115,PTH123  # for as long as we run
     cli(prog_name="dealpulse")
 
 

@@ -44,6 +44,8 @@ AGAIN = "run dealpulse rebuild again"
 @with_settings
 def command(settings: Settings, *, as_json: bool, abandon: bool, from_what_is_left: bool) -> None:
     """Compute the state anew from the source topics; readers keep the old values until the new ones are complete."""
+    if abandon and (as_json or from_what_is_left):
+        raise click.UsageError("--abandon takes no other option")
     try:
         with signals_end_it():
             if abandon:

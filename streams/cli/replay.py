@@ -5,16 +5,15 @@ With --embedded it brings its own broker and worker, waits until all is processe
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 from rich.table import Table
 
-from streams import config
 from streams.cli import batch
 from streams.cli.feed import STDIN, Feed, Pace
 from streams.cli.lines import TOPICS
@@ -64,11 +63,11 @@ def command(  # noqa: PLR0913  # its options
         raise click.UsageError("standard input can be read once only")
     pace = None if speed is None else Pace(speed, settings.definitions.zone)
     if embedded:
-        _refuse_bad_place(out)
+        _refuse_bad_place(out, files)
         wanted = batch.Wanted(
             files, topic, pace, end_of_clock(as_of, settings.definitions), None if out is None else Path(out)
         )
-        found = batch.run(_raw_definitions(settings), settings.environment.app_id, wanted)
+        found = batch.run(settings.raw, settings.environment.app_id, wanted)
     elif out or as_of:
         raise click.UsageError("--out and --as-of belong to --embedded; a running worker is read with dealpulse show")
     else:
@@ -105,17 +104,13 @@ def _report(found: dict[str, Any], *, as_json: bool) -> None:
     print_table(table)
 
 
-def _refuse_bad_place(out: str | None) -> None:
-    if out is not None and not Path(out).absolute().parent.is_dir():
-        raise click.UsageError(f"--out: there is no folder {Path(out).absolute().parent}")
-
-
-def _raw_definitions(settings: Settings) -> dict[str, Any]:
-    """Return dealpulse.yaml as it was written; it has been read and checked already."""
-    path = settings.environment.config
-    if path is None:
-        return {}
-    try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise config.ConfigError(f"config file {path}: {error.strerror}") from None
+def _refuse_bad_place(out: str | None, files: tuple[str, ...]) -> None:
+    if out is None:
+        return
+    place = Path(out).absolute()
+    if not place.parent.is_dir():
+        raise click.UsageError(f"--out: there is no folder {place.parent}")
+    if not os.access(place if place.exists() else place.parent, os.W_OK):
+        raise click.UsageError(f"--out: {place} cannot be written")
+    if place.exists() and any(name != STDIN and place.samefile(name) for name in files):
+        raise click.UsageError(f"--out: {out} is read, too; write to another file")

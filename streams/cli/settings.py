@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import click
@@ -18,6 +18,7 @@ class Settings:
 
     environment: config.Environment
     definitions: config.Definitions
+    raw: dict[str, Any] = field(default_factory=dict)  # dealpulse.yaml as it was read
 
     @property
     def client(self) -> dict[str, Any]:
@@ -32,11 +33,12 @@ class CheckError(Exception):
 def read_settings(broker: str | None, config_file: str | None) -> Settings:
     """Read the environment and dealpulse.yaml; an option that is given wins.  Raises ConfigError."""
     environment = config.read_environment(broker=broker, config=config_file)
-    definitions = config.read_definitions(environment.config)
+    raw = config.read_raw(environment.config)
+    definitions = config.definitions_from(raw)
     problem = config.without_channel(environment, definitions)
     if problem:
         raise config.ConfigError(problem)
-    return Settings(environment, definitions)
+    return Settings(environment, definitions, raw)
 
 
 broker_option = click.option(

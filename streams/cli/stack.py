@@ -30,7 +30,7 @@ from streams import config
 from streams.cli.settings import CheckError, Settings
 from streams.cli.settle import Look, Observer, Said, together
 from streams.kafka.admin import create_topics
-from streams.kafka.embedded import embedded_broker, end_process, free_port
+from streams.kafka.embedded import embedded_broker, end_process, free_port, lock_file
 
 PARTITIONS = 4  # what one worker on an embedded broker needs; dealpulse.yaml may say otherwise
 FLUSH_INTERVAL = "500ms"  # somebody sits and waits for what lingers
@@ -161,6 +161,7 @@ def embedded_stack(raw: dict[str, Any], *, app_id: str, port: int | None = None,
             # It would wait for clients of ours that are still connected; it has nothing to lose.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(broker.pid, signal.SIGKILL)
+            lock_file(config.bootstrap(environment), app_id).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from streams.events.currencies import MINOR_DIGITS
+from streams.panes.text import percent
+
 _STEPS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"))
 NOTHING = "–"
 _TO_ONE = {"won_lost_ratio"}  # so many to one, no share of a whole
@@ -20,10 +23,12 @@ def amount(number: float | None, unit: str, currency: str | None = None) -> str:
     if number is None:
         return NOTHING
     if unit == "ratio":
-        return f"{number * 100:.1f} %"
+        return percent(number).replace("%", " %")
     if unit == "seconds":
         return duration(number)
-    text = f"{number:,.2f}".removesuffix(".00")
+    digits = MINOR_DIGITS.get(currency or "", 2) if unit == "money" else 2
+    text = f"{number:,.{digits}f}"
+    text = text.removesuffix("." + "0" * digits) if digits else text
     return f"{text} {currency}" if unit == "money" and currency else text
 
 

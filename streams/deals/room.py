@@ -147,7 +147,7 @@ class DealsRoom:
         for place, why in refused.items():
             if why is not Refusal.DUPLICATE:
                 self._refuse(_TOO_LATE if why is Refusal.TOO_LATE else why, run[place])
-                self._watch_share(owned, partition, topic, owned.seen + place)
+                self._watch_share(owned, run[place], owned.seen + place, _TOO_LATE if why is Refusal.TOO_LATE else why)
         accepted = [event for place, event in enumerate(events) if place not in refused] if refused else events
         owned.seen += len(run)
         if accepted:
@@ -226,7 +226,7 @@ class DealsRoom:
         key = key if key is None else key[:_MOST_OF_A_KEY]
         self._dead.append((topics.DEAD_LETTER, -1, key, dead_letter(rejection, message), None))
 
-    def _watch_share(self, owned: _Partition, partition: int, topic: str, place: int) -> None:
+    def _watch_share(self, owned: _Partition, message: Message, place: int, why: Rejection) -> None:
         """Note a refusal at a place in the partition's records; raise when there are too many of late."""
         refused, limit = owned.refused, self._bad_input
         refused.append(place)
@@ -237,9 +237,10 @@ class DealsRoom:
         looked_at = min(place + 1, limit.of_last)
         if len(refused) >= limit.at_least and len(refused) > limit.share * looked_at:
             raise TooMuchBadInputError(
-                f"{len(refused)} of the last {looked_at} records of partition {partition} (now {topic}) are refused: this "
-                "looks like a wrong deployment, not like bad data; nothing was committed. See `dealpulse dlq list`, mend the "
-                "producer, or set bad_input.stop: false in dealpulse.yaml to go on"
+                f"{len(refused)} of the last {looked_at} records of partition {message.partition()} are refused, the last at "
+                f"{message.topic()}/{message.partition()}@{message.offset()}: {why.reason}: {why.detail}; this looks like a wrong "
+                "deployment, not like bad data. Nothing of it was committed, and no dead letter. Mend the producer, or set "
+                "bad_input.stop: false in dealpulse.yaml to go on"
             )
 
     # -------------------------------------------------------------- time

@@ -81,8 +81,13 @@ def _start_on_free_port() -> tuple[subprocess.Popen[bytes], int, Path]:
     for _ in range(5):  # somebody else may take the port between our look and the start
         port = free_port()
         process, log = _start(port)
-        if _answers(process, port):
-            return process, port, log
+        try:
+            if _answers(process, port):
+                return process, port, log
+        except BaseException:
+            end_process(process, STOP_DEADLINE)
+            log.unlink(missing_ok=True)
+            raise
         end_process(process, STOP_DEADLINE)
         said = log.read_text(errors="replace")[-500:].strip()
         log.unlink(missing_ok=True)
@@ -135,15 +140,18 @@ def cluster_id(client: dict[str, object], deadline: float) -> str | None:
     return str(found.cluster_id)
 
 
+def lock_file(bootstrap: str, app_id: str) -> Path:
+    """Return the file that the one worker holds."""
+    return Path(tempfile.gettempdir()) / f"dealpulse-embedded-{bootstrap.rpartition(':')[2]}-{app_id}.lock"
+
+
 def claim_for_one_worker(bootstrap: str, app_id: str) -> int:
     """Hold the embedded broker for this process until it ends.  Raises SecondWorkerError.
 
     The broker lists no group members, so a lock file that the kernel releases with the process answers
     who is there.
     """
-    port = bootstrap.rpartition(":")[2]
-    path = Path(tempfile.gettempdir()) / f"dealpulse-embedded-{port}-{app_id}.lock"
-    handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    handle = os.open(lock_file(bootstrap, app_id), os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -1,5 +1,6 @@
 """Does every command end with the right exit code, its result on stdout and one clear line on stderr?"""
 
+import os
 import re
 
 import orjson
@@ -7,7 +8,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from streams.cli import show
-from streams.cli.settings import CheckError
+from streams.cli.settings import CheckError, read_settings
 from streams.config import WINDOWS
 from streams.kafka import admin
 from streams.kpis.catalogue import CATALOGUE
@@ -132,6 +133,8 @@ def test_without_a_broker_doctor_finds_that_wrong(run, monkeypatch):
         (CheckError("it is wrong"), 1, "dealpulse: it is wrong\n"),
         (KafkaException(KafkaError(KafkaError._ALL_BROKERS_DOWN, "all down")), 1, "dealpulse: the broker says: "),
         (KeyboardInterrupt(), 130, "dealpulse: stopped\n"),
+        (OSError(28, "No space left on device"), 1, "dealpulse: standard output: No space left on device\n"),
+        (OSError(13, "Permission denied", "events.jsonl"), 1, "dealpulse: events.jsonl: Permission denied\n"),
         (ValueError("a fault of ours"), 70, "ValueError: a fault of ours\ndealpulse: internal error\n"),
     ],
 )
@@ -174,3 +177,29 @@ def test_a_rule_that_ends_every_worker_is_found_before_one_starts(run, tmp_path)
     result = run("rules", "check", "--config", str(file))
     assert result.exit_code == 2
     assert result.stderr.startswith("dealpulse: rules.drop.baseline: must be between 0.0001 and 0.9999")
+
+
+def test_a_result_is_not_written_over_what_is_read(run, tmp_path):
+    """Nor where nothing can be written; both are said before the work."""
+    file = tmp_path / "same.jsonl"
+    file.write_text("{}\n")
+    result = run("replay", str(file), "--embedded", "--out", str(file))
+    assert (result.exit_code, file.read_text()) == (2, "{}\n")
+    assert "is read, too; write to another file" in result.stderr
+
+
+def test_the_file_of_definitions_may_be_a_pipe(tmp_path):
+    """It is read once; a replay's worker gets what was read."""
+    reading, writing = os.pipe()
+    os.write(writing, b"currency: USD\nwindows: [all]\n")
+    os.close(writing)
+    settings = read_settings(None, f"/dev/fd/{reading}")
+    os.close(reading)
+    assert (settings.definitions.currency, settings.raw) == ("USD", {"currency": "USD", "windows": ["all"]})
+
+
+def test_abandon_takes_no_other_option(run):
+    """There is no summary to print, and nothing is computed."""
+    for option in ("--json", "--from-what-is-left"):
+        result = run("rebuild", "--abandon", option)
+        assert (result.exit_code, "--abandon takes no other option" in result.stderr) == (2, True)

@@ -1,6 +1,8 @@
 """Are lines read, counted and paced as they should be?"""
 
 import gzip
+import io
+import sys
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -41,6 +43,18 @@ def test_lines_of_all_files_are_sent_in_order_and_confirmed(tmp_path):
     fed = Feed(sender).files((one, str(two)))
     assert [record.key for record in sender.records] == [b"1", b"2"]
     assert (fed.sent, sender.confirmed) == (2, True)
+
+
+def test_a_mark_of_the_byte_order_and_a_packed_pipe_are_read(tmp_path, monkeypatch):
+    """What other systems write, and what is piped as it is stored."""
+    one = tmp_path / "bom.jsonl"
+    one.write_bytes(b"\xef\xbb\xbf" + b'{"topic": "crm.activity", "value": {"rep_id": 1}}\n')
+    packed = gzip.compress(b'{"topic": "crm.activity", "value": {"rep_id": 2}}\n')
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(packed))))
+    sender = Recorder()
+    fed = Feed(sender).files((str(one), "-"))
+    assert [record.key for record in sender.records] == [b"1", b"2"]
+    assert fed.refused == {}
 
 
 def test_what_is_not_sent_is_counted_and_the_first_is_named(tmp_path):

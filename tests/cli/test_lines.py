@@ -104,3 +104,13 @@ def test_an_empty_line_is_nothing():
 def test_a_boolean_is_no_id():
     """Python thinks that it is an integer."""
     assert not id_text(value=True)
+
+
+def test_a_line_that_no_stack_can_read_is_refused_like_any_other():
+    """The worker dead-letters such a value, and the lines behind it are sent."""
+    deep = b"[" * 100_000
+    found = outgoing(deep, None)
+    assert isinstance(found, Refused)
+    assert found.reason is Reason.NOT_JSON
+    assert outgoing(deep, ACTIVITY) == Outgoing(ACTIVITY, b"", deep)
+    assert key_of(ACTIVITY, b'{"deal_id": ' + deep) == b""

@@ -271,6 +271,13 @@ def test_nothing_is_created_beside_wrong_topics(embedded_broker, install):
         generation.begun(installation.settings, from_what_is_left=False),
     ):
         pass
+    redefine(installation, RAW)
+    admin.delete_topics([topics.TICKS])[topics.TICKS].result(20)
+    with (
+        pytest.raises(CheckError, match="missing"),
+        generation.begun(installation.settings, from_what_is_left=False),
+    ):
+        pass
     assert GENERATIONS not in admin.list_topics(timeout=10).topics
 
 
