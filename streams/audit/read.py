@@ -18,7 +18,7 @@ from streams.audit.windows import SECOND
 from streams.config import Definitions
 from streams.events.contract import Activity, Limits, Rejection, StageChange
 from streams.events.decode import decode_activity, decode_stage_change
-from streams.topics import ACTIVITY, KPI_HISTORY, KPI_LATEST, STAGE_CHANGE
+from streams.topics import ACTIVITY, KPI_HISTORY, KPI_LATEST, STAGE_CHANGE, TICKS
 
 CALL_DEADLINE = 10.0
 SILENCE_DEADLINE = 60.0
@@ -37,7 +37,8 @@ class AuditError(Exception):
 def run_audit(client_settings: dict[str, Any], definitions: Definitions, progress: Progress | None = None) -> Comparison:
     """Recompute every number from the source topics and compare it with the KPI topics.  Raises AuditError.
 
-    The watermark is the highest that a record of the latest topic names; without one, the last event's time.
+    The watermark is the highest that a record of the latest topic names; without one, since no window holds anything, the last
+    time that an event or a tick says.
     """
     said = progress or _silent
     events = [*read_events(client_settings, STAGE_CHANGE, definitions, said)]
@@ -46,7 +47,7 @@ def run_audit(client_settings: dict[str, Any], definitions: Definitions, progres
     history = read_records(client_settings, KPI_HISTORY, said)
     watermark = latest_watermark(latest)
     if watermark is None:
-        watermark = max((event.at for event in events), default=0)
+        watermark = max([*(event.at for event in events), *read_ticks(client_settings, definitions, said)], default=0)
     said("recompute", 0, len(events))
     return compare(recompute(events, definitions, watermark), history, latest)
 
@@ -61,6 +62,19 @@ def read_events(
         event = decode(message.key(), message.value(), message.timestamp()[1] * 1000, limits)
         if not isinstance(event, Rejection):
             yield event
+
+
+def read_ticks(client_settings: dict[str, Any], definitions: Definitions, progress: Progress) -> Iterator[int]:
+    """Yield what the clock said (µs), as far as a worker believes it."""
+    for message in read_topic(client_settings, TICKS, progress):
+        latest = message.timestamp()[1] * 1000 + int(definitions.max_future * SECOND)
+        try:
+            said = orjson.loads(message.value() or b"")
+        except orjson.JSONDecodeError:
+            continue
+        at = said.get("time") if isinstance(said, dict) else None
+        if isinstance(at, int) and 0 < at <= latest:
+            yield at
 
 
 def read_records(client_settings: dict[str, Any], topic: str, progress: Progress) -> list[dict[str, Any]]:

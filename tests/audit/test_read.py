@@ -9,8 +9,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from streams.audit.read import AuditError, read_topic, run_audit
 from streams.kafka.embedded import embedded_broker as run_embedded_broker
-from streams.topics import ACTIVITY, KPI_HISTORY, KPI_LATEST, STAGE_CHANGE
-from tests.audit.tables import settings
+from streams.topics import ACTIVITY, KPI_HISTORY, KPI_LATEST, STAGE_CHANGE, TICKS
+from tests.audit.tables import settings, us
 from tests.brokers.apache import apache_kafka as run_apache_kafka
 
 pytestmark = pytest.mark.slow
@@ -58,7 +58,7 @@ class Topics:
     def __init__(self, address: str) -> None:
         self.client = {"bootstrap.servers": address}
         admin = AdminClient(self.client)
-        for done in admin.create_topics([NewTopic(one, 2, 1) for one in TOPICS]).values():
+        for done in admin.create_topics([NewTopic(one, 2, 1) for one in (*TOPICS, TICKS)]).values():
             done.result(10)
         self.producer = Producer(self.client | {"transactional.id": "audit-test", "log_level": 0})
         self.producer.init_transactions(10)
@@ -107,6 +107,17 @@ def test_audit_of_topics(topics, request):
     topics.write((KPI_LATEST, orjson.dumps(["calls", "all"]), None))
     found = run_audit(topics.client, DEFINITIONS)
     assert (found["compared"], found["different"], found["missing"], found["unexpected"]) == (8, 3, 1, 1)
+
+
+def test_where_nothing_is_told_the_clock_is_that_of_the_ticks(topics):
+    """Everything has left the only window, and nothing is in latest: that is right; a tick that nobody believes is no clock."""
+    definitions = settings(windows=["1h"], cuts=["all"], kpis={"leads_in_funnel": False, "active_deals": False})
+    topics.write((STAGE_CHANGE, "d", LEAD), (ACTIVITY, "d", CALL))
+    topics.write((TICKS, None, b"{}"), (TICKS, None, b"["), (TICKS, None, {"time": 10**18}))
+    assert run_audit(topics.client, definitions)["missing"] > 0
+    topics.write((TICKS, None, {"time": us("2024-03-04 18:00")}))
+    found = run_audit(topics.client, definitions)
+    assert (found["different"], found["missing"]) == (0, 0), found
 
 
 def test_a_topic_that_is_not_there_is_named(broker):

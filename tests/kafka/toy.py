@@ -172,7 +172,7 @@ def _hang(app: App, what: str) -> None:
     elif what == "poll":
         edge._poll._obey = lambda: time.sleep(3600)
     elif what == "fetch":  # nothing that is fetched reaches the rooms
-        edge._poll._hand_over = lambda _messages: None
+        edge._poll._hand_over = lambda _inbox, _messages: None
     elif what == "commit":
         edge._committer.commit = edge._flusher._committer.commit = lambda _batch: time.sleep(3600)
 
