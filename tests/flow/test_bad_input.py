@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from collections import Counter
 
@@ -121,7 +122,8 @@ def test_a_flood_of_bad_input_stops_the_worker(broker, install):
         said = worker.last_words()
     assert code == 70
     assert "looks like a wrong deployment" in said
-    assert "nothing was committed" in said
+    assert "Nothing of it was committed, and no dead letter" in said
+    assert re.search(rf"the last at {STAGE_CHANGE}/\d@\d+: not_json: ", said)
     assert "bad_input.stop" in said
     assert [one for topic in (DEAD_LETTER, KPI_LATEST, KPI_HISTORY) for one in installation.messages(topic)] == []
     assert not any(installation.committed().values())
