@@ -200,12 +200,10 @@ def _start(
     problems = check_broker(environment, definitions, topics, transactions=False)
     if problems:
         raise StartError("; ".join(problems))
-    embedded = is_embedded(environment)
-    if embedded:
+    if is_embedded(environment):
         claim_for_one_worker(bootstrap(environment), environment.app_id)
-    app = build_app(
-        environment, definitions, rooms, **{**options, "one_worker": embedded or options.get("one_worker", False)}
-    )
+        options = {**options, "one_worker": True}
+    app = build_app(environment, definitions, rooms, **options)
     app.edge.connect()
     return app
 

@@ -33,7 +33,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from streams.events.contract import Reason
-from streams.topics import ACTIVITY, KPI_HISTORY, KPI_LATEST, ROOMS, STAGE_CHANGE
+from streams.topics import KPI_HISTORY, KPI_LATEST, ROOMS, SOURCES
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -44,7 +44,6 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # _created doubles t
 
 REGISTRY = CollectorRegistry()
 
-SOURCES = (STAGE_CHANGE, ACTIVITY)
 ANOMALIES = ("closed_before_created",)
 ALERT_STATES = ("firing", "resolved")
 TRANSPORTS = ("slack", "webhook", "log")

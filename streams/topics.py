@@ -20,6 +20,7 @@ ALERT_EVENTS = "dealpulse.alert-events.v1"
 GENERATIONS = "dealpulse.generations"
 DLQ_REPLAYS = "dealpulse.dlq-replays"  # which dead letters were sent again
 
+SOURCES = (STAGE_CHANGE, ACTIVITY)  # of events
 ROOMS = ("deals", "kpis", "alerts", "notify")
 
 

@@ -27,7 +27,6 @@ from streams.kpis.room import KpisRoom
 from streams.panes.calendar import Calendar
 from streams.rebuild.shadow import undisturbed
 
-SOURCES = (topics.STAGE_CHANGE, topics.ACTIVITY)
 _PER_FLUSH = 10_000  # records: memory is that of the state and of so many
 _STEP = 10_000_000_000  # µs of the rooms' clock between two flushes: no pace holds anything back
 _DAY_US = 86_400_000_000

@@ -13,7 +13,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from streams.backtest.judge import SOURCES, Alert, Backtest, Span, Verdict
+from streams.backtest.judge import Alert, Backtest, Span, Verdict
 from streams.backtest.wired import Record
 from streams.cli.feed import STDIN, Fed, Source, bar, lines, occurred_at, opened
 from streams.cli.in_step import in_step, topics_in_step
@@ -24,6 +24,7 @@ from streams.cli.times import end_of_clock, instant_of, latest
 from streams.cli.wording import NOTHING, duration
 from streams.config import Definitions
 from streams.panes.text import iso, percent
+from streams.topics import SOURCES
 
 NO_RULE = "no alert rule is in force: none is configured, or no default rule has anything to judge in these cuts and KPIs"
 _WIDE = 140  # characters of a terminal; on narrower ones columns are left out that the text repeats

@@ -12,7 +12,7 @@ import sys
 import time
 from base64 import b64decode
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,12 +20,11 @@ import click
 import msgspec
 import orjson
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from streams.cli.audit import refuse_other_definitions
 from streams.cli.letters import Choice, Letter, Place, Plan, Skip, again, plan, read_letter
-from streams.cli.output import print_json, print_table, say, stderr
+from streams.cli.output import counted, print_json, print_table, say
 from streams.cli.read import every_record
 from streams.cli.send import Sender
 from streams.cli.settings import CheckError, Settings, with_settings
@@ -165,7 +164,7 @@ def _send(settings: Settings, sender: Sender, planned: Plan) -> int:
     """Send what is planned, many letters in one transaction; return how many.  Raises CheckError."""
     letters = (letter for place, letter in _letters(settings) if place in planned.places)
     sent = 0
-    with _bar(len(planned.places)) as advance:
+    with counted("sending", len(planned.places)) as advance:
         try:
             while some := list(itertools.islice(letters, _TOGETHER)):
                 with sender.together():
@@ -190,17 +189,3 @@ def _show(planned: Plan) -> None:
     for why, count in planned.skipped.most_common():
         first = f"; the first: {planned.first_refusal}" if why is Skip.STILL_REFUSED else ""
         say(f"not sent: {count:,} {_WHY[why]}{first}")
-
-
-@contextlib.contextmanager
-def _bar(total: int) -> Iterator[Callable[[int], None]]:
-    """Show how many are sent, on a terminal only."""
-    console = stderr()
-    if not console.is_terminal:
-        yield lambda _sent: None
-        return
-    with Progress(
-        TextColumn("sending"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
-    ) as progress:
-        task = progress.add_task("sending", total=total)
-        yield lambda sent: progress.update(task, completed=sent)

@@ -42,7 +42,6 @@ from streams.topics import Topic, all_topics, changelog
 
 # A worker that was killed is a member of its group for as long; one with a slot also when it ended in order.
 MEMBERS_DEADLINE, STATIC_MEMBERS_DEADLINE = SESSION_TIMEOUT + 3.0, STATIC_SESSION_TIMEOUT + 3.0
-_SOURCES = (topics.STAGE_CHANGE, topics.ACTIVITY)
 _ANYWAY = "to compute from what is left: dealpulse rebuild --from-what-is-left"
 # Where the new rooms begin at the present end: what is in there is the old generation's.
 _AT_END = {"deals": topics.TICKS, "kpis": topics.DELTAS, "alerts": topics.MATURED}
@@ -110,7 +109,9 @@ def _begin_anew(
         read_by_any = _later(offsets, committed(settings, known.next.name))
         _throw_away(settings, control, known.next)
     anew = _created_anew(settings, known.present)  # what was read of their namesakes says nothing of them
-    read_before = _later(_read_before(settings), {place: at for place, at in read_by_any.items() if place[0] in _SOURCES})
+    read_before = _later(
+        _read_before(settings), {place: at for place, at in read_by_any.items() if place[0] in topics.SOURCES}
+    )
     told = {place: at for place, at in read_before.items() if place[0] not in anew}
     number = 1 + max((one.number for one in (known.present, known.next) if one), default=1)
     return _begin(settings, control, number, _name(known.present, settings), revision, offsets, told)
@@ -129,22 +130,20 @@ def abandon(settings: Settings) -> int | None:
         if read(settings.environment).next != following:  # it took over while we waited
             return None
         _refuse_if_computed(settings, following)
-        with control.transaction() as send:
-            send(topics.GENERATIONS, 0, NEXT, None)
+        _write_next(control, None)
         # Its worker, if it began meanwhile, is a member by now, or will see that it may not work.
         try:
             with alone(settings, [following.name]):
                 _refuse_if_computed(settings, following)
         except CheckError:
-            with control.transaction() as send:
-                send(topics.GENERATIONS, 0, NEXT, msgspec.json.encode(following))
+            _write_next(control, following)
             raise
-        _throw_away(settings, control, following)
+        _delete_topics_of(settings, following.name)
     return following.number
 
 
 def _refuse_if_computed(settings: Settings, following: StateGeneration) -> None:
-    if any(offset for (topic, _), offset in committed(settings, following.name).items() if topic in _SOURCES):
+    if any(offset for (topic, _), offset in committed(settings, following.name).items() if topic in topics.SOURCES):
         raise CheckError(
             f"generation {following.number} has written changes into {topics.DELTAS} that workers of the present one would "
             "count a second time; run dealpulse rebuild to its end instead, with the old definitions to get their numbers back"
@@ -162,7 +161,7 @@ def first_offsets(settings: Settings, places: Iterable[Place]) -> dict[Place, in
 
 def committed(settings: Settings, name: str) -> dict[Place, int]:
     """Return where a generation's group stands in its inputs."""
-    inputs = (*_SOURCES, topics.TICKS, topics.DELTAS, topics.MATURED, topics.ALERT_EVENTS)
+    inputs = (*topics.SOURCES, topics.TICKS, topics.DELTAS, topics.MATURED, topics.ALERT_EVENTS)
     asked = [TopicPartition(topic, one) for topic in inputs for one in range(settings.definitions.partitions)]
     consumer = _consumer(settings, name)
     try:
@@ -267,13 +266,13 @@ def _later(one: dict[Place, int], other: dict[Place, int]) -> dict[Place, int]:
 def _created_anew(settings: Settings, present: StateGeneration | None) -> set[str]:
     """Return the source topics that are other ones than those that the state was computed with."""
     known = present.topics if present is not None else {}
-    there = identities(settings.environment, _SOURCES)
-    return {topic for topic in _SOURCES if topic in known and there.get(topic, known[topic]) != known[topic]}
+    there = identities(settings.environment, topics.SOURCES)
+    return {topic for topic in topics.SOURCES if topic in known and there.get(topic, known[topic]) != known[topic]}
 
 
 def _refuse_lost_events(settings: Settings, present: StateGeneration | None, offsets: dict[Place, int]) -> None:
     """Raise CheckError when events of the source are gone: let go by the broker, or deleted with their topic."""
-    ends = present_ends(settings.environment, _SOURCES, settings.definitions.partitions, decided=False)
+    ends = present_ends(settings.environment, topics.SOURCES, settings.definitions.partitions, decided=False)
     firsts = first_offsets(settings, ends)
     gone = sum(firsts.values())
     if gone:
@@ -305,12 +304,12 @@ def _begin(  # noqa: PLR0913  # what a generation begins with
     """
     environment, definitions = settings.environment, settings.definitions
     name = generation_name(settings, number)
-    delete_topics(settings, [one.name for one in shadow_topics(name) if one.name.startswith(name)])
+    _delete_topics_of(settings, name)
     create_topics(environment, definitions, shadow_topics(name))
     means = meaning(definitions)
     # What is undecided in the source is for the workers afterwards; what old workers left so in ours becomes visible, and
     # must not be read as the new generation's.
-    sources = present_ends(environment, _SOURCES, definitions.partitions, decided=False)
+    sources = present_ends(environment, topics.SOURCES, definitions.partitions, decided=False)
     following = StateGeneration(
         number=number, app_id=environment.app_id, name=name, digest=digest(means), meaning=means, first_revision=revision,
         topics=identities(environment, stands_on(name)), before=before, old_offsets=places(offsets),
@@ -378,9 +377,17 @@ _letters = msgspec.json.Decoder(_Letter)
 
 
 def _throw_away(settings: Settings, control: Control, following: StateGeneration) -> None:
+    _write_next(control, None)
+    _delete_topics_of(settings, following.name)
+
+
+def _write_next(control: Control, following: StateGeneration | None) -> None:
     with control.transaction() as send:
-        send(topics.GENERATIONS, 0, NEXT, None)
-    delete_topics(settings, [one.name for one in shadow_topics(following.name) if one.name.startswith(following.name)])
+        send(topics.GENERATIONS, 0, NEXT, None if following is None else msgspec.json.encode(following))
+
+
+def _delete_topics_of(settings: Settings, name: str) -> None:
+    delete_topics(settings, [one.name for one in shadow_topics(name) if one.name.startswith(name)])
 
 
 def _consumer(settings: Settings, name: str) -> Consumer:

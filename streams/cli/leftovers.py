@@ -27,12 +27,13 @@ def generation_name(settings: Settings, number: int) -> str:
 def ended_after_its_switch(settings: Settings) -> StateGeneration | None:
     """Return the present generation when the rebuild that computed it with these definitions and rules has not cleaned up."""
     known = read(settings.environment)
-    present, there = known.present, BrokerAdmin(settings.environment).look().topics
+    present = known.present
     if present is None or known.next is not None or present.app_id != settings.environment.app_id:
         return None
     wanted = (digest(meaning(settings.definitions)), digest_of_rules(settings.definitions))
     if (present.digest, present.rules) != wanted:
         return None
+    there = BrokerAdmin(settings.environment).look().topics
     return present if any(shadow(present.name, topic).name in there for topic in SHADOWED) else None
 
 

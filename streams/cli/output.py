@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 import orjson
 from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 PIPED_WIDTH = 200  # rich would cut a piped table at 80 columns
 
@@ -20,6 +23,19 @@ def stdout() -> Console:
 def stderr() -> Console:
     """Return a console for messages and progress."""
     return Console(file=sys.stderr, width=None if sys.stderr.isatty() else PIPED_WIDTH, highlight=False)
+
+
+@contextmanager
+def counted(doing: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show how many of a number are done while the block runs, on a terminal only."""
+    console = stderr()
+    if not console.is_terminal:
+        yield lambda _done: None
+        return
+    columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(doing, total=total)
+        yield lambda done: progress.update(task, completed=done)
 
 
 def print_table(table: RenderableType) -> None:

@@ -14,12 +14,11 @@ import click
 import msgspec
 import orjson
 from confluent_kafka import KafkaException
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from streams.cli import generation
 from streams.cli.leftovers import clean_up, ended_after_its_switch
-from streams.cli.output import print_json, print_table, say, stderr
+from streams.cli.output import counted, print_json, print_table, say
 from streams.cli.read import Place
 from streams.cli.send import Sender
 from streams.cli.settings import CheckError, Settings, with_settings
@@ -30,9 +29,9 @@ from streams.kafka.admin import AdminError
 from streams.kafka.embedded import free_port
 from streams.kafka.flush import StartError
 from streams.kafka.generations import StateGeneration, by_place
-from streams.topics import ACTIVITY, DELTAS, MATURED, STAGE_CHANGE, TICKS
+from streams.topics import DELTAS, MATURED, SOURCES, TICKS
 
-INPUTS = (STAGE_CHANGE, ACTIVITY, TICKS, DELTAS, MATURED)
+INPUTS = (*SOURCES, TICKS, DELTAS, MATURED)
 STOP_DEADLINE = 30.0
 AGAIN = "run dealpulse rebuild again"
 
@@ -140,19 +139,13 @@ def _stop(worker: WorkerProcess) -> None:
 
 @contextmanager
 def _bar(firsts: dict[Place, int], until: dict[Place, int]) -> Iterator[Callable[[Look], None]]:
-    """Show how much of the source is read, on a terminal only."""
-    console = stderr()
-    if not console.is_terminal:
-        yield lambda _look: None
-        return
-
-    def show(look: Look) -> None:
-        read = sum(max(0, min(look.committed[place], end) - firsts[place]) for place, end in until.items())
-        # A producer's own transactions leave marks that nobody commits.
-        progress.update(task, completed=read if look.waiting else total)
-
+    """Show how much of the source is read."""
     total = sum(max(0, end - firsts[place]) for place, end in until.items())
-    columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("reading", total=total)
+    with counted("reading", total) as advance:
+
+        def show(look: Look) -> None:
+            read = sum(max(0, min(look.committed[place], end) - firsts[place]) for place, end in until.items())
+            # A producer's own transactions leave marks that nobody commits.
+            advance(read if look.waiting else total)
+
         yield show

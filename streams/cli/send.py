@@ -14,10 +14,10 @@ from streams.cli.settings import CheckError
 from streams.kafka.admin import metadata
 from streams.kafka.clients import TRANSACTION_TIMEOUT
 from streams.kafka.poll import describe
+from streams.kafka.transaction import transaction
 
 DELIVERY_DEADLINE = 30.0
 _QUEUE_WAIT = 0.05
-_ABORT_DEADLINE = 2.0
 
 
 class Sender:
@@ -74,15 +74,10 @@ class Sender:
     def together(self) -> Iterator[None]:
         """Make all that is sent within the block visible together, or nothing of it.  Raises CheckError when it may be nothing."""
         try:
-            self._producer.begin_transaction()
-            yield
-            self._producer.commit_transaction(TRANSACTION_TIMEOUT)
-        except BaseException as error:
-            with contextlib.suppress(KafkaException):
-                self._producer.abort_transaction(_ABORT_DEADLINE)
-            if isinstance(error, KafkaException):
-                raise CheckError(f"the transaction did not end well: {describe(error)}") from None
-            raise
+            with transaction(self._producer, TRANSACTION_TIMEOUT):
+                yield
+        except KafkaException as error:
+            raise CheckError(f"the transaction did not end well: {describe(error)}") from None
 
     def send(self, record: Outgoing) -> None:
         """Queue one record; wait while the queue is full.  Raises CheckError when a delivery failed."""

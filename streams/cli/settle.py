@@ -21,9 +21,8 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from streams.cli.read import CALL_DEADLINE, Place, partitions
 from streams.cli.settings import CheckError, Settings
 from streams.kafka.reading import high
-from streams.topics import ACTIVITY, ALERT_EVENTS, DELTAS, MATURED, STAGE_CHANGE, TICKS
+from streams.topics import ALERT_EVENTS, DELTAS, MATURED, SOURCES, TICKS
 
-SOURCES = (STAGE_CHANGE, ACTIVITY)
 INPUTS = (*SOURCES, TICKS, DELTAS, MATURED, ALERT_EVENTS)
 # Without a commit, beside what a flush and a round linger; how long all of the work takes is nobody's fault.
 PATIENCE = 300.0

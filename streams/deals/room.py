@@ -71,7 +71,6 @@ _READ: dict[str, tuple[Callable[..., list[Any]], Ways]] = {
     topics.ACTIVITY: (decode_activities, Ways(lambda *_: None, add_activity, apply_activity)),
 }
 _at = attrgetter("at")
-_TIMED = (topics.STAGE_CHANGE, topics.ACTIVITY)
 _TOO_LATE = Rejection(Reason.TOO_LATE, "older than all that the full record of this deal still holds")
 
 
@@ -84,7 +83,7 @@ class _Partition:
         self.state = state
         self.deals: dict[bytes, Deal] = {}  # unpacked since the last flush, by state key
         self.reps: dict[str, bytes] = {}
-        self.newest = dict.fromkeys(_TIMED, -1)  # topic → the latest accepted occurred_at, µs
+        self.newest = dict.fromkeys(topics.SOURCES, -1)  # topic → the latest accepted occurred_at, µs
         self.watermark = -1
         self.settled = False
         self.changed = True  # progress not yet told

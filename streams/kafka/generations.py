@@ -24,6 +24,7 @@ from streams.kafka.inbox import TopicPart
 from streams.kafka.poll import describe
 from streams.kafka.reading import until_end
 from streams.kafka.room import Headers
+from streams.kafka.transaction import transaction
 from streams.state import differences, digest, in_words, meaning
 
 DEADLINE = 8.0
@@ -57,11 +58,6 @@ class StateGeneration(msgspec.Struct, frozen=True, omit_defaults=True):
     old_offsets: dict[str, int] = {}  # where the present generation's group stood when it began
     told: dict[str, int] = {}  # below these offsets dead letters are written already
     until: dict[str, int] = {}  # up to where the source topics are read; what came later is for the workers afterwards
-
-    @property
-    def environment_change(self) -> dict[str, str]:
-        """Return what of the environment it replaces."""
-        return {"app_id": self.name}
 
 
 class Generations(msgspec.Struct, frozen=True):
@@ -324,14 +320,8 @@ class Control:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Send]:
         """Make all that is sent within the block visible together, or nothing of it."""
-        self._producer.begin_transaction()
-        try:
+        with transaction(self._producer, TRANSACTION_TIMEOUT):
             yield self._send
-            self._producer.commit_transaction(TRANSACTION_TIMEOUT)
-        except BaseException:
-            with contextlib.suppress(KafkaException):
-                self._producer.abort_transaction(2.0)
-            raise
 
     def commit_offsets(self, offsets: list[TopicPartition], metadata: Any) -> None:
         """Commit offsets of a group without members, as part of the transaction."""

@@ -72,7 +72,7 @@ class NotifyRoom:
         """Tell people of an event, or not; `written` in seconds since 1970."""
         fired, unheard = event["transition"] == "fired", state.get(_UNHEARD_KEY + mark) is not None
         # Of an end whose beginning this room never met (a rebuild wrote it) its age decides, too.
-        is_known = not fired and (unheard or state.get(_SENT_KEY + mark) is not None)
+        is_known = not fired and state.get(_SENT_KEY + mark) is not None
         is_history = written - datetime.fromisoformat(event["at"]).timestamp() > self._oldest
         heard = not unheard if is_known else not is_history
         if heard:
