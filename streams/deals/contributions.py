@@ -14,7 +14,7 @@ from typing import Any
 
 from streams.config import LEAD, WON
 from streams.deals.history import Entry, History, Owner
-from streams.deals.record import CALL, CONNECTED, Deal, Row, stage_mark, unpack_rows
+from streams.deals.record import CALL, CONNECTED, Deal, Row, StageEvent, fingerprint, stage_mark, unpack_rows
 from streams.deals.terms import Kind, Terms
 from streams.events.amounts import to_minor
 from streams.events.contract import Activity
@@ -81,27 +81,51 @@ def first_touch(history: History, rows: Iterable[Row], settled: int) -> int:
     created = created_at(history)
     if created < 0:
         return -1
-    if settled >= created:
-        return settled
-    return next((row.at for row in rows if row.at >= created and row.outbound_touch), -1)
+    held = next((row.at for row in rows if row.at >= created and row.outbound_touch), -1)
+    if settled < created:
+        return held
+    return settled if held < 0 else min(settled, held)
 
 
 # ------------------------------------------------------------------ from stage events
 
 
 def stage_facts(history: History, touch: int, deal: Deal, terms: Terms) -> list[Fact]:
-    """Return the facts that follow from the stage events and the first touch."""
-    if not history.entries or history.deleted:
+    """Return the facts that follow from the stage events and the first touch; none of a deleted deal."""
+    return [] if history.deleted else facts_of_stages(history, touch, deal, terms)
+
+
+def facts_of_stages(history: History, touch: int, deal: Deal, terms: Terms) -> list[Fact]:
+    """Return the same as if the deal were not deleted."""
+    if not history.entries:
         return []
     found: list[Fact] = []
     if not terms.enabled.isdisjoint(_OF_STAGES):
-        for index in range(len(history.entries)):
-            _entry(history, index, terms, found)
-            _exit(history, index, terms, found)
+        for index, entry in enumerate(history.entries):
+            if not (deal.settled_moves and _is_settled(history.events[entry.place], deal)):
+                found.extend(move_facts(history, index, terms))
         _conversions(history, deal.settled_stages, terms, found)
     creation_facts(history, terms, found)
     outcome_facts(history, terms, found)
     found.extend(response_facts(history, touch, terms))
+    return found
+
+
+def _is_settled(event: StageEvent, deal: Deal) -> bool:
+    return fingerprint(event.event_id, planned=False) in deal.settled_moves
+
+
+def move_facts(history: History, index: int, terms: Terms) -> list[Fact]:
+    """Return the facts of an entry, and of the exit that it made."""
+    found: list[Fact] = []
+    entry = history.entries[index]
+    if terms.entries:
+        rep = history.at_instant("rep_id", entry.at)
+        found.append(entry_fact(entry.at, entry.pipeline, entry.stage, rep, terms))
+    if terms.exits and index:
+        left = history.entries[index - 1]
+        rep = history.known("rep_id", entry.place, len(history.events))
+        found.append(exit_fact(left.at, entry.at, left.pipeline, left.stage, rep, terms))
     return found
 
 
@@ -146,20 +170,6 @@ def appended_facts(history: History, deal: Deal, terms: Terms) -> tuple[list[Fac
         _cohort(history, terms, come, won=True)
         _cohort(history, terms, gone, won=False)
     return gone, come
-
-
-def _entry(history: History, index: int, terms: Terms, found: list[Fact]) -> None:
-    if terms.entries:
-        entry = history.entries[index]
-        rep = _at_instant(history, entry.at, terms)[0]
-        found.append(entry_fact(entry.at, entry.pipeline, entry.stage, rep, terms))
-
-
-def _exit(history: History, index: int, terms: Terms, found: list[Fact]) -> None:
-    if terms.exits and index + 1 < len(history.entries):
-        entry, after = history.entries[index], history.entries[index + 1]
-        rep = history.known("rep_id", after.place, len(history.events))
-        found.append(exit_fact(entry.at, after.at, entry.pipeline, entry.stage, rep, terms))
 
 
 def entry_fact(at: int, pipeline: str, stage: str, rep: str | None, terms: Terms) -> Fact:

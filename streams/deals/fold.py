@@ -23,31 +23,25 @@ from streams.deals.contributions import (
 from streams.deals.history import DEFAULT_PIPELINE, History
 from streams.deals.record import (
     MAX_ACTIVITIES,
-    MAX_RECORD_BYTES,
     MAX_STAGE_EVENTS,
     OWNERS,
     SETTLED_AT_ONCE,
     Deal,
-    Kept,
     PackedEvents,
     Row,
     StageEvent,
     append_event,
-    encode,
     fingerprint,
     has_activity,
     has_stage_event,
     insert_activity,
     insert_stage_event,
     is_touch_going_out,
-    oldest_activity,
-    settle_activities,
-    settle_stage_event,
     spoken,
     stage_event,
-    stage_mark,
     unpack_rows,
 )
+from streams.deals.settle import oldest_activity, settle_activities, settle_stage_event
 from streams.deals.terms import FIRST_LEVEL, Terms
 from streams.events.contract import Activity, StageChange
 
@@ -123,7 +117,7 @@ def apply_stage_change(deal: Deal, event: StageChange, terms: Terms, noticed: No
         old, new = stage_facts(before, deal.touch, deal, terms), stage_facts(after, touch, deal, terms)
     _summarise(deal, after, touch)
     while len(deal.stages) > MAX_STAGE_EVENTS:
-        _settle(deal, terms)
+        settle_stage_event(deal, terms)
         noticed.settled += 1
     return difference(old, new, terms.calendar.day_of(deal.newest))
 
@@ -132,6 +126,8 @@ def _is_too_late(deal: Deal, kept: StageEvent, before: History) -> bool:
     """Is the record full, and the event older than all that it holds, or than what it can still tell apart?"""
     if len(deal.stages) < MAX_STAGE_EVENTS and not deal.settled:
         return False
+    if deal.settled and kept.at < deal.created:
+        return True  # it could be another creation, and closings that went could have been before it
     oldest = next(held for held in before.events if held is not _creating(before))
     inherits = next((held for held in deal.stages if held.at >= deal.settled_until), kept)
     return kept.order < max(oldest.order, inherits.order)
@@ -244,23 +240,6 @@ def _creating(history: History) -> StageEvent | None:
     return history.events[history.entries[history.created].place] if history.created >= 0 else None
 
 
-def _settle(deal: Deal, terms: Terms) -> None:
-    """Let go of the oldest event that moves nothing, since no number hangs on its instant; of the oldest where all move."""
-    history = History(deal.stages[:], terms)
-    anchor = _creating(history)
-    moving = {history.events[entry.place].event_id for entry in history.entries}
-    places = [at for at, held in enumerate(deal.stages[:-1]) if held is not anchor]
-    index = next((at for at in places if deal.stages[at].event_id not in moving), places[0])
-    seen = set(deal.settled_stages)
-    firsts: list[bytes] = []
-    for entry in history.entries:
-        mark = stage_mark(entry.pipeline, entry.stage)
-        if mark not in seen and history.events[entry.place] is deal.stages[index]:
-            firsts.append(mark)
-        seen.add(mark)
-    settle_stage_event(deal, index, firsts)
-
-
 # ------------------------------------------------------------------ activities
 
 
@@ -273,6 +252,8 @@ def apply_activity(deal: Deal, event: Activity, terms: Terms, noticed: Noticed) 
         oldest = oldest_activity(deal)
         if event.at < oldest or (event.at == oldest and deal.settled_activities):
             return Refusal.TOO_LATE
+    if event.at < deal.blurred_until and _asks_the_deal(event, terms):
+        return Refusal.TOO_LATE
     insert_activity(deal, event, mark)
     changes: Changes = []
     if event.at < deal.newest:
@@ -290,6 +271,11 @@ def apply_activity(deal: Deal, event: Activity, terms: Terms, noticed: Noticed) 
         settle_activities(deal, SETTLED_AT_ONCE)
         noticed.settled += SETTLED_AT_ONCE
     return changes
+
+
+def _asks_the_deal(event: Activity, terms: Terms) -> bool:
+    """Does it hang on the deal whose an activity is, or in which stage?"""
+    return not (event.automated or event.planned) and (event.rep_id is None or terms.stages_of_activities)
 
 
 def _late_activity(deal: Deal, event: Activity, terms: Terms) -> Changes:
@@ -352,19 +338,3 @@ def _added(event: Activity, rep: str | None, pipeline: str | None, stage: str | 
     found: list[Fact] = []
     facts_of_row(event, rep, pipeline, stage, terms, found)
     return [(fact, 1) for fact in found]
-
-
-def fit(deal: Deal, terms: Terms, noticed: Noticed) -> Kept:
-    """Return the record as bytes; what is oldest is let go while it is too large."""
-    kept = encode(deal)
-    while len(kept[0]) > MAX_RECORD_BYTES and (len(deal.stages) > _FEWEST or deal.activities):
-        if len(deal.stages) > _FEWEST:  # they weigh more than the newest activities ever do
-            _settle(deal, terms)
-        else:
-            settle_activities(deal, 1)
-        noticed.settled += 1
-        kept = encode(deal)
-    return kept
-
-
-_FEWEST = 2  # the creating event, and the one that inherits

@@ -60,6 +60,7 @@ SPOKEN_AT = 8  # the bits of OWNERS begin here
 ROW = Layout("<qBBHI8s")
 ROW_BYTES = ROW.size
 _pack_row = ROW.pack
+_FLAGS_IN_ROW = 8
 ID_BYTES = 8
 ID_AT = ROW_BYTES - ID_BYTES
 _LONGEST = 0xFFFFFFFE
@@ -93,8 +94,6 @@ _events = msgspec.msgpack.Decoder(list[_Packed])
 _words = msgspec.msgpack.Decoder(list[str])
 _NO_CODES: list[int] = []
 _CODES = {name: code for code, name in enumerate(SAYABLE)}
-_Rare = tuple[list[str], int, list[bytes], int, int, int]
-_rare = msgspec.msgpack.Decoder(_Rare)
 _COUNT = b"\xdc"  # MessagePack: an array, its length in two bytes
 _COUNT_BYTES = 3
 _SHORT = 16  # arrays below this have a header of one byte
@@ -160,10 +159,12 @@ class Deal(msgspec.Struct, gc=False):
     deleted: bool = False
     moved: bool = False  # do some events count elsewhere than where they are held
     settled: int = 0  # stage events that can no longer be corrected
-    settled_stages: list[bytes] = []  # marks of the stages whose first entry is settled
+    settled_stages: list[bytes] = []  # marks of the stages whose conversion is settled
     settled_until: int = -1  # of stage events: before this one nobody can say any more what was known
     settled_touch: int = -1  # the first outbound touch among the activities let go
     settled_activities: int = 0
+    settled_moves: list[bytes] = []  # fingerprints of the events held whose entry, and the exit it made, are settled
+    blurred_until: int = -1  # before this one nobody can say any more who had the deal, and in which stage
     held: PackedEvents | list[StageEvent] = _NO_EVENTS  # the stage events: as read, or the list once somebody asked
     reps: list[str] = []  # named by activities, and who had the deal at first
     older: bytes = b""  # the older activities as they are kept, until somebody asks for the rows
@@ -193,6 +194,22 @@ class Deal(msgspec.Struct, gc=False):
         self.older, self.newer = b"", rows
 
 
+class _Rest(msgspec.Struct, array_like=True, gc=False):
+    """What few deals have, see Deal.  What is new comes last, so that older records can be read."""
+
+    reps: list[str] = []
+    settled: int = 0
+    settled_stages: list[bytes] = []
+    settled_until: int = -1
+    settled_touch: int = -1
+    settled_activities: int = 0
+    settled_moves: list[bytes] = []
+    blurred_until: int = -1
+
+
+_rest = msgspec.msgpack.Decoder(_Rest)
+
+
 def encode(deal: Deal) -> Kept:
     """Return the record as bytes; there are older activities when there are twice RECENT in all."""
     count, words, events = deal.held if isinstance(deal.held, PackedEvents) else pack_events(deal.held)
@@ -200,9 +217,9 @@ def encode(deal: Deal) -> Kept:
     rest = b""
     if len(reps) > 1 or deal.settled or deal.settled_activities:
         rest = _encode(
-            (
-                reps[1:], deal.settled, deal.settled_stages, deal.settled_until, deal.settled_touch,
-                deal.settled_activities,
+            _Rest(
+                reps[1:], deal.settled, deal.settled_stages, deal.settled_until, deal.settled_touch, deal.settled_activities,
+                deal.settled_moves, deal.blurred_until,
             )
         )  # fmt: skip
     flags = (OPEN if deal.open else 0) | (DELETED if deal.deleted else 0) | (MOVED if deal.moved else 0)
@@ -225,14 +242,13 @@ def decode(kept: Kept) -> Deal:
     newest, touch, told, created, entered, flags, count, *places = HEAD.unpack_from(data)
     parts = [data[start:end] for start, end in pairwise((HEAD_BYTES, *places))]
     pipeline, stage, rep, named, words, events, rest = parts
-    reps, settled, settled_stages, settled_until, settled_touch, settled_activities = (
-        _rare.decode(rest) if rest else ([], 0, [], -1, -1, 0)
-    )
+    more = _rest.decode(rest) if rest else _Rest()
     return Deal(
         newest, told, created, touch, pipeline.decode() or None, stage.decode() or None, rep.decode() or None, entered,
         bool(flags & OPEN), flags >> SPOKEN_AT, bool(flags & DELETED), bool(flags & MOVED),
-        settled, settled_stages, settled_until, settled_touch, settled_activities,
-        PackedEvents(count, words, events), [named.decode(), *reps] if named else reps, older, data[places[-1] :],
+        more.settled, more.settled_stages, more.settled_until, more.settled_touch, more.settled_activities,
+        more.settled_moves, more.blurred_until,
+        PackedEvents(count, words, events), [named.decode(), *more.reps] if named else more.reps, older, data[places[-1] :],
     )  # fmt: skip
 
 
@@ -442,54 +458,7 @@ def unpack_rows(deal: Deal, since: int = -1) -> list[Row]:
     ]  # fmt: skip
 
 
-# ------------------------------------------------------------------ bounds
-
-
-def settle_stage_event(deal: Deal, index: int, first_stages: list[bytes]) -> None:
-    """Let go of a stage event; what it said lives on in the one behind it.
-
-    `first_stages` are the marks of the stages whose first entry is the event that goes.
-    """
-    gone, heir = deal.stages[index], deal.stages[index + 1]
-    if heir.to_stage is None:
-        heir.to_stage, heir.pipeline = gone.to_stage, gone.pipeline
-    known = {*heir.said, *heir.clear}
-    heir.said = {**{name: value for name, value in gone.said.items() if name not in known}, **heir.said}
-    heir.clear = heir.clear + [name for name in gone.clear if name not in known and name not in heir.said]
-    if heir.deleted is None:
-        heir.deleted = gone.deleted
-    deal.settled_stages = (deal.settled_stages + first_stages)[-MAX_SETTLED_STAGES:]
-    deal.settled += 1
-    deal.settled_until = max(deal.settled_until, heir.at)
-    del deal.stages[index]
-
-
-def oldest_activity(deal: Deal) -> int:
-    """Return the instant of the oldest activity held."""
-    at: int = ROW.unpack_from(deal.rows)[0]
-    return at
-
-
-def settle_activities(deal: Deal, count: int) -> None:
-    """Let go of the oldest activities; when the first touch is among them, its instant is kept."""
-    gone = unpack_rows(Deal(reps=deal.reps, newer=deal.rows[: count * ROW_BYTES]))
-    if deal.settled_touch < 0 <= deal.created:
-        deal.settled_touch = next((row.at for row in gone if row.outbound_touch and row.at >= deal.created), -1)
-    deal.rows = deal.rows[count * ROW_BYTES :]
-    deal.settled_activities += count
-    _let_go_of_reps(deal)
-
-
-def _let_go_of_reps(deal: Deal) -> None:
-    """Forget the reps that no held activity names, once there are many of them."""
-    if len(deal.reps) <= max(16, deal.activities // 8):
-        return
-    kept = sorted({row[3] for row in ROW.iter_unpack(deal.rows) if row[3]})
-    if len(kept) == len(deal.reps):
-        return
-    places = {rep: place for place, rep in enumerate(kept, start=1)} | {0: 0}
-    deal.reps = [deal.reps[rep - 1] for rep in kept]
-    deal.rows = b"".join(
-        ROW.pack(at, flags, outcome, places[rep], duration, mark)
-        for at, flags, outcome, rep, duration, mark in ROW.iter_unpack(deal.rows)
-    )
+def uncounted(rows: bytes, place: int) -> bytes:
+    """Return the rows with one that is held so that it is not counted twice, and makes no fact any more."""
+    at = place * ROW_BYTES + _FLAGS_IN_ROW
+    return b"".join((rows[:at], bytes((rows[at] | _AUTOMATED,)), rows[at + 1 :]))

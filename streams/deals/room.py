@@ -21,10 +21,11 @@ from streams import metrics, topics
 from streams.config import BadInput, Definitions
 from streams.deals.contributions import Fact
 from streams.deals.expand import Cells, Sums
-from streams.deals.fold import Changes, Noticed, Refusal, apply_activity, apply_stage_change, facts_without_deal, fit
+from streams.deals.fold import Changes, Noticed, Refusal, apply_activity, apply_stage_change, facts_without_deal
 from streams.deals.quick import add_activity, append_stage_change, begin
 from streams.deals.record import FLAGS_AT, ID_BYTES, OLDER, Deal, Kept, fingerprint, holds
 from streams.deals.record import decode as unpack
+from streams.deals.settle import fit
 from streams.deals.terms import Terms
 from streams.events.contract import REPLAY_OF, Activity, Limits, Reason, Rejection
 from streams.events.decode import decode_activities, decode_stage_changes
@@ -298,7 +299,8 @@ class DealsRoom:
         state = owned.state
         noticed = Noticed()
         for key, deal in owned.deals.items():
-            record, older = fit(deal, self.terms, noticed)
+            (record, older), settled = fit(deal, self.terms)
+            noticed.settled += settled
             state.put(key, record)
             _keep(state, _OLDER + key, older)
         _count(noticed)

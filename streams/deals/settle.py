@@ -1,0 +1,213 @@
+"""What does a full record let go of?  First of what no number hangs on that can still change.
+
+What is let go of is settled: it stays counted as it is, and can no longer be corrected.  Every fact of the record that is
+left was counted before, and of those counted only what is final is missing: entries, exits, conversions that came about.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import msgspec
+
+from streams.deals.contributions import Fact, activity_facts, created_at, facts_of_stages, move_facts
+from streams.deals.history import History
+from streams.deals.record import (
+    MAX_RECORD_BYTES,
+    MAX_SETTLED_STAGES,
+    OWNERS,
+    ROW,
+    ROW_BYTES,
+    Deal,
+    Kept,
+    Row,
+    StageEvent,
+    encode,
+    fingerprint,
+    stage_mark,
+    uncounted,
+    unpack_rows,
+)
+from streams.deals.terms import Kind, Terms
+
+_FEWEST = 2  # stage events: the creating one, and the one that inherits
+_MOVES = frozenset((Kind.ENTER, Kind.LEAVE))
+
+
+def fit(deal: Deal, terms: Terms) -> tuple[Kept, int]:
+    """Return the record as bytes, and how many events were let go of since it was too large."""
+    kept, settled = encode(deal), 0
+    while len(kept[0]) > MAX_RECORD_BYTES and (len(deal.stages) > _FEWEST or deal.activities):
+        if len(deal.stages) > _FEWEST:  # they weigh more than the newest activities ever do
+            settle_stage_event(deal, terms)
+        else:
+            settle_activities(deal, 1)
+        settled += 1
+        kept = encode(deal)
+    return kept, settled
+
+
+# ------------------------------------------------------------------ stage events
+
+
+def settle_stage_event(deal: Deal, terms: Terms) -> None:
+    """Let go of a stage event; what it said lives on in the one behind it."""
+    history = History(deal.stages[:], terms)
+    counted = Counter(facts_of_stages(history, deal.touch, deal, terms))
+    places = _in_turn(deal, history)
+    for place in places:
+        left = _without(deal, place, history)
+        if _keeps_what_can_change(left, counted, history, terms):
+            break
+    else:  # something hangs on every event: then the first in turn, come what may
+        place = places[0]
+        left = _without(deal, place, history)
+    gone = deal.stages[place]
+    deal.held, deal.settled = left.stages, left.settled
+    deal.settled_until, deal.blurred_until = left.settled_until, left.blurred_until
+    deal.settled_stages, deal.settled_moves = left.settled_stages, left.settled_moves
+    if _says_who_or_where(gone, history):
+        _settle_activities(deal, history, terms)
+
+
+def _in_turn(deal: Deal, history: History) -> list[int]:
+    """Return the places of the events that may go: what moves nothing first, then what says nothing of whose the deal is.
+
+    The event that created the deal is held as long as it lives, and the last one has nobody to inherit from it.
+    """
+    created = history.events[history.entries[history.created].place] if history.entries else None
+    moving = _moving(history)
+
+    def turn(place: int) -> tuple[bool, bool, int]:
+        event = deal.stages[place]
+        return event.event_id in moving, not OWNERS.keys().isdisjoint((*event.said, *event.clear)), place
+
+    return sorted((place for place, event in enumerate(deal.stages[:-1]) if event is not created), key=turn)
+
+
+def _moving(history: History) -> set[str]:
+    return {history.events[entry.place].event_id for entry in history.entries}
+
+
+def _without(deal: Deal, place: int, history: History) -> Deal:
+    """Return the record without a stage event, as if the one behind it had said what both did."""
+    gone, behind = deal.stages[place : place + 2]
+    heir = _heir(gone, behind)
+    blurred_until = deal.blurred_until
+    if _says_who_or_where(gone, history):
+        blurred_until = max(blurred_until, heir.at, deal.created)  # up to which an early closing counts later
+    return msgspec.structs.replace(
+        deal,
+        held=[*deal.stages[:place], heir, *deal.stages[place + 2 :]],
+        settled=deal.settled + 1,
+        settled_until=max(deal.settled_until, heir.at),
+        blurred_until=blurred_until,
+    )
+
+
+def _says_who_or_where(event: StageEvent, history: History) -> bool:
+    """Could an activity belong to somebody, or stand in a stage, because of the event?"""
+    return event.event_id in _moving(history) or "rep_id" in event.said or "rep_id" in event.clear
+
+
+def _heir(gone: StageEvent, heir: StageEvent) -> StageEvent:
+    """Return an event that says what two in a row did."""
+    known = {*heir.said, *heir.clear}
+    said = {name: value for name, value in gone.said.items() if name not in known} | heir.said
+    clear = heir.clear + [name for name in gone.clear if name not in known]
+    deleted = gone.deleted if heir.deleted is None else heir.deleted
+    if heir.to_stage is None:
+        return StageEvent(heir.at, heir.event_id, gone.to_stage, gone.pipeline, said, clear, deleted)
+    pipeline = gone.pipeline if heir.pipeline is None and gone.to_stage is not None else heir.pipeline
+    return StageEvent(heir.at, heir.event_id, heir.to_stage, pipeline, said, clear, deleted)
+
+
+def _keeps_what_can_change(left: Deal, counted: Counter[Fact], before: History, terms: Terms) -> bool:
+    """Say whether all that can still change is answered as before; note in `left` what is final and shown no more."""
+    after = History(left.stages[:], terms)
+    if _standing(after) != _standing(before) or not _moving(after) <= _moving(before):
+        return False
+    shown = Counter(facts_of_stages(after, left.touch, left, terms))
+    stages = [stage_mark(str(fact[2][0]), str(fact[2][1])) for fact in counted - shown if _came_about(fact)]
+    if stages:
+        left.settled_stages = (left.settled_stages + stages)[-MAX_SETTLED_STAGES:]
+        shown = Counter(facts_of_stages(after, left.touch, left, terms))
+    if any(fact[0] not in _MOVES and not _came_about(fact) for fact in counted - shown):
+        return False
+    made = shown - counted
+    if any(fact[0] not in _MOVES for fact in made):
+        return False
+    _settle_moves(left, after, made, terms)
+    return True
+
+
+def _standing(history: History) -> tuple[int, int]:
+    """Return since when the deal is what it is, and is where it is."""
+    return (created_at(history), history.entries[-1].at) if history.entries else (-1, -1)
+
+
+def _came_about(fact: Fact) -> bool:
+    """Is it a conversion that came about?  It stays one, whatever comes."""
+    return fact[0] is Kind.CONVERSION and bool(fact[3])
+
+
+def _settle_moves(left: Deal, after: History, made: Counter[Fact], terms: Terms) -> None:
+    """Note the moves that would be told otherwise than they were counted: they stay as they were, and nothing comes before."""
+    moved = [
+        entry
+        for index, entry in enumerate(after.entries)
+        if made and not made.keys().isdisjoint(move_facts(after, index, terms))
+    ]
+    if moved or left.settled_moves:
+        held = {fingerprint(event.event_id, planned=False) for event in left.stages}
+        marks = [fingerprint(after.events[entry.place].event_id, planned=False) for entry in moved]
+        left.settled_moves = [mark for mark in left.settled_moves + marks if mark in held]
+        left.settled_until = max(left.settled_until, *(entry.at for entry in moved), -1)
+
+
+# ------------------------------------------------------------------ activities
+
+
+def oldest_activity(deal: Deal) -> int:
+    """Return the instant of the oldest activity held."""
+    at: int = ROW.unpack_from(deal.rows)[0]
+    return at
+
+
+def settle_activities(deal: Deal, count: int) -> None:
+    """Let go of the oldest activities; when the first touch is among them, its instant is kept."""
+    gone = unpack_rows(Deal(reps=deal.reps, newer=deal.rows[: count * ROW_BYTES]))
+    for row in gone:
+        _settle_touch(deal, row)
+    deal.rows = deal.rows[count * ROW_BYTES :]
+    deal.settled_activities += count
+    _let_go_of_reps(deal)
+
+
+def _settle_activities(deal: Deal, before: History, terms: Terms) -> None:
+    """Settle the activities that would count for somebody else now, or in another stage."""
+    after = History(deal.stages[:], terms)
+    for place, row in enumerate(unpack_rows(deal)):
+        if row.at < deal.blurred_until and activity_facts([row], before, terms) != activity_facts([row], after, terms):
+            deal.rows = uncounted(deal.rows, place)
+            _settle_touch(deal, row)
+
+
+def _settle_touch(deal: Deal, row: Row) -> None:
+    if row.outbound_touch and 0 <= deal.created <= row.at and not deal.created <= deal.settled_touch <= row.at:
+        deal.settled_touch = row.at
+
+
+def _let_go_of_reps(deal: Deal) -> None:
+    """Forget the reps that no held activity names, once there are many of them."""
+    if len(deal.reps) <= max(16, deal.activities // 8):
+        return
+    kept = sorted({row[3] for row in ROW.iter_unpack(deal.rows) if row[3]})
+    if len(kept) == len(deal.reps):
+        return
+    places = {rep: place for place, rep in enumerate(kept, start=1)} | {0: 0}
+    deal.reps = [deal.reps[rep - 1] for rep in kept]
+    deal.rows = b"".join(
+        ROW.pack(at, flags, outcome, places[rep], duration, mark)
+        for at, flags, outcome, rep, duration, mark in ROW.iter_unpack(deal.rows)
+    )

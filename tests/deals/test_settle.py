@@ -1,0 +1,115 @@
+"""Does a record that lets go of events count what one would count that holds them all?"""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.deals import fold, quick
+from streams.deals.contributions import facts
+from streams.deals.fold import Noticed, Refusal, apply_activity, apply_stage_change
+from streams.deals.record import Deal, decode, encode
+from streams.deals.terms import Kind
+from streams.events.contract import Event, StageChange
+from tests.audit.tables import act, change
+from tests.deals.told import TERMS, timeless
+
+MINUTE = 60_000_000
+FINAL = {Kind.ENTER, Kind.LEAVE, Kind.CONVERSION, Kind.ACTIVITY, Kind.TALK}
+
+
+@contextmanager
+def stage_events_held(number: int) -> Iterator[None]:
+    """Let a record be full sooner than after 64 stage events, or later."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (fold, quick):
+            patch.setattr(module, "MAX_STAGE_EVENTS", number)
+        yield
+
+
+def told(events: list[Event], held: int) -> tuple[Counter, Deal, int]:
+    """Fold a deal's events in; return what is counted, the record and how many were refused."""
+    total: Counter = Counter()
+    deal, refused = Deal(), 0
+    with stage_events_held(held):
+        for event in events:
+            apply = apply_stage_change if isinstance(event, StageChange) else apply_activity
+            changes = apply(deal, event, TERMS, Noticed())
+            if isinstance(changes, Refusal):
+                refused += 1
+            else:
+                for fact, count in changes:
+                    total[fact] += count
+            deal = decode(encode(deal))
+    return timeless(total.items()), deal, refused
+
+
+SAID = st.fixed_dictionaries(
+    {},
+    optional={
+        "rep_id": st.sampled_from(["anna", "borys"]), "product": st.sampled_from(["X", "Y"]), "region": st.just("north"),
+        "lead_source": st.sampled_from(["web", "fair"]), "customer_id": st.just("c1"), "amount": st.sampled_from(["5", "7"]),
+    },
+)  # fmt: skip
+STAGES = st.sampled_from([None, None, "New", "Qualified", "Proposal", "Won", "Lost", "Odd"])
+
+
+@st.composite
+def stories(draw, *, most: int = 60) -> list[Event]:
+    """Draw the events of a deal in order; somebody has it from the beginning, perhaps before it has a stage."""
+    events: list[Event] = [change("e00", "2024-03-01 10:00", draw(STAGES), rep_id="anna")]
+    start = at = events[0].at
+    for number in range(1, draw(st.integers(20, most))):
+        at += draw(st.sampled_from([MINUTE, 7 * MINUTE, 2_000 * MINUTE]))
+        if draw(st.integers(0, 4)) == 0:
+            event: Event = act(
+                f"a{number:02}", "2024-03-01 10:00", rep_id=draw(st.sampled_from([None, "borys"])),
+                direction=draw(st.sampled_from(["inbound", "outbound"])),
+            )  # fmt: skip
+        else:
+            clear = draw(st.sampled_from([[], [], [], [], ["rep_id"], ["product"]]))
+            said = {name: value for name, value in draw(SAID).items() if name not in clear}
+            pipeline = draw(st.sampled_from([None, None, None, "default", "renewals"]))
+            event = change(f"e{number:02}", "2024-03-01 10:00", draw(STAGES), pipeline=pipeline, clear=clear, **said)
+        event.at = at
+        events.append(event)
+    assert start < at
+    return events
+
+
+@given(story=stories())
+def test_in_order_a_full_record_counts_what_one_without_bounds_counts(story):
+    """Sixteen stage events are held of up to 60: whatever comes, every number is that of the whole history."""
+    assert told(story, 16)[0] == told(story, 1_000)[0]
+
+
+@given(story=stories())
+def test_what_the_record_shows_was_counted_and_what_is_missing_is_final(story):
+    """So a deletion takes back nothing that was not there, and leaves only what can no longer be corrected."""
+    total, deal, _ = told(story, 16)
+    deletion = change("gone", "2024-03-01 10:00", deleted=True)
+    deletion.at = story[-1].at + MINUTE
+    assert {fact[0] for fact in told([*story, deletion], 16)[0]} <= FINAL
+    shown = timeless((fact, 1) for fact in facts(deal, TERMS))
+    assert not shown - total
+    assert {fact[0] for fact in total - shown} <= FINAL
+
+
+@st.composite
+def late_events(draw) -> Event:
+    """Draw a call of nobody in particular, or any stage event."""
+    if draw(st.booleans()):
+        return act("late", "2024-03-01 10:00", direction="outbound")
+    return change("late", "2024-03-01 10:00", draw(STAGES), **draw(SAID))
+
+
+@given(story=stories(), late=late_events(), when=st.floats(0, 1))
+def test_a_late_event_is_counted_as_if_everything_were_held_or_refused(story, late, when):
+    """At any instant: what it needs to know of it is still known, or it is too late."""
+    late.at = int(story[0].at + when * (story[-1].at - story[0].at))
+    found, _, refused = told([*story, late], 16)
+    if not refused:
+        assert found == told([*story, late], 1_000)[0]
