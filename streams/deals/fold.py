@@ -17,6 +17,7 @@ from streams.deals.contributions import (
     created_at,
     facts_of_row,
     first_touch,
+    is_settled,
     response_facts,
     stage_facts,
 )
@@ -128,6 +129,8 @@ def _is_too_late(deal: Deal, kept: StageEvent, before: History) -> bool:
         return False
     if deal.settled and kept.at < deal.created:
         return True  # it could be another creation, and closings that went could have been before it
+    if any(held.at == kept.at and is_settled(held, deal) for held in deal.stages):
+        return True  # whose an entry is is what was said up to its instant
     oldest = next(held for held in before.events if held is not _creating(before))
     inherits = next((held for held in deal.stages if held.at >= deal.settled_until), kept)
     return kept.order < max(oldest.order, inherits.order)
