@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from streams import config
-from streams.cli.main import cli
+from streams.cli.commands import cli
 
 
 @pytest.fixture(autouse=True)

@@ -18,8 +18,8 @@ import pytest
 from click.testing import CliRunner, Result
 from confluent_kafka import Consumer, TopicPartition
 
+from streams.cli.commands import cli
 from streams.cli.lines import Outgoing
-from streams.cli.main import cli
 from streams.cli.rebuild import rebuild
 from streams.cli.send import Sender
 from streams.cli.settings import CheckError
