@@ -11,7 +11,6 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -48,6 +47,9 @@ class App(faust.App):
     edge: Edge
     watchdog_limit: float
     watchdog: Watchdog
+
+    def _create_directories(self) -> None:
+        """Make none: Faust's are for tables on disk, and would stay."""
 
 
 class RunSchema(faust.Schema[Any, Any]):
@@ -100,7 +102,6 @@ def build_app(  # noqa: PLR0913  # each option has its one user
     app = App(
         environment.app_id,
         broker=transport.faust_url(bootstrap(environment)),
-        datadir=os.path.join(tempfile.gettempdir(), f"dealpulse-{os.getuid()}"),  # noqa: PTH118  # Faust writes nothing there
         web_enabled=web,
         web_host=environment.web_host,
         web_port=environment.web_port or 6066,

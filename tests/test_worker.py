@@ -1,13 +1,16 @@
-"""Does a worker that cannot have its port say so in one sentence that names the setting?"""
+"""Does a worker that cannot have its port say so in one sentence that names the setting, and what does one leave on disk?"""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import socket
+import tempfile
 
 import pytest
 
 from streams import worker
+from streams.app import build_app
 from streams.config import Definitions, Environment
 from streams.kafka.flush import StartError
 
@@ -42,3 +45,12 @@ def test_a_worker_without_its_port_cannot_start(taken, monkeypatch, capsys):
     monkeypatch.setattr(worker, "_generation", lambda *_, **__: object())
     assert worker.run(Environment(web_port=taken), Definitions()) == 1
     assert capsys.readouterr().err.startswith(f"dealpulse: DEALPULSE_WEB_PORT: {taken} cannot be had")
+
+
+def test_a_worker_makes_no_folder(tmp_path, monkeypatch):
+    """Faust would make one for tables on disk, and leave it there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    app = build_app(Environment(), Definitions(), [])
+    asyncio.run(app.on_first_start())
+    assert list(tmp_path.iterdir()) == []
