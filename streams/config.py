@@ -7,6 +7,7 @@ wrong type or an impossible value raises `ConfigError`, whose text names the set
 from __future__ import annotations
 
 import difflib
+import functools
 import os
 import re
 from collections.abc import Container, Mapping
@@ -341,7 +342,7 @@ def check(found: Definitions) -> Definitions:
         raise ConfigError(f"currency: {found.currency!r} is no ISO 4217 code; write for example EUR")
     if found.currency not in MINOR_DIGITS:
         raise ConfigError(f"currency: {found.currency!r} is no active ISO 4217 code; write for example EUR")
-    if found.business.zone not in available_timezones():
+    if found.business.zone not in _zones():
         raise ConfigError(f"business.zone: {found.business.zone!r} is no IANA time zone; write for example Europe/Kyiv")
     _check_calendar(found.business)
     for name in found.kpis:
@@ -362,6 +363,12 @@ def check(found: Definitions) -> Definitions:
     for sentence in limits.impossible(found):
         raise ConfigError(sentence)
     return found
+
+
+@functools.cache
+def _zones() -> set[str]:
+    """Return the names of the IANA list, for which its folders are walked."""
+    return available_timezones()
 
 
 def parse_hours(text: str) -> dict[int, Spans]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -40,6 +41,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from xdist.scheduler import LoadScopeScheduling
 
     class OneByOne(LoadScopeScheduling):
+        def _assign_work_unit(self, node: Any) -> None:
+            done = [scope for scope, unit in self.assigned_work[node].items() if all(unit.values())]
+            for scope in done:  # else all of them are counted again after every test
+                del self.assigned_work[node][scope]
+            super()._assign_work_unit(node)
+
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
             return f"{file} {'apache_kafka' in nodeid}" if file in SHARING else nodeid
@@ -63,6 +70,7 @@ def _patience(item: pytest.Item) -> float:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Fetch what Apache Kafka needs before the clock of any test runs; whether it can be had is said by `apache_kafka`."""
+    gc.freeze()  # what is imported and collected stays, and need not be looked through again and again
     if any(item.get_closest_marker("kafka") for item in session.items) and not session.config.option.collectonly:
         with contextlib.suppress(MissingToolsError):
             jars()

@@ -26,9 +26,9 @@ def get(url: str) -> tuple[int, str]:
             return error.code, error.read().decode()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server():
-    """Give the base URL of a server, and the list whose last element is whether it is ready."""
+    """Give the base URL of a server, and the list whose last element is whether it is ready.  It takes half a second to end."""
     ready = [False]
     health = {"live": lambda: Answer(True, {"live": True}), "ready": lambda: Answer(ready[-1], {"ready": ready[-1]})}
     server = metrics.listen("127.0.0.1", 0)
