@@ -244,11 +244,18 @@ def read_raw(path: str | Path | None) -> Any:
     return {} if raw is None else raw
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in one mapping, of which PyYAML would silently take the last.
+def text_of(raw: Any) -> str:
+    """Return the text of a dealpulse.yaml that is read as `raw`."""
+    return yaml.dump(raw, Dumper=_Dumper, allow_unicode=True, sort_keys=False)
 
-    Leaves dates as text: PyYAML fails at one that does not exist, without a word of where it stands.
+
+class _Loader(yaml.SafeLoader):
+    """Reads what YAML 1.2 calls the core schema: yes, off, 10:30 and 2026-01-01 are text, as are numbers that begin with 0.
+
+    A key is always the text that stands there.  One that stands twice in one mapping is refused: PyYAML would take the last.
     """
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012  # as PyYAML declares it; filled below
 
     def compose_mapping_node(self, anchor: Any) -> Any:
         """Return the next mapping, before anything is merged into it.  Raises YAMLError."""
@@ -256,15 +263,35 @@ class _Loader(yaml.SafeLoader):
         seen: set[tuple[str, str]] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
+                if key.tag != _MERGE:
+                    key.tag = self.DEFAULT_SCALAR_TAG
                 if (key.tag, key.value) in seen:
                     raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands there twice", key.start_mark)
                 seen.add((key.tag, key.value))
         return node
 
-    yaml_implicit_resolvers = {  # noqa: RUF012  # as PyYAML declares it
-        first: [(tag, pattern) for tag, pattern in found if tag != "tag:yaml.org,2002:timestamp"]
-        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
+
+class _Dumper(yaml.SafeDumper):
+    """Puts into quotes what the loader would not read as text."""
+
+    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+
+_MERGE = "tag:yaml.org,2002:merge"
+for _kind, _pattern, _begin in (
+    ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", "true|True|TRUE|false|False|FALSE", [*"tTfF"]),
+    ("int", r"[-+]?(?:0|[1-9]\d*)|0o[0-7]+|0x[0-9a-fA-F]+", [*"-+0123456789"]),
+    (
+        "float",
+        r"[-+]?(?:\.\d+|(?:0|[1-9]\d*)(?:\.\d*)?)(?:[eE][-+]?\d+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        [*"-+.0123456789"],
+    ),
+    ("merge", "<<", ["<"]),
+):
+    for _first in _begin:
+        _found = (f"tag:yaml.org,2002:{_kind}", re.compile(f"(?:{_pattern})\\Z", re.ASCII))
+        _Loader.yaml_implicit_resolvers.setdefault(_first, []).append(_found)
 
 
 def definitions_from(raw: object) -> Definitions:
@@ -286,7 +313,7 @@ def definitions_from(raw: object) -> Definitions:
 
 
 def _plain(node: Any, left: list[int]) -> Any:
-    """Turn YAML's dates back into text, and keys into strings; `left` counts down the values that there may be."""
+    """Turn keys, and what is of a type of its own, into text; `left` counts down the values that there may be."""
     left[0] -= 1
     if left[0] < 0:
         raise ConfigError(f"dealpulse.yaml: more than {_MOST_VALUES:,} values; do aliases (*) multiply?")

@@ -15,7 +15,9 @@ from streams.config import (
     definitions_from,
     read_definitions,
     read_environment,
+    read_raw,
     seconds,
+    text_of,
     variables,
     without_channel,
 )
@@ -203,7 +205,7 @@ def test_a_missing_file_says_what_to_set():
         (b"- currency: EUR\n", "expected a mapping"),
         (b"[]\n", "expected a mapping"),
         (b"false\n", "expected a mapping"),
-        (b"partitions: 0b_\n", "is not valid YAML"),
+        (b"partitions: !!int x\n", "is not valid YAML"),
         (b"a: [\n", "is not valid YAML"),
     ],
 )
@@ -418,6 +420,47 @@ def test_a_file_that_says_too_much_is_refused(tmp_path, text, sentence):
     with pytest.raises(ConfigError) as refused:
         read_definitions(file)
     assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        ("yes", "yes"), ("No", "No"), ("on", "on"), ("OFF", "OFF"), ("y", "y"), ("true", True), ("False", False),
+        ("10:30", "10:30"), ("9:00", "9:00"), ("1:30.5", "1:30.5"), ("2026-01-01", "2026-01-01"),
+        ("2026-01-01 10:00:00", "2026-01-01 10:00:00"), ("010", "010"), ("007", "007"), ("-01", "-01"), ("08.5", "08.5"),
+        ("1_000", "1_000"), ("0b1", "0b1"), ("0o17", 15), ("0x1F", 31), ("0", 0), ("-12", -12), ("+3", 3), ("0.5", 0.5),
+        (".5", 0.5), ("1e3", 1000.0), ("-1.5E+2", -150.0), ("5.", 5.0), (".inf", float("inf")), ("null", None), ("~", None),
+        ("", None), ("=", "="), ("'1'", "1"), ("\u0661", "\u0661"),
+    ],
+)  # fmt: skip
+def test_values_are_read_as_yaml_1_2_reads_them(tmp_path, said, read):
+    """And what begins with 0 as it stands there: an id is no number, and nobody writes an octal one."""
+    file = tmp_path / "dealpulse.yaml"
+    file.write_text(f"a: {said}\n")
+    found = read_raw(file)["a"]
+    assert (found, type(found)) == (read, type(read))
+
+
+def test_a_name_is_the_text_that_stands_there(tmp_path):
+    """Whatever it looks like; quotes make no difference."""
+    names = ["007", "7", "yes", "No", "1e3", "10:30", "2026-01-01", "null", "true", "0x1F", "1.50"]
+    file = tmp_path / "dealpulse.yaml"
+    file.write_text("reps:\n" + "".join(f"  {name}: {{}}\n" for name in names))
+    assert list(read_definitions(file).reps) == names
+    file.write_text("reps: {7: {}, '7': {}}\n")
+    with pytest.raises(ConfigError, match="'7' stands there twice"):
+        read_definitions(file)
+
+
+@pytest.mark.parametrize(
+    "text", ["1e3", "007", "yes", "0o17", "10:30", "2026-01-01", "null", "~", "", "<<", " a\n b", "\u2028"]
+)
+def test_what_is_written_is_read_back(tmp_path, text):
+    """A replay's worker gets what its command has read."""
+    raw = {"a": text, "b": {text: [1, 1.5, 1e17, True, None]}}
+    file = tmp_path / "dealpulse.yaml"
+    file.write_text(text_of(raw), encoding="utf-8")
+    assert read_raw(file) == raw
 
 
 def test_what_is_merged_may_be_said_otherwise(tmp_path):

@@ -23,7 +23,6 @@ from typing import Any
 
 import msgspec
 import orjson
-import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from streams import config
@@ -150,7 +149,7 @@ def embedded_stack(raw: dict[str, Any], *, app_id: str, port: int | None = None,
     definitions = config.definitions_from(raw)
     with signals_end_it(), tempfile.TemporaryDirectory(prefix="dealpulse-") as folder, embedded_broker() as broker:
         file = Path(folder) / "dealpulse.yaml"
-        file.write_text(yaml.safe_dump(raw, allow_unicode=True, sort_keys=False), encoding="utf-8")
+        file.write_text(config.text_of(raw), encoding="utf-8")
         environment = config.Environment(broker=broker.url, app_id=app_id, config=str(file), web_port=port or free_port())
         settings = Settings(environment, definitions)
         create_topics(environment, definitions)
