@@ -19,11 +19,13 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
+import msgspec.inspect
 import yaml
 
 from streams import limits
 from streams.events.currencies import MINOR_DIGITS
 from streams.kpis.catalogue import BY_ID as KPI_IDS
+from streams.misfits import misfits
 
 ENV_PREFIX = "DEALPULSE_"
 
@@ -302,11 +304,9 @@ def definitions_from(raw: object) -> Definitions:
         said = _plain(_durations(raw), [_MOST_VALUES])
     except RecursionError:
         raise ConfigError("dealpulse.yaml: an alias (*) stands within what it names, or it is nested too deeply") from None
-    _refuse_unknown(said, Definitions, "")
-    try:
-        found = msgspec.convert(said, Definitions, strict=True)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"dealpulse.yaml: {error}") from None
+    for sentence in misfits(said, msgspec.inspect.type_info(Definitions)):
+        raise ConfigError(sentence)
+    found = msgspec.convert(said, Definitions)
     if "rules" not in said:  # nobody asked for these: those that have nothing to judge here are not in force
         found = msgspec.structs.replace(found, rules=tuple(rule for rule in found.rules if limits.can_fire(rule, found)))
     return check(found)
@@ -333,34 +333,6 @@ def _durations(raw: dict[str, Any]) -> dict[str, Any]:
         elif not tail and head in out:
             out[head] = seconds(out[head], setting)
     return out
-
-
-_NESTED: dict[str, type] = {"business": Business, "sla": Sla, "bad_input": BadInput, "slack": Slack}
-
-
-def _refuse_unknown(raw: Any, shape: type, where: str) -> None:
-    if not isinstance(raw, dict):
-        return
-    known = list(shape.__struct_fields__)  # type: ignore[attr-defined]  # every shape is a Struct
-    for key, value in raw.items():
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-            raise ConfigError(f"dealpulse.yaml: unknown setting {where}{key}; {hint}")
-        if shape is Definitions and key in _NESTED:
-            _refuse_unknown(value, _NESTED[key], f"{key}.")
-        elif shape is Definitions and key == "pipelines" and isinstance(value, dict):
-            for name, pipeline in value.items():
-                _refuse_unknown(pipeline, Pipeline, f"pipelines.{name}.")
-                stages = pipeline.get("stages") if isinstance(pipeline, dict) else None
-                for at, stage in enumerate(stages if isinstance(stages, list) else []):
-                    _refuse_unknown(stage, Stage, f"pipelines.{name}.stages[{at}].")
-        elif shape is Definitions and key == "reps" and isinstance(value, dict):
-            for name, rep in value.items():
-                _refuse_unknown(rep, Rep, f"reps.{name}.")
-        elif shape is Definitions and key == "rules" and isinstance(value, list):
-            for at, rule in enumerate(value):
-                _refuse_unknown(rule, Rule, f"rules[{at}].")
 
 
 def check(found: Definitions) -> Definitions:

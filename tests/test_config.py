@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streams.alerts import detector
 from streams.config import (
     ConfigError,
+    Definitions,
     Environment,
     bootstrap,
     client_settings,
@@ -51,9 +55,15 @@ def test_the_example_of_the_contract_is_accepted():
         ({"business": {"hours": "Xxx 09:00-18:00"}}, "business.hours"),
         ({"business": {"holidays": ["new year"]}}, "business.holidays: 'new year'"),
         ({"business": {"zones": "UTC"}}, "unknown setting business.zones; did you mean 'zone'"),
-        ({"pipelines": {"p": {"stages": [{"name": "A", "sort": 1}]}}}, "unknown setting pipelines.p.stages[0].sort"),
+        (
+            {"pipelines": {"p": {"stages": [{"name": "A", "sort": 1}]}}},
+            "unknown setting pipelines.p.stages.A.sort; known: name, kind",
+        ),
         ({"pipelines": {"p": {"stages": [{"name": "A"}, {"name": "A"}]}}}, "pipelines.p.stages: 'A' stands there twice"),
-        ({"pipelines": {"p": {"stages": [{"name": "A", "kind": "wun"}]}}}, "dealpulse.yaml"),
+        (
+            {"pipelines": {"p": {"stages": [{"name": "A", "kind": "wun"}]}}},
+            "pipelines.p.stages.A.kind: unknown 'wun'; known: lead, lost, open, won",
+        ),
         ({"kpis": {"win_rte": False}}, "kpis: unknown 'win_rte'; did you mean 'win_rate'"),
         ({"cuts": ["reps"]}, "cuts: unknown 'reps'"),
         ({"windows": ["2h"]}, "windows: unknown '2h'"),
@@ -64,8 +74,42 @@ def test_the_example_of_the_contract_is_accepted():
         ({"publish_interval": 0}, "publish_interval: must be between 1ms and 1h"),
         ({"flush_interval": 0}, "flush_interval: must be between 1ms and 1h"),
         ({"pace": {"2h": 2}}, "pace: unknown '2h'"),
-        ({"pipelines": {"p": {"stages": 5}}}, "pipelines[...].stages"),
-        ({"pipelines": {"p": {"stages": [5]}}}, "pipelines[...].stages"),
+        ({"pipelines": {"p": {"stages": 5}}}, "pipelines.p.stages: 5 is no list; write [...]"),
+        (
+            {"pipelines": {"p": {"stages": [5]}}},
+            "pipelines.p.stages[0]: 5 is no mapping; write lines of the form name: value",
+        ),
+        (
+            {"pipelines": {"p": {"stages": [{"name": 7}]}}},
+            "pipelines.p.stages[0].name: 7 is no text; write one, in quotes if",
+        ),
+        (
+            {"pipelines": {"p": {"stages": [{"name": "A", "qualified": "yes"}]}}},
+            "stages.A.qualified: 'yes' is no switch; write true",
+        ),
+        ({"pipelines": {"p": {"stages": [{"kind": "won"}]}}}, "pipelines.p.stages[0].name is missing"),
+        ({"pipelines": {"p": {"maturity_days": 5}}}, "pipelines.p.stages is missing"),
+        ({"reps": {"anna": {"team": 5}}}, "reps.anna.team: 5 is no text"),
+        ({"reps": {"anna": {"tem": "A"}}}, "unknown setting reps.anna.tem; did you mean 'team'?"),
+        ({"reps": {"anna": None}}, "reps.anna: nothing is no mapping"),
+        ({"reps": []}, "reps: [] is no mapping"),
+        ({"kpis": {"win_rate": "off"}}, "kpis.win_rate: 'off' is no switch; write true or false"),
+        ({"pace": {"day": "often"}}, "pace.day: 'often' is no number"),
+        ({"partitions": True}, "partitions: True is no whole number"),
+        ({"partitions": 1.5}, "partitions: 1.5 is no whole number"),
+        ({"windows": [1]}, "windows[0]: 1 is no text"),
+        ({"business": {"hours": 630}}, "business.hours: 630 is no text"),
+        ({"slack": {"channel": ["a"]}}, "slack.channel: ['a'] is no text"),
+        ({"targets": 5}, "targets: 5 is no list"),
+        (
+            {"rules": [{"name": "r", "kind": "drop", "cut": "stage"}]},
+            "rules.r.kind: unknown 'drop'; known: conversion_drop, response_rise",
+        ),
+        (
+            {"rules": [{"name": "r", "kind": "conversion_drop", "cut": "stage", "baseline": 10**400}]},
+            "rules.r.baseline: 1000",
+        ),
+        ({"rules": ["r"]}, "rules[0]: 'r' is no mapping"),
         ({"pipelines": {"p": {"stages": [{"name": ""}]}}}, "pipelines.p.stages[0].name: '' is no name"),
         ({"pipelines": {"p": {"stages": [{"name": "A"}, {"name": "B "}]}}}, "pipelines.p.stages[1].name: 'B ' is no name"),
         ({"pipelines": {" ": {"stages": []}}}, "pipelines: ' ' is no name; write 1 to 256 characters"),
@@ -95,6 +139,25 @@ def test_a_wrong_setting_is_refused_by_name(raw, sentence):
     with pytest.raises(ConfigError) as refused:
         definitions_from(raw)
     assert sentence in str(refused.value)
+
+
+ANYTHING = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=3), st.sampled_from(["open", "1h", "stage"])
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["name", "kind", "stages", "cut", "team", "default", "stop"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(raw=st.dictionaries(st.sampled_from(Definitions.__struct_fields__), ANYTHING, max_size=3))
+def test_whatever_stands_there_is_taken_or_refused(raw):
+    """Nothing else is raised."""
+    with contextlib.suppress(ConfigError):
+        definitions_from(raw)
 
 
 DROP = {"name": "r", "kind": "conversion_drop", "cut": "stage"}
