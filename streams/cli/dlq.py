@@ -23,9 +23,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from streams.cli.audit import refuse_other_definitions
-from streams.cli.letters import Choice, Letter, Place, Plan, Skip, again, plan, read_letter
+from streams.cli.letters import Choice, Letter, Plan, Skip, again, plan, read_letter
 from streams.cli.output import counted, print_json, print_table, say
-from streams.cli.read import every_record
+from streams.cli.read import Place, every_record
 from streams.cli.send import Sender
 from streams.cli.settings import CheckError, Settings, with_settings
 from streams.cli.stack import signals_end_it

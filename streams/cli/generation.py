@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient
 
 from streams import topics
 from streams.cli.leftovers import delete_topics, generation_name
-from streams.cli.read import CALL_DEADLINE, Place, every_record
+from streams.cli.read import CALL_DEADLINE, every_record
 from streams.cli.settings import CheckError, Settings
 from streams.cli.switch import Ledger, ledger
 from streams.config import bootstrap
@@ -35,6 +35,7 @@ from streams.kafka.generations import (
     refuse_other_partitions,
     stands_on,
 )
+from streams.kafka.inbox import TopicPart
 from streams.kafka.ownership import FORM_KEY, OFFSETS_KEY
 from streams.rebuild.shadow import SHADOWED, shadow_topics
 from streams.state import digest, digest_of_rules, meaning
@@ -102,7 +103,7 @@ def begun(settings: Settings, *, from_what_is_left: bool) -> Iterator[Rebuild]:
 
 
 def _begin_anew(
-    settings: Settings, control: Control, known: Generations, revision: int, offsets: dict[Place, int]
+    settings: Settings, control: Control, known: Generations, revision: int, offsets: dict[TopicPart, int]
 ) -> StateGeneration:
     read_by_any = offsets
     if known.next is not None:
@@ -150,7 +151,7 @@ def _refuse_if_computed(settings: Settings, following: StateGeneration) -> None:
         )
 
 
-def first_offsets(settings: Settings, places: Iterable[Place]) -> dict[Place, int]:
+def first_offsets(settings: Settings, places: Iterable[TopicPart]) -> dict[TopicPart, int]:
     """Return the first offset that each partition still holds."""
     consumer = _consumer(settings, settings.environment.app_id)
     try:
@@ -159,7 +160,7 @@ def first_offsets(settings: Settings, places: Iterable[Place]) -> dict[Place, in
         consumer.close()
 
 
-def committed(settings: Settings, name: str) -> dict[Place, int]:
+def committed(settings: Settings, name: str) -> dict[TopicPart, int]:
     """Return where a generation's group stands in its inputs."""
     inputs = (*topics.SOURCES, topics.TICKS, topics.DELTAS, topics.MATURED, topics.ALERT_EVENTS)
     asked = [TopicPartition(topic, one) for topic in inputs for one in range(settings.definitions.partitions)]
@@ -239,7 +240,7 @@ def _name(present: StateGeneration | None, settings: Settings) -> str:
     return present.name if present is not None else settings.environment.app_id
 
 
-def _goes_on(following: StateGeneration, settings: Settings, offsets: dict[Place, int]) -> bool:
+def _goes_on(following: StateGeneration, settings: Settings, offsets: dict[TopicPart, int]) -> bool:
     """Can what an earlier run computed be used?  The same definitions, rules and topics, and nobody disturbed it."""
     return (
         following.digest == digest(meaning(settings.definitions))
@@ -259,7 +260,7 @@ def _is_still_there(settings: Settings, following: StateGeneration) -> bool:
     return all(stands.get(place, 0) == 0 or stands[place] >= first for place, first in firsts.items())
 
 
-def _later(one: dict[Place, int], other: dict[Place, int]) -> dict[Place, int]:
+def _later(one: dict[TopicPart, int], other: dict[TopicPart, int]) -> dict[TopicPart, int]:
     return {place: max(one.get(place, 0), other.get(place, 0)) for place in one.keys() | other.keys()}
 
 
@@ -270,7 +271,7 @@ def _created_anew(settings: Settings, present: StateGeneration | None) -> set[st
     return {topic for topic in topics.SOURCES if topic in known and there.get(topic, known[topic]) != known[topic]}
 
 
-def _refuse_lost_events(settings: Settings, present: StateGeneration | None, offsets: dict[Place, int]) -> None:
+def _refuse_lost_events(settings: Settings, present: StateGeneration | None, offsets: dict[TopicPart, int]) -> None:
     """Raise CheckError when events of the source are gone: let go by the broker, or deleted with their topic."""
     ends = present_ends(settings.environment, topics.SOURCES, settings.definitions.partitions, decided=False)
     firsts = first_offsets(settings, ends)
@@ -296,7 +297,7 @@ def _look_at_told(settings: Settings) -> tuple[int | None, Ledger, int]:
 
 
 def _begin(  # noqa: PLR0913  # what a generation begins with
-    settings: Settings, control: Control, number: int, before: str, revision: int, offsets: dict[Place, int], told: dict[Place, int],
+    settings: Settings, control: Control, number: int, before: str, revision: int, offsets: dict[TopicPart, int], told: dict[TopicPart, int],
 ) -> StateGeneration:  # fmt: skip
     """Create the topics of a generation, and write down that it is being computed and where its rooms begin.
 
@@ -353,9 +354,9 @@ def _rows_of_notify(settings: Settings, name: str) -> dict[tuple[int, bytes], by
     return {place: row for place, row in rows.items() if row is not None and place[1] not in (OFFSETS_KEY, FORM_KEY)}
 
 
-def _read_before(settings: Settings) -> dict[Place, int]:
+def _read_before(settings: Settings) -> dict[TopicPart, int]:
     """Return up to where dead letters say that their topics were read."""
-    found: dict[Place, int] = {}
+    found: dict[TopicPart, int] = {}
     for message in every_record(settings.client, topics.DEAD_LETTER):
         with contextlib.suppress(msgspec.DecodeError):
             letter = _letters.decode(message.value() or b"")

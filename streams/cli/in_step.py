@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
-from streams.cli.read import Place, assign, reader
+from streams.cli.read import assign, reader
+from streams.kafka.inbox import TopicPart
 from streams.kafka.reading import batches
 
 T = TypeVar("T")
@@ -51,16 +52,16 @@ def topics_in_step(
 class _Queues:
     """What was read of each partition and not taken yet; who has enough is paused until others have caught up."""
 
-    def __init__(self, consumer: Consumer, places: list[Place]) -> None:
+    def __init__(self, consumer: Consumer, places: list[TopicPart]) -> None:
         self._consumer = consumer
         self._batches = batches(consumer, len(places), decided=True, most=_LOOK)
         self._most = max(_LEAST, _WAITING // len(places))
-        self._queues: dict[Place, deque[Message]] = {place: deque() for place in places}
-        self._next: dict[Place, int] = {}
-        self._paused: set[Place] = set()
-        self._ended: set[Place] = set()
+        self._queues: dict[TopicPart, deque[Message]] = {place: deque() for place in places}
+        self._next: dict[TopicPart, int] = {}
+        self._paused: set[TopicPart] = set()
+        self._ended: set[TopicPart] = set()
 
-    def of(self, place: Place) -> Iterator[Message]:
+    def of(self, place: TopicPart) -> Iterator[Message]:
         """Yield the records of a partition to its end."""
         queue = self._queues[place]
         while True:
@@ -83,7 +84,7 @@ class _Queues:
             self._consumer.pause([TopicPartition(*place) for place in over])
             self._paused |= over
 
-    def _resume(self, places: list[Place]) -> None:
+    def _resume(self, places: list[TopicPart]) -> None:
         # Without the seek librdkafka would skip a record where it had come to the end (streams/kafka/poll.py).
         for place in places:
             self._consumer.seek(TopicPartition(*place, self._next[place]))

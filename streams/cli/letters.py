@@ -12,6 +12,7 @@ from enum import StrEnum
 import msgspec
 
 from streams.cli.lines import Outgoing
+from streams.cli.read import Place
 from streams.events.contract import REPLAY_OF, Limits, Reason, Rejection
 from streams.events.decode import decode_activity, decode_stage_change
 from streams.topics import ACTIVITY, DLQ_REPLAYS, STAGE_CHANGE
@@ -20,7 +21,6 @@ _DECODE = {STAGE_CHANGE: decode_stage_change, ACTIVITY: decode_activity}
 # What only the record of its deal can tell: it was full of newer events, and a full one gets no room again.
 _FULL = Rejection(Reason.TOO_LATE, "the record of its deal is full of newer events")
 
-Place = tuple[int, int]  # partition and offset in the topic of dead letters
 Mark = tuple[bytes, bytes]
 
 

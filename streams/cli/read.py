@@ -11,11 +11,12 @@ from confluent_kafka import Consumer, Message, TopicPartition
 
 from streams.cli.settings import CheckError
 from streams.kafka.admin import metadata
+from streams.kafka.inbox import TopicPart
 from streams.kafka.reading import until_end
 
 CALL_DEADLINE = 8.0
 
-Place = tuple[str, int]
+Place = tuple[int, int]  # partition, offset
 Rows = dict[bytes, bytes]
 
 
@@ -46,9 +47,9 @@ def partitions(consumer: Consumer, client: dict[str, Any], topic: str) -> list[i
     return [] if found.error is not None else sorted(found.partitions)
 
 
-def assign(consumer: Consumer, client: dict[str, Any], *topics: str) -> list[Place]:
+def assign(consumer: Consumer, client: dict[str, Any], *topics: str) -> list[TopicPart]:
     """Let the consumer read topics from their beginning; return their partitions.  Raises CheckError, AdminError."""
-    places: list[Place] = []
+    places: list[TopicPart] = []
     for topic in topics:
         found = partitions(consumer, client, topic)
         if not found:

@@ -19,7 +19,6 @@ from rich.table import Table
 from streams.cli import generation
 from streams.cli.leftovers import clean_up, ended_after_its_switch
 from streams.cli.output import counted, print_json, print_table, say
-from streams.cli.read import Place
 from streams.cli.send import Sender
 from streams.cli.settings import CheckError, Settings, with_settings
 from streams.cli.settle import Look, settle, wait_until_read
@@ -29,6 +28,7 @@ from streams.kafka.admin import AdminError
 from streams.kafka.embedded import free_port
 from streams.kafka.flush import StartError
 from streams.kafka.generations import StateGeneration, by_place
+from streams.kafka.inbox import TopicPart
 from streams.topics import DELTAS, MATURED, SOURCES, TICKS
 
 INPUTS = (*SOURCES, TICKS, DELTAS, MATURED)
@@ -138,7 +138,7 @@ def _stop(worker: WorkerProcess) -> None:
 
 
 @contextmanager
-def _bar(firsts: dict[Place, int], until: dict[Place, int]) -> Iterator[Callable[[Look], None]]:
+def _bar(firsts: dict[TopicPart, int], until: dict[TopicPart, int]) -> Iterator[Callable[[Look], None]]:
     """Show how much of the source is read."""
     total = sum(max(0, end - firsts[place]) for place, end in until.items())
     with counted("reading", total) as advance:

@@ -18,8 +18,9 @@ from typing import NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
-from streams.cli.read import CALL_DEADLINE, Place, partitions
+from streams.cli.read import CALL_DEADLINE, partitions
 from streams.cli.settings import CheckError, Settings
+from streams.kafka.inbox import TopicPart
 from streams.kafka.reading import high
 from streams.topics import ALERT_EVENTS, DELTAS, MATURED, SOURCES, TICKS
 
@@ -33,15 +34,15 @@ _PAUSE, _BUSY_PAUSE = 0.2, 0.5  # each question costs the broker and the worker 
 class Look:
     """What the rooms have committed, and where a record waits behind that."""
 
-    committed: dict[Place, int]
-    waiting: frozenset[Place]
+    committed: dict[TopicPart, int]
+    waiting: frozenset[TopicPart]
 
 
 class Group:
     """The worker's consumer group, seen from outside; it is asked, never joined."""
 
     def __init__(
-        self, settings: Settings, topics: tuple[str, ...] = INPUTS, until: Mapping[Place, int] | None = None
+        self, settings: Settings, topics: tuple[str, ...] = INPUTS, until: Mapping[TopicPart, int] | None = None
     ) -> None:
         """Connect.  What stands at the offset that `until` gives for a partition, or beyond, is not waited for."""
         self._until = until or {}
@@ -75,7 +76,7 @@ class Group:
         committed = {(one.topic, one.partition): max(one.offset, 0) for one in found}
         return Look(committed, self._waiting(committed))
 
-    def _waiting(self, committed: dict[Place, int]) -> frozenset[Place]:
+    def _waiting(self, committed: dict[TopicPart, int]) -> frozenset[TopicPart]:
         starts = [TopicPartition(*place, offset or OFFSET_BEGINNING) for place, offset in committed.items()]
         self._consumer.assign(starts)
         undecided, waiting = set(committed), set()
@@ -134,7 +135,7 @@ def is_settled(before: Said | None, look: Look, after: Said | None) -> bool:
 
 
 def settle(
-    settings: Settings, observer: Observer, topics: tuple[str, ...] = INPUTS, until: Mapping[Place, int] | None = None
+    settings: Settings, observer: Observer, topics: tuple[str, ...] = INPUTS, until: Mapping[TopicPart, int] | None = None
 ) -> None:
     """Wait until nothing waits in any topic and nothing more will come out of the workers.
 
@@ -144,7 +145,7 @@ def settle(
     _watch(settings, observer, Group(settings, topics, until), is_settled)
 
 
-def wait_until_read(settings: Settings, observer: Observer, until: Mapping[Place, int] | None = None) -> None:
+def wait_until_read(settings: Settings, observer: Observer, until: Mapping[TopicPart, int] | None = None) -> None:
     """Wait until every source record has been taken in; what follows from it may still be coming."""
     _watch(settings, observer, Group(settings, SOURCES, until), lambda _before, look, _after: not look.waiting)
 

@@ -11,7 +11,7 @@ import msgspec
 from confluent_kafka import Message
 
 from streams import topics
-from streams.cli.read import every_record, last_of_every_key
+from streams.cli.read import Place, every_record, last_of_every_key
 from streams.events.times import instant
 from streams.kafka.generations import NEXT, PRESENT, Control, Send, StateGeneration, present
 from streams.panes.text import iso
@@ -19,8 +19,6 @@ from streams.rebuild.changes import alert_changes, essence, is_snapshot
 from streams.topics import shadow
 
 _UTC = ZoneInfo("UTC")
-
-Place = tuple[int, int]  # partition, offset
 
 
 @dataclass
