@@ -86,7 +86,6 @@ def begun(settings: Settings, *, from_what_is_left: bool) -> Iterator[Rebuild]:
     others = [one for one in kept if one.name != topics.GENERATIONS]
     _refuse(check_topics(settings.environment, settings.definitions, others))  # so that nothing is left beside wrong topics
     _create_control_topic(settings)
-    _refuse(check_topics(settings.environment, settings.definitions, kept))
     with alone(settings, [_name(known.present, settings), *([known.next.name] if known.next else [])]):
         control = Control(settings.environment)
         known = read(settings.environment)
