@@ -157,9 +157,6 @@ def embedded_stack(raw: dict[str, Any], *, app_id: str, port: int | None = None,
             with worker_process(environment, Path(folder), ticks=ticks) as worker:
                 yield Stack(settings, worker)
         finally:
-            # It would wait for clients of ours that are still connected; it has nothing to lose.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(broker.pid, signal.SIGKILL)
             lock_file(config.bootstrap(environment), app_id).unlink(missing_ok=True)
 
 

@@ -24,7 +24,6 @@ from confluent_kafka.admin import AdminClient
 
 CLUSTER_ID = "dealpulse-embedded"
 START_DEADLINE = 20.0
-STOP_DEADLINE = 3.0
 
 # Linux ends the broker with its parent, even on kill -9; elsewhere only the context manager does.
 # A wrapper instead of preexec_fn, which may dead-lock in a process with threads.
@@ -61,8 +60,14 @@ def embedded_broker() -> Iterator[EmbeddedBroker]:
     try:
         yield EmbeddedBroker(f"kafka://127.0.0.1:{port}", process.pid)
     finally:
-        end_process(process, STOP_DEADLINE)
-        log.unlink(missing_ok=True)
+        _end(process, log)
+
+
+def _end(process: subprocess.Popen[bytes], log: Path) -> None:
+    """Kill the broker: asked to end, it would wait for clients that are still connected, and it has nothing to lose."""
+    process.kill()
+    process.wait()
+    log.unlink(missing_ok=True)
 
 
 def end_process(process: subprocess.Popen[bytes], deadline: float) -> None:
@@ -85,12 +90,10 @@ def _start_on_free_port() -> tuple[subprocess.Popen[bytes], int, Path]:
             if _answers(process, port):
                 return process, port, log
         except BaseException:
-            end_process(process, STOP_DEADLINE)
-            log.unlink(missing_ok=True)
+            _end(process, log)
             raise
-        end_process(process, STOP_DEADLINE)
         said = log.read_text(errors="replace")[-500:].strip()
-        log.unlink(missing_ok=True)
+        _end(process, log)
     raise EmbeddedBrokerError(f"the embedded broker does not start: {said or 'no answer'}")
 
 

@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 
+from streams.config import Environment, bootstrap
 from streams.kafka.embedded import SecondWorkerError, claim_for_one_worker, embedded_broker
 
 OWNER = """
@@ -42,6 +44,17 @@ def test_it_ends_with_the_block():
     with embedded_broker() as broker:
         assert is_alive(broker.pid)
     assert gone_within(broker.pid, 1)
+
+
+@pytest.mark.timed
+def test_it_does_not_wait_for_who_is_still_connected():
+    """It has nothing to lose."""
+    with embedded_broker() as broker:
+        client = Producer({"bootstrap.servers": bootstrap(Environment(broker=broker.url)), "log_level": 0})
+        client.produce("any", b"")
+        assert not client.flush(10)
+        began = time.monotonic()
+    assert time.monotonic() - began < 1
 
 
 @pytest.mark.timed
