@@ -98,6 +98,7 @@ def read_topic(client_settings: dict[str, Any], topic: str, progress: Progress) 
             "enable.auto.offset.store": False,
             "enable.partition.eof": True,  # the end may be a control record, which no message shows
             "isolation.level": "read_committed",
+            "fetch.wait.max.ms": 20,  # the end must be told at once
             "log_level": 0,  # what goes wrong comes back as an error
         }
     )

@@ -17,8 +17,8 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka.admin import AdminClient
 
 from streams import topics
-from streams.config import Definitions, Environment, client_settings
-from streams.kafka.admin import AdminError, BrokerAdmin, check_topics
+from streams.config import Definitions, Environment, bootstrap, client_settings
+from streams.kafka.admin import AdminError, BrokerAdmin, check_topics, metadata
 from streams.kafka.flush import StartError
 from streams.kafka.inbox import TopicPart
 from streams.kafka.poll import describe
@@ -235,6 +235,9 @@ def _records(
     """Yield the committed records of these partitions up to their end; `where` is told the place of each."""
     consumer = _reader(environment)
     try:
+        metadata(
+            consumer, bootstrap(environment)
+        )  # assign() takes half a second for a topic that the client has not heard of
         consumer.assign([TopicPartition(*place, OFFSET_BEGINNING) for place in places])
         for message in until_end(consumer, len(places), decided=False):
             if where is not None:

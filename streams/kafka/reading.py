@@ -41,7 +41,7 @@ def batches(consumer: Consumer, assigned: int, *, decided: bool, most: int = _BA
     over: set[TopicPart] = set()
     heard, deadline = time.monotonic(), DECIDED_DEADLINE if decided else VISIBLE_DEADLINE
     while len(over) < assigned:
-        messages = consumer.consume(most, 0.1)
+        messages = consumer.consume(most, 0.02)
         if messages:
             heard = time.monotonic()
         elif time.monotonic() - heard > deadline:

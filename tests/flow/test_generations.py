@@ -54,6 +54,15 @@ def recreate(installation: Installation, *names: str) -> None:
     create_topics(installation.settings.environment, installation.settings.definitions)
 
 
+@pytest.mark.timed
+def test_the_first_worker_has_its_generation_soon(embedded_broker, install):
+    """What it reads, seven times, is empty or short: a topic that a client has not heard of would cost half a second each time."""
+    installation = install(embedded_broker, RAW)
+    started = time.monotonic()
+    go_on(installation)
+    assert time.monotonic() - started < 1.5
+
+
 def test_the_first_worker_founds_the_state_and_the_next_one_goes_on(broker, install):
     """With the same generation; a harmless change changes nothing."""
     installation = install(broker, RAW)
