@@ -17,6 +17,7 @@ from confluent_kafka import OFFSET_END, Consumer, Producer, TopicPartition
 from bench import j2
 from streams import config
 from streams.cli.stack import signals_end_it
+from streams.environment import Environment, client_settings
 from streams.kafka.admin import create_topics
 from streams.kafka.embedded import embedded_broker, free_port
 from streams.topics import ACTIVITY, STAGE_CHANGE
@@ -54,14 +55,14 @@ class EventFile:
 class Ground:
     """A broker with our topics, and the settings that a worker on it has."""
 
-    environment: config.Environment
+    environment: Environment
     definitions: config.Definitions
     folder: Path
 
     @property
     def client(self) -> dict[str, Any]:
         """Return what every Kafka client needs."""
-        return config.client_settings(self.environment)
+        return client_settings(self.environment)
 
 
 @contextlib.contextmanager
@@ -76,7 +77,7 @@ def fresh(kind: str, raw: dict[str, Any]) -> Iterator[Ground]:
             url = stack.enter_context(apache_kafka(folder, steady=True))
         else:
             url = stack.enter_context(embedded_broker()).url
-        environment = config.Environment(broker=url, app_id=APP, config=str(file), web_port=free_port())
+        environment = Environment(broker=url, app_id=APP, config=str(file), web_port=free_port())
         create_topics(environment, definitions)
         yield Ground(environment, definitions, folder)
 

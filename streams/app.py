@@ -19,7 +19,8 @@ from typing import Any, TypeVar
 import faust
 from faust.types import AppT, EventT, Message
 
-from streams.config import Definitions, Environment, bootstrap, client_settings
+from streams.config import Definitions
+from streams.environment import Environment, bootstrap, client_settings
 from streams.kafka import transport
 from streams.kafka.admin import AdminError, check_broker, is_embedded
 from streams.kafka.clients import SESSION_TIMEOUT, Connection

@@ -20,8 +20,9 @@ import msgspec
 from streams import metrics, topics
 from streams.alerts.room import AlertsRoom
 from streams.app import CANNOT_START, begin_quietly, or_say_why_not, run_worker
-from streams.config import Definitions, Environment
+from streams.config import Definitions
 from streams.deals.room import DealsRoom
+from streams.environment import Environment
 from streams.health import Answer, idleness, liveness, readiness
 from streams.kafka import generations
 from streams.kafka.admin import check_broker

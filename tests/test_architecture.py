@@ -66,7 +66,7 @@ def test_only_agents_the_app_and_the_edges_know_faust(path):
 @pytest.mark.parametrize("path", FILES, ids=named)
 def test_environment_is_read_in_one_place(path):
     reads = re.findall(r"os\.environ(?:\.get|\[)|os\.getenv", path.read_text(encoding="utf-8"))
-    assert not reads or named(path) == "config.py"
+    assert not reads or named(path) == "environment.py"
 
 
 @pytest.mark.parametrize("path", FILES, ids=named)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from streams.config import Environment
+from streams.environment import Environment
 from streams.health import idleness, liveness, readiness
 from streams.kafka.edge import Owing, Status
 from streams.worker import _health

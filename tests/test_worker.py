@@ -11,7 +11,8 @@ import pytest
 
 from streams import worker
 from streams.app import build_app
-from streams.config import Definitions, Environment
+from streams.config import Definitions
+from streams.environment import Environment
 from streams.kafka.flush import StartError
 
 

@@ -15,11 +15,22 @@ from confluent_kafka import KafkaException
 from rich.markup import escape
 from rich.table import Table
 
-from streams import config
 from streams.cli.output import print_json, stdout
 from streams.cli.settings import CheckError, Settings, with_options
 from streams.cli.settle import Group
-from streams.config import ENV_PREFIX, ConfigError, Definitions, Environment, Said, Secret
+from streams.config import ConfigError, Definitions
+from streams.config_file import read_definitions
+from streams.environment import (
+    ENV_PREFIX,
+    Environment,
+    Said,
+    Secret,
+    environment_from,
+    problems,
+    variable_of,
+    variables,
+    without_channel,
+)
 from streams.kafka.admin import AdminError, BrokerAdmin, check_topics
 from streams.kafka.flush import StartError
 from streams.kafka.generations import in_force, read, refuse_other
@@ -53,8 +64,8 @@ class Variable:
 @with_options
 def command(broker: str | None, config_file: str | None, *, as_json: bool) -> None:
     """Say what is wrong with this installation; exit 1 if something is."""
-    said = config.variables(broker=broker, config=config_file)
-    listed = variables(said)
+    said = variables(broker=broker, config=config_file)
+    listed = masked(said)
     findings = list(examined(said))
     ok = all(one.ok for one in findings)
     if as_json:
@@ -67,17 +78,17 @@ def command(broker: str | None, config_file: str | None, *, as_json: bool) -> No
 
 def examined(said: Mapping[str, Said]) -> Iterator[Finding]:
     """Yield the findings; the broker's only when the settings are right and it answers."""
-    wrong = config.problems(said)
+    wrong = problems(said)
     yield from (Finding("environment", False, problem) for problem in wrong)
     yield from _misspelt(os.environ)
     try:
-        definitions = config.read_definitions(said["config"].text)
+        definitions = read_definitions(said["config"].text)
     except ConfigError as error:
         yield Finding("settings", False, str(error))
         return
     yield _configuration(said["config"].text, definitions)
     if not wrong:
-        settings = Settings(config.environment_from(said), definitions)
+        settings = Settings(environment_from(said), definitions)
         yield from _slack(settings)
         yield from _installation(settings)
 
@@ -107,10 +118,10 @@ def _installation(settings: Settings) -> Iterator[Finding]:
         yield _attempt("processing", lambda: _processing(settings))
 
 
-def variables(said: Mapping[str, Said]) -> list[Variable]:
+def masked(said: Mapping[str, Said]) -> list[Variable]:
     """Return every variable as it is said; secrets are masked."""
     return [
-        Variable(config.variable_of(name), MASK if isinstance(one.text, Secret) else one.text, one.source)
+        Variable(variable_of(name), MASK if isinstance(one.text, Secret) else one.text, one.source)
         for name, one in said.items()
     ]
 
@@ -121,13 +132,13 @@ def _configuration(path: str | None, found: Definitions) -> Finding:
 
 
 def _slack(settings: Settings) -> Iterator[Finding]:
-    problem = config.without_channel(settings.environment, settings.definitions)
+    problem = without_channel(settings.environment, settings.definitions)
     if problem:
         yield Finding("slack", False, problem)
 
 
 def _misspelt(names: Any) -> Iterator[Finding]:
-    ours = [config.variable_of(name) for name in Environment.__struct_fields__]
+    ours = [variable_of(name) for name in Environment.__struct_fields__]
     known = {*ours, *(f"{name}_FILE" for name in ours)}
     for name in sorted(names):
         if name.startswith(ENV_PREFIX) and name not in known:

@@ -18,7 +18,7 @@ from streams.cli.leftovers import delete_topics, generation_name
 from streams.cli.read import CALL_DEADLINE, every_record
 from streams.cli.settings import CheckError, Settings
 from streams.cli.switch import Ledger, ledger
-from streams.config import bootstrap
+from streams.environment import bootstrap
 from streams.kafka.admin import BrokerAdmin, check_topics, create_topics, is_embedded, wrong_topics
 from streams.kafka.clients import SESSION_TIMEOUT, STATIC_SESSION_TIMEOUT
 from streams.kafka.embedded import SecondWorkerError, claim_for_one_worker

@@ -10,20 +10,22 @@ from typing import Any
 import click
 
 from streams import config
+from streams.config_file import read_raw
+from streams.environment import Environment, client_settings, read_environment, without_channel
 
 
 @dataclass(frozen=True)
 class Settings:
     """The environment and what dealpulse.yaml says; both already checked."""
 
-    environment: config.Environment
+    environment: Environment
     definitions: config.Definitions
     raw: dict[str, Any] = field(default_factory=dict)  # dealpulse.yaml as it was read
 
     @property
     def client(self) -> dict[str, Any]:
         """Return what every Kafka client needs."""
-        return config.client_settings(self.environment)
+        return client_settings(self.environment)
 
 
 class CheckError(Exception):
@@ -32,10 +34,10 @@ class CheckError(Exception):
 
 def read_settings(broker: str | None, config_file: str | None) -> Settings:
     """Read the environment and dealpulse.yaml; an option that is given wins.  Raises ConfigError."""
-    environment = config.read_environment(broker=broker, config=config_file)
-    raw = config.read_raw(environment.config)
+    environment = read_environment(broker=broker, config=config_file)
+    raw = read_raw(environment.config)
     definitions = config.definitions_from(raw)
-    problem = config.without_channel(environment, definitions)
+    problem = without_channel(environment, definitions)
     if problem:
         raise config.ConfigError(problem)
     return Settings(environment, definitions, raw)

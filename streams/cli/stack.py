@@ -28,6 +28,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from streams import config
 from streams.cli.settings import CheckError, Settings
 from streams.cli.settle import Look, Observer, Said, together
+from streams.config_file import text_of
+from streams.environment import ENV_PREFIX, Environment, bootstrap, variable_of
 from streams.kafka.admin import create_topics
 from streams.kafka.embedded import embedded_broker, end_process, free_port, lock_file
 
@@ -149,20 +151,20 @@ def embedded_stack(raw: dict[str, Any], *, app_id: str, port: int | None = None,
     definitions = config.definitions_from(raw)
     with signals_end_it(), tempfile.TemporaryDirectory(prefix="dealpulse-") as folder, embedded_broker() as broker:
         file = Path(folder) / "dealpulse.yaml"
-        file.write_text(config.text_of(raw), encoding="utf-8")
-        environment = config.Environment(broker=broker.url, app_id=app_id, config=str(file), web_port=port or free_port())
+        file.write_text(text_of(raw), encoding="utf-8")
+        environment = Environment(broker=broker.url, app_id=app_id, config=str(file), web_port=port or free_port())
         settings = Settings(environment, definitions)
         create_topics(environment, definitions)
         try:
             with worker_process(environment, Path(folder), ticks=ticks) as worker:
                 yield Stack(settings, worker)
         finally:
-            lock_file(config.bootstrap(environment), app_id).unlink(missing_ok=True)
+            lock_file(bootstrap(environment), app_id).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def worker_process(
-    environment: config.Environment, folder: Path, *, ticks: bool, more: tuple[str, ...] = ()
+    environment: Environment, folder: Path, *, ticks: bool, more: tuple[str, ...] = ()
 ) -> Iterator[WorkerProcess]:
     """Run one worker for the length of the block."""
     command = [sys.executable, "-m", "streams.cli.main", "worker", "--with-parent", str(os.getpid()), *more]
@@ -182,10 +184,10 @@ def worker_process(
         end_process(process, STOP_DEADLINE)
 
 
-def _variables(environment: config.Environment) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(config.ENV_PREFIX)}
+def _variables(environment: Environment) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
     said = msgspec.structs.asdict(environment)
-    ours = {config.variable_of(name): str(value) for name, value in said.items() if value is not None}
+    ours = {variable_of(name): str(value) for name, value in said.items() if value is not None}
     return {**inherited, **ours}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from streams.cli.settings import CheckError, Settings, with_settings
-from streams.config import Environment
+from streams.environment import Environment
 from streams.kafka.admin import check_topics, create_topics, wrong_topics
 from streams.kafka.generations import in_force
 

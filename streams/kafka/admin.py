@@ -13,7 +13,8 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
-from streams.config import Definitions, Environment, bootstrap, client_settings
+from streams.config import Definitions
+from streams.environment import Environment, bootstrap, client_settings
 from streams.kafka.embedded import CLUSTER_ID
 from streams.kafka.poll import describe
 from streams.topics import Topic, all_topics

@@ -17,7 +17,8 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka.admin import AdminClient
 
 from streams import topics
-from streams.config import Definitions, Environment, bootstrap, client_settings
+from streams.config import Definitions
+from streams.environment import Environment, bootstrap, client_settings
 from streams.kafka.admin import AdminError, BrokerAdmin, check_topics, metadata
 from streams.kafka.flush import StartError
 from streams.kafka.inbox import TopicPart

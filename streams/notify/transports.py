@@ -16,7 +16,8 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-from streams.config import Definitions, Environment
+from streams.config import Definitions
+from streams.environment import Environment
 from streams.notify import message
 
 TIMEOUT = 10  # seconds

@@ -4,15 +4,15 @@ import orjson
 import pytest
 from click.testing import CliRunner
 
-from streams import config
 from streams.cli.commands import cli
+from streams.environment import ENV_PREFIX, Environment
 
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch):
-    for name in config.Environment.__struct_fields__:
-        monkeypatch.delenv(config.ENV_PREFIX + name.upper(), raising=False)
-        monkeypatch.delenv(config.ENV_PREFIX + name.upper() + "_FILE", raising=False)
+    for name in Environment.__struct_fields__:
+        monkeypatch.delenv(ENV_PREFIX + name.upper(), raising=False)
+        monkeypatch.delenv(ENV_PREFIX + name.upper() + "_FILE", raising=False)
 
 
 @pytest.fixture

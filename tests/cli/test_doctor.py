@@ -4,18 +4,18 @@ import orjson
 import pytest
 
 from streams.cli import doctor
-from streams.config import Environment, variables
+from streams.environment import Environment, variables
 
 
 def test_every_variable_is_listed():
     """Whether it is set or not."""
-    names = [one.name for one in doctor.variables(variables({}))]
+    names = [one.name for one in doctor.masked(variables({}))]
     assert names == ["DEALPULSE_" + field.upper() for field in Environment.__struct_fields__]
 
 
 def test_secrets_are_masked():
     """Wherever doctor shows them."""
-    shown = str(doctor.variables(variables({"DEALPULSE_SLACK_TOKEN": "xoxb-1", "DEALPULSE_SASL_PASSWORD": "hunter2"})))
+    shown = str(doctor.masked(variables({"DEALPULSE_SLACK_TOKEN": "xoxb-1", "DEALPULSE_SASL_PASSWORD": "hunter2"})))
     assert "xoxb-1" not in shown
     assert "hunter2" not in shown
     assert shown.count("***") == 2

@@ -9,6 +9,7 @@ from streams import config
 from streams.cli.read import every_record, last_of_every_key
 from streams.cli.settings import Settings
 from streams.cli.settle import Group
+from streams.environment import Environment, client_settings
 from streams.kafka import generations
 from streams.kafka.embedded import embedded_broker
 from streams.topics import ACTIVITY, KPI_LATEST, STAGE_CHANGE, all_topics
@@ -24,7 +25,7 @@ def broker():
 
 @pytest.fixture(scope="module")
 def client(broker):
-    return config.client_settings(config.Environment(broker=broker))
+    return client_settings(Environment(broker=broker))
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_nothing_is_created_beside_wrong_topics(run, tmp_path):
     file = tmp_path / "dealpulse.yaml"
     file.write_text("partitions: 3\n")
     with embedded_broker() as found:
-        admin = AdminClient({**config.client_settings(config.Environment(broker=found.url)), "log_level": 0})
+        admin = AdminClient({**client_settings(Environment(broker=found.url)), "log_level": 0})
         admin.create_topics([NewTopic(ACTIVITY, 3, 1)])[ACTIVITY].result(20)
         result = run("--broker", found.url, "topics", "create")
         assert result.exit_code == 1
@@ -132,7 +133,7 @@ def test_an_audit_under_other_definitions_is_refused(run, tmp_path, monkeypatch)
     file = tmp_path / "dealpulse.yaml"
     file.write_text("currency: USD\n")
     with embedded_broker() as found:
-        environment = config.Environment(broker=found.url)
+        environment = Environment(broker=found.url)
 
         def audit(*more):
             return run("--broker", found.url, "audit", *more)
@@ -163,7 +164,7 @@ def test_the_group_is_seen_from_outside(dealpulse, broker):
     """What waits, without joining it."""
     dealpulse("topics", "create")
     dealpulse("replay", "-", "--topic", ACTIVITY, input='{"rep_id": "borys"}')
-    group = Group(Settings(config.Environment(broker=broker), config.Definitions()))
+    group = Group(Settings(Environment(broker=broker), config.Definitions()))
     try:
         assert ACTIVITY in {topic for topic, _ in group.look().waiting}
     finally:

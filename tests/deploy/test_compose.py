@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from streams import config
+from streams.config_file import read_definitions
+from streams.environment import ENV_PREFIX, Environment, bootstrap, read_environment
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
@@ -67,23 +68,23 @@ def test_mounted_files_exist_and_named_volumes_are_declared(name):
 
 @every_service
 def test_settings_are_ones_that_dealpulse_knows(name):
-    known = {config.ENV_PREFIX + field.upper() for field in config.Environment.__struct_fields__}
-    given = {one for one in SERVICES[name].get("environment", {}) if one.startswith(config.ENV_PREFIX)}
+    known = {ENV_PREFIX + field.upper() for field in Environment.__struct_fields__}
+    given = {one for one in SERVICES[name].get("environment", {}) if one.startswith(ENV_PREFIX)}
     assert given <= known
 
 
 def test_settings_are_accepted_as_they_stand_there():
     given = SERVICES["worker"]["environment"]
     plain = {name: re.sub(r"\$\{\w+:-(.*)\}", r"\1", value) for name, value in given.items()}
-    environment = config.read_environment(plain)
+    environment = read_environment(plain)
     assert environment.web_port == 6066
-    assert config.bootstrap(environment) == "kafka:19092"
+    assert bootstrap(environment) == "kafka:19092"
 
 
 def test_the_configuration_of_the_workers_is_valid():
     mount = SERVICES["worker"]["volumes"][0].split(":")
     assert SERVICES["worker"]["environment"]["DEALPULSE_CONFIG"] == mount[1]
-    assert config.read_definitions(ROOT / mount[0])
+    assert read_definitions(ROOT / mount[0])
 
 
 def test_containers_reach_the_broker_under_the_name_it_advertises():

@@ -9,8 +9,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from streams import config
 from streams.cli.lines import key_of
+from streams.config_file import read_definitions
 from streams.events.contract import Limits, Rejection
 from streams.events.decode import decode_activity, decode_stage_change
 from streams.topics import ACTIVITY, STAGE_CHANGE
@@ -33,7 +33,7 @@ def test_committed_configuration_is_what_feed_py_makes(feed):
 
 
 def test_every_event_is_accepted_and_knows_its_pipeline(feed):
-    definitions = config.read_definitions(DEPLOY / "dealpulse.yaml")
+    definitions = read_definitions(DEPLOY / "dealpulse.yaml")
     limits = Limits(max_future=int(definitions.max_future * 1e6), zone=definitions.zone)
     stages = {(name, stage.name) for name, one in definitions.pipelines.items() for stage in one.stages}
     received = int(time.time() * 1e6)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from streams import config
+from streams.environment import ENV_PREFIX, Environment
 from streams.topics import all_topics
 
 ROOT = Path(__file__).parents[2]
@@ -20,10 +20,10 @@ MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
 def test_every_setting_is_in_the_table_with_its_default():
     rows = dict(re.findall(r"^\| `(DEALPULSE_\w+)` \| (?:`([^`]*)`)? ?\|", README, re.MULTILINE))
-    default = config.Environment()
+    default = Environment()
     known = {
-        config.ENV_PREFIX + name.upper(): str(value) if (value := getattr(default, name)) is not None else ""
-        for name in config.Environment.__struct_fields__
+        ENV_PREFIX + name.upper(): str(value) if (value := getattr(default, name)) is not None else ""
+        for name in Environment.__struct_fields__
     }
     assert rows == known
 

@@ -16,7 +16,8 @@ import msgspec
 
 from streams.cli.settings import Settings
 from streams.cli.stack import WorkerProcess
-from streams.config import Environment, read_definitions
+from streams.config_file import read_definitions
+from streams.environment import Environment
 from streams.kafka.faults import FAILPOINT, PLAIN_PRODUCING, Faults
 from tests.brokers.ports import reserved_port
 

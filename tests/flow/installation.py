@@ -27,6 +27,7 @@ from streams.cli.read import every_record, last_of_every_key
 from streams.cli.settings import Settings
 from streams.cli.settle import Group, settle, wait_until_read
 from streams.cli.stack import WorkerProcess, observer, worker_process
+from streams.environment import Environment
 from streams.kafka.admin import create_topics
 from streams.topics import KPI_LATEST, TICKS, all_topics
 from tests.brokers.ports import reserved_port
@@ -47,7 +48,7 @@ class Installation:
         file = self.folder / "dealpulse.yaml"
         file.write_text(yaml.safe_dump(raw, allow_unicode=True, sort_keys=False), encoding="utf-8")
         self.settings = Settings(
-            config.Environment(broker=url, app_id=f"flow-{os.getpid()}-{next(_serial)}", config=str(file), **environment),
+            Environment(broker=url, app_id=f"flow-{os.getpid()}-{next(_serial)}", config=str(file), **environment),
             config.definitions_from(raw),
         )
         self.client = self.settings.client

@@ -14,7 +14,8 @@ import yaml
 from streams.cli.read import last_of_every_key
 from streams.cli.rebuild import rebuild
 from streams.cli.settings import Settings
-from streams.config import Secret, definitions_from
+from streams.config import definitions_from
+from streams.environment import Secret
 from streams.kafka.generations import in_force
 from streams.topics import ALERT_EVENTS, ALERTS, STAGE_CHANGE
 from tests.flow.schemas import faults

@@ -18,7 +18,8 @@ from typing import Any
 import toy
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from streams.config import Definitions, Environment, bootstrap
+from streams.config import Definitions
+from streams.environment import Environment, bootstrap
 from streams.kafka.admin import create_topics
 
 PARTITIONS = 4

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from streams.config import Environment, bootstrap
+from streams.environment import Environment, bootstrap
 from streams.kafka.embedded import SecondWorkerError, claim_for_one_worker, embedded_broker
 
 OWNER = """

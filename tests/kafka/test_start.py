@@ -9,7 +9,8 @@ import toy
 from confluent_kafka import KafkaError
 from flow import Flow
 
-from streams.config import Definitions, Environment
+from streams.config import Definitions
+from streams.environment import Environment
 from streams.kafka.admin import AdminError, check_broker, check_topics, create_topics, is_embedded
 from streams.kafka.flush import _why_no_transactions
 from streams.topics import Topic, all_topics

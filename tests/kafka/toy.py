@@ -20,7 +20,8 @@ from typing import Any
 from confluent_kafka import Message
 
 from streams.app import App, run_worker
-from streams.config import Definitions, Environment
+from streams.config import Definitions
+from streams.environment import Environment
 from streams.kafka import packing
 from streams.kafka.edge import Edge
 from streams.kafka.faults import Faults

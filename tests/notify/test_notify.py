@@ -12,7 +12,8 @@ import pytest
 from aiohttp import web
 
 from streams import topics
-from streams.config import Definitions, Environment, Secret, Slack
+from streams.config import Definitions, Slack
+from streams.environment import Environment, Secret
 from streams.kafka.room import StateTable
 from streams.notify import transports
 from streams.notify.room import LONGEST_PAUSE, NotifyRoom
