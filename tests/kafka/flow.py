@@ -152,6 +152,7 @@ class Flow:
                 "enable.partition.eof": True,
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
+                "fetch.wait.max.ms": 20,  # the end must be told at once
             }
         )
         consumer.list_topics(timeout=10)
