@@ -134,8 +134,7 @@ def differences(key: Key, one: Expected, record: Record, *, in_latest: bool) -> 
         ("previous", one.previous, record.get("previous")),
     ):
         empty = one.n == 0 and field in EMPTY_OR_NULL and not tells
-        skipped = field == "previous" and one.previous_gone
-        if not empty and not skipped and not is_same(said, tells, near=field in near):
+        if not empty and not is_same(said, tells, near=field in near):
             yield field, said, tells
     if one.n > 0:
         yield from _stats_differences(one.stats, record.get("stats"))

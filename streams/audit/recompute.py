@@ -39,14 +39,13 @@ Key = tuple[str, str, tuple[str, ...], str, str | None, str | None]
 SeriesKey = tuple[str, str, tuple[str, ...], str | None]
 
 MADE_OF_DAYS = ("day", "week")
-DAYS_KEPT = 400 * 86_400 * SECOND
+CORRECTED = 400 * 86_400 * SECOND
 
 
 class Expected(msgspec.Struct, frozen=True, gc=False):
     """What a record must say, as of a watermark (µs).
 
-    required: it must be there.  previous_gone: the window before is gone, so nothing is expected of `previous`.
-    since: for an age, the instant (µs) it counts from.
+    required: it must be there.  since: for an age, the instant (µs) it counts from.
     """
 
     value: Number | None
@@ -59,7 +58,6 @@ class Expected(msgspec.Struct, frozen=True, gc=False):
     end: str | None
     as_of: int
     required: bool
-    previous_gone: bool = False
     since: int | None = None
 
 
@@ -136,7 +134,7 @@ def records(
         numbers = [fact.number for fact in facts]
         is_age = kpi == "oldest_waiting"
         now = oldest(numbers, watermark) if is_age else SHAPES[kpi](numbers, currency)
-        record = expected_record(kpi, (NOW, None), now, None, watermark)
+        record = expected_record(kpi, NOW, now, None, watermark)
         yield NOW, msgspec.structs.replace(record, since=min(numbers)) if is_age else record
         return
     nothing = SHAPES[kpi]([], currency)
@@ -149,7 +147,7 @@ def records(
             now = figures.get(window, nothing)
             if now.n or previous.n:
                 value_before = previous.value if previous.n else None
-                yield window, expected_record(kpi, (window, before), now, value_before, watermark)
+                yield window, expected_record(kpi, window, now, value_before, watermark)
 
 
 def wanted(name: str, facts: Sequence[Entry], zone: ZoneInfo, watermark: int) -> set[tuple[Window, Window | None]]:
@@ -176,11 +174,8 @@ def rolling_cells(name: str, facts: Sequence[Entry], zone: ZoneInfo, watermark: 
     return {window: [fact.number for fact in facts if window.start <= fact.at < window.end] for window in windows}
 
 
-def expected_record(
-    kpi: str, windows: tuple[Window, Window | None], figures: Figures, previous: Number | None, watermark: int
-) -> Expected:
+def expected_record(kpi: str, window: Window, figures: Figures, previous: Number | None, watermark: int) -> Expected:
     """Complete a record.  `previous` is the value of the window before, null where that has no facts."""
-    window, before = windows
     return Expected(
         value=figures.value,
         unit=BY_ID[kpi].unit,
@@ -192,10 +187,9 @@ def expected_record(
         end=iso(window.end),
         as_of=watermark,
         required=figures.n > 0 and window.start <= watermark,
-        previous_gone=before is not None and is_gone(before.name, before.start, watermark),
     )
 
 
 def is_gone(name: str, start: int, watermark: int) -> bool:
     """Days and weeks that began more than 400 days before the watermark are never corrected, nor published again."""
-    return name in MADE_OF_DAYS and start < watermark - DAYS_KEPT
+    return name in MADE_OF_DAYS and start < watermark - CORRECTED

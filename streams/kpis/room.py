@@ -19,9 +19,9 @@ from streams.kpis.partition import Partition
 from streams.kpis.round import Round, Teller
 from streams.panes import cell as cells
 from streams.panes import delta
-from streams.panes.calendar import FINE_US, Calendar
+from streams.panes.calendar import DAY_US, FINE_US, Calendar
 from streams.panes.cell import Cell, Measure
-from streams.panes.pane import DAY, FINE, FINE_KEPT, FINE_SENT, GRAIN, LEVEL, LIFE, MONTH, WAIT, pane
+from streams.panes.pane import DAY, DAYS_CORRECTED, FINE, FINE_KEPT, FINE_SENT, GRAIN, LEVEL, LIFE, MONTH, WAIT, pane
 from streams.panes.text import iso
 from streams.panes.windows import WINDOWS, Now, Window, now_at, number_of_day, numbers_at
 
@@ -128,18 +128,16 @@ class KpisRoom:
             if day < is_added_up_before:
                 entity.change(pane(MONTH, month), cell)
                 entity.change(pane(LIFE, 0), cell)
-            self._mark(owned, entity, day, month, cells.kinds(cell))
+            self._mark(entity, day, month, cells.kinds(cell))
 
-    def _mark(self, owned: Partition, entity: Entity, day: int, month: int, mask: int) -> None:
+    def _mark(self, entity: Entity, day: int, month: int, mask: int) -> None:
         """Note which calendar windows a change concerns: those that hold the day, and those after them.
 
-        Whether these have begun is asked when the entity is visited: a round under way, or one that another worker did not end,
-        may have told them already.
+        Whether these have begun, or are gone, is asked when the entity is visited: a round under way, or one that another worker
+        did not end, may have told them already.
         """
-        untold, is_kept = entity.untold, day >= owned.days_kept
+        untold = entity.untold
         for at, window in self._calendar_windows:
-            if window.grain == DAY and not is_kept:
-                continue
             number = number_of_day(window, day, month)
             own, previous = untold.get((at, number), (0, 0))
             untold[at, number] = (own | mask, previous)
@@ -253,6 +251,7 @@ class KpisRoom:
             watermark=iso(watermark),
             new_day=before is None or now.day != before.day,
             judges=before is None or self._judges(watermark, before),
+            corrected_from=before.at - DAYS_CORRECTED * DAY_US if before else 0,
             caught_up=caught_up,
             fine=watermark >= newest - (FINE_SENT - FINE_KEPT) * FINE_US,
             copy_open=just_settled,

@@ -30,9 +30,9 @@ from streams.kpis.formulas import (
     one,
 )
 from streams.kpis.publish import Fragment, Page, key, record, window_fragment
-from streams.panes.calendar import BusinessHours, Calendar
+from streams.panes.calendar import DAY_US, BusinessHours, Calendar
 from streams.panes.cell import Cell, Measure, currency_code, currency_name
-from streams.panes.pane import DAY, DAYS_KEPT, FINE
+from streams.panes.pane import DAY, DAYS_CORRECTED, FINE
 from streams.panes.text import iso
 from streams.panes.windows import WINDOWS, Now, Window, bounds, now_at, number_at
 
@@ -54,6 +54,7 @@ class Round(NamedTuple):
     watermark: str
     new_day: bool  # did a day close since the round before
     judges: bool  # did its grace end, so that cohorts may be complete
+    corrected_from: int  # µs: days and weeks that began before it are gone
     caught_up: bool
     fine: bool  # are the 5-minute panes complete around the watermark
     copy_open: bool  # also copy the current calendar windows into history: no more is coming
@@ -69,13 +70,14 @@ class _Span(NamedTuple):
 
     place: int
     number: int
+    start: int  # µs
     end: int | None  # µs; None for all of time
     first_day: int
     last_day: int
     text: Fragment
 
 
-_NOW = _Span(_NOW_PLACE, 0, None, 0, 0, window_fragment("now", None, None))
+_NOW = _Span(_NOW_PLACE, 0, 0, None, 0, 0, window_fragment("now", None, None))
 
 
 class _Page(NamedTuple):
@@ -171,9 +173,9 @@ class Teller:
         window = WINDOWS[at]
         span = bounds(window, number, self._calendar)
         if span is None:
-            return _Span(at, number, None, 0, _NO_LAST_DAY, window_fragment(window.name, None, None))
+            return _Span(at, number, 0, None, 0, _NO_LAST_DAY, window_fragment(window.name, None, None))
         first, last = self._calendar.day_of(span[0]), self._calendar.day_of(span[1] - 1)
-        return _Span(at, number, span[1], first, last, window_fragment(window.name, iso(span[0]), iso(span[1])))
+        return _Span(at, number, *span, first, last, window_fragment(window.name, iso(span[0]), iso(span[1])))
 
     # -------------------------------------------------------------- rolling windows
 
@@ -220,7 +222,11 @@ class Teller:
 
     def _tell_untold(self, entity: Entity, at: int, number: int, masks: tuple[int, int], round_: Round) -> None:
         current = round_.numbers[at]
-        if not self._on[at] or (number > current and not masks[0]):
+        if (
+            not self._on[at]
+            or (number > current and not masks[0])
+            or (number < current and self._is_gone(at, number, round_))
+        ):
             del entity.untold[at, number]
         elif number == current:
             if self._must_wait(entity, at, round_):
@@ -231,6 +237,10 @@ class Teller:
                 self._copy_open(entity, at, number, round_)
         elif number < current:
             self._tell_ended(entity, at, number, masks, round_)
+
+    def _is_gone(self, at: int, number: int, round_: Round) -> bool:
+        """Did it begin so long ago that the days it is made of, or those of the window before it, may have been let go?"""
+        return WINDOWS[at].grain == DAY and self._span(at, number).start < round_.corrected_from
 
     def _tell_ended(self, entity: Entity, at: int, number: int, masks: tuple[int, int], round_: Round) -> None:
         """Tell an ended window: at once when caught up, everything again when it is final, then what changes."""
@@ -434,7 +444,7 @@ class Teller:
                 entries, successes = cell.get(total << 16, 0), cell.get(good << 16, 0)
                 at = self._calendar.start_of_day(self._complete_on(day, maturity)) + self._grace
                 # Days are let go after so long: one that is complete later would be judged in long rounds only.
-                if entries > 0 and self._calendar.day_of(at) <= day + DAYS_KEPT:
+                if entries > 0 and self._calendar.day_of(at) <= day + DAYS_CORRECTED:
                     fields = {
                         "rule": rule.name, "entity": entity.name, "day": day, "n": entries, "k": successes, "at": at,
                     }  # fmt: skip
@@ -443,23 +453,22 @@ class Teller:
 
     def _work_out_last_complete(self, today: int, maturity: int) -> int:
         """Return the last day whose cohort is complete on a day."""
-        first = today - DAYS_KEPT
+        first = today - DAYS_CORRECTED
         return first - 1 + bisect_right(range(first, today), today, key=lambda day: self._complete_on(day, maturity))
 
     def _work_out_complete_on(self, day: int, maturity: int) -> int:
         """Return the first day on which nothing that comes in time can come any more, also for who came with the end of `day`."""
         start_of = self._calendar.start_of_day
         if maturity != _SLA:
-            return self._calendar.day_of(start_of(day + 1) - 1 + maturity * _DAY_US) + 1
+            return self._calendar.day_of(start_of(day + 1) - 1 + maturity * DAY_US) + 1
         left, later = self._sla_ms, day
-        while left >= 0 and later <= day + DAYS_KEPT:
+        while left >= 0 and later <= day + DAYS_CORRECTED:
             later += 1
             left -= self._hours.between(start_of(later), start_of(later + 1))
         return later + 1
 
 
 _SLA = -1  # instead of days of maturity: as long as an answer may take
-_DAY_US = 86_400_000_000
 _JUDGED: dict[str, tuple[Measure | None, Measure | None]] = {
     "conversion_drop": (Measure.CREATED, Measure.WON_IN_TIME),
     "response_rise": (Measure.ASKED, Measure.WITHIN_SLA),

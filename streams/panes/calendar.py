@@ -15,6 +15,7 @@ from streams.config import Spans, parse_hours
 
 FINE_US = 300_000_000
 SECOND_US = 1_000_000
+DAY_US = 86_400 * SECOND_US  # of 24 hours: a business day may have 23 or 25
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICRO = timedelta(microseconds=1)
 

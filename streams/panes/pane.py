@@ -10,9 +10,11 @@ from __future__ import annotations
 FINE, DAY, MONTH, LIFE, LEVEL, WAIT = range(6)
 GRAIN = 7  # the bits that say which
 
-# Kept behind the watermark.  The window before `24h` reaches back 48 h; days serve the 90 days before `90d` and weeks.
+# Days and weeks that began longer ago are never corrected.
+DAYS_CORRECTED = 400
+# Kept behind the watermark.  The window before `24h` reaches back 48 h; the week before one that may be corrected, another 7 days.
 FINE_KEPT = 50 * 12
-DAYS_KEPT = 400
+DAYS_KEPT = DAYS_CORRECTED + 7
 # A fact this far behind its partition's watermark is sent by day: no reader that is current can need it finer.
 FINE_SENT = 72 * 12
 

@@ -151,12 +151,12 @@ def test_days_and_weeks_are_gone_after_400_days():
     assert {key[3] for key in numbers.records if key[0] == "calls"} == {"month", "quarter", "year", "all"}
 
 
-def test_previous_that_is_gone_is_not_compared():
-    """Watermark 15 June 2024 12:00: days that begin after 12 May 2023 12:00 are kept, so the 13th's previous is gone."""
+def test_the_window_before_one_that_may_be_corrected_is_known_though_gone():
+    """Watermark 15 June 2024 12:00: days from 13 May 2023 on may be corrected, and the 13th's previous with them."""
     numbers = Numbers([act("a", "2023-05-12 10:00"), act("b", "2023-05-13 10:00"), act("c", "2023-05-14 10:00")])
     assert numbers.one("calls", window="day", start="2023-05-12 00:00") is None
-    assert numbers.one("calls", window="day", start="2023-05-13 00:00").previous_gone
-    assert not numbers.one("calls", window="day", start="2023-05-14 00:00").previous_gone
+    assert numbers.one("calls", window="day", start="2023-05-13 00:00").previous == 1
+    assert numbers.one("calls", window="week", start="2023-05-15 00:00").previous == 3
 
 
 def test_windows_after_the_watermark_are_optional():

@@ -8,6 +8,8 @@ import orjson
 import pytest
 
 from streams import topics
+from streams.audit.compare import compare
+from streams.audit.recompute import recompute
 from streams.kafka.room import Moment, StateTable
 from streams.kpis import room
 from streams.kpis.entity import parse_row_key
@@ -16,8 +18,8 @@ from streams.panes import delta
 from streams.panes.calendar import Calendar
 from streams.panes.cell import Cell, Measure
 from streams.panes.pane import DAY, LIFE, MONTH, pane
-from tests.audit.tables import settings, us
-from tests.in_memory import delivered
+from tests.audit.tables import change, settings, us
+from tests.in_memory import InMemory, delivered
 from tests.kpis.live import Live, live
 
 EVERYBODY = ("all",)
@@ -145,3 +147,81 @@ def test_who_came_in_the_course_of_a_round_loses_no_day_with_the_panes_that_expi
         ("all", 1),
         ("team", 1),
     }
+
+
+# ------------------------------------------------------------------ 400 days later
+
+
+def weeks_of(flow: InMemory, cut: str = "all") -> dict[str, tuple[Any, Any]]:
+    """Return value and previous of the new leads in the weeks of history."""
+    return {
+        one["window"]["start"][:10]: (one["value"], one["previous"])
+        for one in flow.history.values()
+        if (one["kpi"], one["cut"], one["window"]["name"]) == ("new_leads", cut, "week")
+    }
+
+
+def leads_in(days: range, name: str) -> list[Any]:
+    """Return a lead a day of January 2024, which begins with a Monday."""
+    return [change("e", f"2024-01-{day:02} 10:00", "New", deal_id=f"{name}{day}") for day in days]
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize(
+    ("today", "weeks"),
+    [
+        ("2025-02-03 23:59", {"01": (14, None), "08": (14, 14), "15": (14, 14)}),
+        ("2025-02-04 00:00", {"01": (14, None), "08": (14, 14), "15": (14, 14)}),
+        ("2025-02-04 00:05", {"01": (7, None), "08": (14, 14), "15": (14, 14)}),
+        ("2025-02-11 00:00", {"01": (7, None), "08": (14, 14), "15": (14, 14)}),
+        ("2025-02-11 00:05", {"01": (7, None), "08": (7, 7), "15": (14, 14)}),
+        ("2025-02-17 12:00", {"01": (7, None), "08": (7, 7), "15": (14, 14)}),
+    ],
+)
+def test_a_week_is_corrected_as_a_whole_or_not_at_all(today, weeks, restarts):
+    """A lead a day, and 400 days after the 1st, the 8th or so another for each: a week that is gone stays as it was told.
+
+    The one behind it has all of that week in its `previous`; and the batch recomputation, which knows all days, agrees.
+    """
+    flow = InMemory(settings(partitions=1))
+    days = range(1, 22)
+    flow.feed(leads_in(days, "a"))
+    flow.feed([], tick=us("2024-02-01 12:00"))
+    flow.feed([], tick=us(today))
+    for event in leads_in(days, "b"):
+        flow.feed([event])
+        if restarts:
+            flow.restart()
+    flow.feed([])
+    assert weeks_of(flow) == {f"2024-01-{day}": told for day, told in weeks.items()}
+    expected = recompute([*leads_in(days, "a"), *leads_in(days, "b")], flow.definitions, us(today))
+    assert compare(expected, flow.history.values(), flow.latest.values())["examples"] == []
+
+
+def test_what_comes_for_a_week_while_the_clock_passes_it_tells_nothing_of_what_was_let_go():
+    """The clock jumps over 500 days; its round has visited the team and not yet everybody when both have another lead."""
+    kpis, told = KpisRoom(settings(partitions=1, windows=["week"])), dict[str, int]()
+    kpis.open(0, StateTable())
+    day = Calendar(settings().zone).day_of(us("2024-01-02 10:00"))
+
+    def add(watermark: str, cell: Cell) -> None:
+        progress = {0: delta.Progress(us(watermark), caught_up=True, settled=False)}
+        entities = [(EVERYBODY, {pane(DAY, day): cell}), (("team", "East"), {pane(DAY, day): cell})]
+        kpis.handle(0, topics.DELTAS, [delivered(one) for one in delta.encode(progress, 0, entities)])
+
+    def drain(seconds: int) -> None:
+        output = kpis.drain(Moment(seconds * 1_000_000, frozenset((0,))))
+        records = [orjson.loads(value) for topic, _, _, value, _ in output if value and topic == topics.KPI_HISTORY]
+        told.update((one["cut"], one["value"]) for one in records if one["kpi"] == "new_leads")
+
+    add("2024-01-02 12:00", {Measure.NEW_LEADS << 16: 1})
+    drain(1_000)
+    add("2025-06-15 12:00", {})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room, "_RECORDS_PER_FLUSH", 1)
+        drain(2_000)
+    assert told == {"team": 1}
+    add("2025-06-15 12:00", {Measure.NEW_LEADS << 16: 1})
+    for seconds in range(3_000, 6_000, 500):
+        drain(seconds)
+    assert told == {"team": 1, "all": 2}
