@@ -404,7 +404,10 @@ class Teller:
             return
         closed = now_at(self._calendar, self._calendar.start_of_day(round_.now.day) - 1)
         for at, window in ROLLING:
-            if at not in entity.head.published or not self._on[at] or (window.grain == FINE and not round_.fine):
+            # Neither told nor to be told: there is nothing in it.
+            if at not in entity.head.published and at not in entity.rolled:
+                continue
+            if not self._on[at] or (window.grain == FINE and not round_.fine):
                 continue
             number = number_at(window, closed)
             if entity.told(at)[0] <= number:

@@ -329,6 +329,18 @@ def test_a_rolling_window_is_a_snapshot_when_a_day_closed():
     assert found(flow.latest, "new_leads", "7d", "2024-02-25 00:00")["value"] == 2
 
 
+def test_who_comes_with_the_day_that_closes_has_its_snapshots_too():
+    """Anna's first lead is of the 1st and comes together with a lead of the 2nd."""
+    flow = flow_of(windows=["1h", "7d", "90d"])
+    flow.feed([lead("a", "2024-03-01 10:00")])
+    flow.feed([lead("b", "2024-03-01 23:30", rep_id="anna"), lead("c", "2024-03-02 01:00")])
+    told = {window: found(flow.history, "new_leads", window, cut="rep") for window in ("1h", "7d", "90d")}
+    assert {window: [one["value"] for one in records.values()] for window, records in told.items()} == {
+        "1h": [1], "7d": [1], "90d": [1],
+    }  # fmt: skip
+    assert {one["window"]["end"][:10] for records in told.values() for one in records.values()} == {"2024-03-02"}
+
+
 # ------------------------------------------------------------------ cohorts
 
 
