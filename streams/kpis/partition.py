@@ -37,6 +37,7 @@ class Partition:
         self.progress: dict[int, delta.Progress] = {}
         self.now: Now | None = None  # the clock of the last round
         self.numbers = (-1,) * len(WINDOWS)  # of its current windows
+        self.today = 0  # the day of the clock, also in a round under way: what changes a level later is of that day
         self.days_kept = 0  # the first day that still has a pane
         self.hot: set[Entity] = set()  # panes changed since the last flush
         self.warm: dict[Entity, None] = {}  # with decoded panes, those that changed last at the end
@@ -89,7 +90,8 @@ class Partition:
 
     def set_clock(self, now: Now, numbers: tuple[int, ...]) -> None:
         """Note where the clock is, and the numbers of its current windows."""
-        self.now, self.numbers, self.days_kept = now, numbers, now.day - DAYS_KEPT
+        self.now, self.numbers = now, numbers
+        self.today, self.days_kept = now.day, now.day - DAYS_KEPT
 
     def hear(self, source: int, progress: delta.Progress) -> None:
         """Take in how far a partition of the deals is; its watermark never goes back."""

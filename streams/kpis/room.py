@@ -107,8 +107,7 @@ class KpisRoom:
             elif grain == DAY:
                 cells.add(days.setdefault(index, {}), cell)
             elif grain == LEVEL:
-                day = index if owned.now is None or index >= owned.now.day else 0
-                entity.change(pane(LEVEL, day), cell)
+                entity.change(pane(LEVEL, max(index, owned.today)), cell)
                 entity.level_mask |= cells.kinds(cell)
             elif grain == WAIT:
                 entity.change(place, cell)
@@ -256,6 +255,7 @@ class KpisRoom:
             fine=watermark >= newest - (FINE_SENT - FINE_KEPT) * FINE_US,
             copy_open=just_settled,
         )
+        owned.today = now.day
         owned.round_born, owned.born = owned.born, 0
         owned.to_visit = self._to_visit(owned, owned.round, before)
         owned.settled = owned.all_settled()

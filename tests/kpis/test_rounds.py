@@ -19,9 +19,12 @@ from referencing import Registry, Resource
 
 from streams import topics
 from streams.kafka.room import Moment, StateTable
+from streams.kpis import room
 from streams.kpis.catalogue import BY_ID, CATALOGUE, ENTITY_FIELDS
 from streams.kpis.room import KpisRoom
 from streams.panes import delta
+from streams.panes.cell import Measure
+from streams.panes.pane import LEVEL, pane
 from tests import strategies
 from tests.audit.tables import act, change, settings, us
 from tests.in_memory import InMemory, delivered
@@ -285,6 +288,53 @@ def test_a_level_is_a_snapshot_when_its_day_closed_and_is_never_restated():
     flow.feed([], tick=us("2024-03-04 12:00"))
     assert found(flow.history, "active_deals", "day", "2024-03-01 00:00")["value"] == 2
     assert found(flow.latest, "active_deals", "now")[None]["value"] == 3
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("lost", ["2024-03-01 12:00", "2024-03-03 12:00"])
+def test_a_level_that_changed_earlier_than_it_is_heard_of_is_in_the_snapshot_of_the_day_it_is_heard_on(lost, restarts):
+    """Heard on the 3rd that a deal was lost, then or on the 1st: the 1st stays as it closed, and the 2nd had no news."""
+    flow = flow_of()
+    flow.feed([lead("a", "2024-03-01 10:00", amount="5"), lead("b", "2024-03-01 11:00", amount="7")])
+    flow.feed([], tick=us("2024-03-03 12:00"))
+    for tick in ("2024-03-03 13:00", "2024-03-04 00:05", "2024-03-06 12:00"):
+        if restarts:
+            flow.restart()
+        flow.feed([change("lost", lost, "Lost", deal_id="a")], tick=us(tick))
+    told = {kpi: found(flow.history, kpi, "day") for kpi in ("active_deals", "pipeline_value")}
+    assert {kpi: {start[:10]: one["value"] for start, one in days.items()} for kpi, days in told.items()} == {
+        "active_deals": {"2024-03-01": 2, "2024-03-03": 1},
+        "pipeline_value": {"2024-03-01": 12, "2024-03-03": 7},
+    }
+
+
+def test_no_day_that_closed_is_told_again_by_what_comes_in_the_course_of_the_round_that_closes_it():
+    """The 2nd has begun, its round has visited everybody and not yet the team; a deal of the 1st comes for both."""
+    kpis, told = KpisRoom(settings(partitions=1, windows=["all"])), list[tuple[str, str, int]]()
+    kpis.open(0, StateTable())
+    level = {pane(LEVEL, kpis.calendar.day_of(us("2024-03-01 10:00"))): {Measure.ACTIVE << 16: 1}}
+
+    def add(at: str, cells: dict[int, dict[int, int]]) -> None:
+        progress = {0: delta.Progress(us(at), caught_up=True, settled=False)}
+        entities = [(("team", "East"), cells), (("all",), cells)]
+        kpis.handle(0, topics.DELTAS, [delivered(one) for one in delta.encode(progress, 0, entities)])
+
+    def drain(seconds: int) -> None:
+        output = kpis.drain(Moment(seconds * 1_000_000, frozenset((0,))))
+        records = [orjson.loads(value) for topic, _, _, value, _ in output if value and topic == topics.KPI_HISTORY]
+        told.extend((one["cut"], one["window"]["start"][:10], one["value"]) for one in records if one["value"])
+
+    add("2024-03-01 10:00", level)
+    drain(1_000)
+    add("2024-03-02 00:00", {})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room, "_RECORDS_PER_FLUSH", 1)
+        drain(2_000)
+        add("2024-03-02 00:00", level)
+    drain(3_000)
+    add("2024-03-03 00:00", {})
+    drain(4_000)
+    assert told == [("all", "2024-03-01", 1), ("team", "2024-03-01", 1), ("all", "2024-03-02", 2), ("team", "2024-03-02", 2)]
 
 
 # ------------------------------------------------------------------ rolling windows
