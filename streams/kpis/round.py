@@ -169,6 +169,9 @@ class Teller:
     def _final_at(self, span: _Span) -> int:
         return (span.end or 0) + self._grace
 
+    def _is_final(self, span: _Span, round_: Round) -> bool:
+        return span.end is not None and round_.now.at >= self._final_at(span)
+
     def _work_out_span(self, at: int, number: int) -> _Span:
         window = WINDOWS[at]
         span = bounds(window, number, self._calendar)
@@ -191,7 +194,7 @@ class Teller:
         if changed:
             entity.rolled.pop(at, None)
             totals = entity.roll_to(at, window, number)
-            page = self._page(entity, self._span(at, number), round_, final=False, latest=True)
+            page = self._page(entity, self._span(at, number), round_, latest=True)
             self._tell(entity, page, (totals.now, totals.before), (own, changed), round_)
 
     # -------------------------------------------------------------- calendar windows
@@ -244,11 +247,10 @@ class Teller:
 
     def _tell_ended(self, entity: Entity, at: int, number: int, masks: tuple[int, int], round_: Round) -> None:
         """Tell an ended window: at once when caught up, everything again when it is final, then what changes."""
-        final = round_.now.at >= self._final_at(self._span(at, number))
         own, before = masks
         if (at, number) in entity.head.emptied:
             own |= before
-        if final:
+        if self._is_final(self._span(at, number), round_):
             changed = ALL if (at, number) in entity.ended else own | before
             self._tell_calendar(entity, at, number, (own, changed), round_, latest=False)
             del entity.untold[at, number]
@@ -265,9 +267,8 @@ class Teller:
         self, entity: Entity, at: int, number: int, news: tuple[int, int], round_: Round, *, latest: bool
     ) -> None:
         span = self._span(at, number)
-        final = span.end is not None and round_.now.at >= self._final_at(span)
         before = self._total(entity, self._span(at, number - 1)) if span.end is not None else {}
-        page = self._page(entity, span, round_, final=final, latest=latest)
+        page = self._page(entity, span, round_, latest=latest)
         self._tell(entity, page, (self._total(entity, span), before), news, round_)
 
     @staticmethod
@@ -276,8 +277,8 @@ class Teller:
 
     # -------------------------------------------------------------- the records of one window
 
-    @staticmethod
-    def _page(entity: Entity, span: _Span, round_: Round, *, final: bool, latest: bool) -> _Page:
+    def _page(self, entity: Entity, span: _Span, round_: Round, *, latest: bool) -> _Page:
+        final = self._is_final(span, round_)
         topic = topics.KPI_LATEST if latest else topics.KPI_HISTORY
         page = Page(topic, entity.name[0], entity.text, span.text, final, round_.revision, round_.watermark)
         return _Page(span, latest, page)
@@ -361,7 +362,7 @@ class Teller:
         if not entity.level_mask:
             return
         now = entity.level()
-        sheet = self._page(entity, _NOW, round_, final=False, latest=True).sheet
+        sheet = self._page(entity, _NOW, round_, latest=True).sheet
         told = entity.told(_NOW_PLACE)[1]
         for kpi in self._levels.get(entity.name[0], ()):
             if kpi.formula.mask & entity.level_mask:
@@ -388,7 +389,7 @@ class Teller:
         if since is None and mark not in told:
             return
         waiting = entity.level().get(Measure.WAITING << 16, 0)
-        sheet = self._page(entity, _NOW, round_, final=False, latest=True).sheet
+        sheet = self._page(entity, _NOW, round_, latest=True).sheet
         round_.output.append(record(sheet, kpi, oldest(since, waiting, round_.now.at), None, None, None))
         _remember(entity, _NOW, mark)
         entity.age_told = round_.now.at
@@ -412,12 +413,12 @@ class Teller:
             number = number_at(window, closed)
             if entity.told(at)[0] <= number:
                 totals = entity.roll_to(at, window, number)
-                page = self._page(entity, self._span(at, number), round_, final=True, latest=False)
+                page = self._page(entity, self._span(at, number), round_, latest=False)
                 self._tell(entity, page, (totals.now, totals.before), (0, ALL), round_)
 
     def _snapshot_levels(self, entity: Entity, day: int, level: Cell, told: AbstractSet[int], round_: Round) -> set[int]:
         """Write the levels at the end of a day, also those that are nothing now and were told before; return their marks."""
-        sheet = self._page(entity, self._span(_DAY_PLACE, day), round_, final=True, latest=False).sheet
+        sheet = self._page(entity, self._span(_DAY_PLACE, day), round_, latest=False).sheet
         marks = set()
         for kpi in self._levels.get(entity.name[0], ()):
             values = kpi.formula.work_out(level)

@@ -368,14 +368,13 @@ def test_the_previous_of_a_rolling_window_is_the_equal_one_before_it():
 
 
 def test_a_rolling_window_is_a_snapshot_when_a_day_closed():
-    """The seven days that end with the 1st, final; a late lead of the 1st does not restate them."""
+    """The seven days that end with the 1st; a late lead of the 1st does not restate them."""
     flow = flow_of()
     flow.feed([lead("a", "2024-03-01 10:00")])
     flow.feed([], tick=us("2024-03-02 12:00"))
     flow.feed([lead("b", "2024-03-01 11:00")])
     flow.feed([], tick=us("2024-03-02 13:00"))
-    snapshot = found(flow.history, "new_leads", "7d", "2024-02-24 00:00")
-    assert (snapshot["value"], snapshot["final"]) == (1, True)
+    assert found(flow.history, "new_leads", "7d", "2024-02-24 00:00")["value"] == 1
     assert found(flow.latest, "new_leads", "7d", "2024-02-25 00:00")["value"] == 2
 
 
@@ -389,6 +388,20 @@ def test_who_comes_with_the_day_that_closes_has_its_snapshots_too():
         "1h": [1], "7d": [1], "90d": [1],
     }  # fmt: skip
     assert {one["window"]["end"][:10] for records in told.values() for one in records.values()} == {"2024-03-02"}
+
+
+@pytest.mark.parametrize(("closed", "final"), [("2024-03-02 00:59", False), ("2024-03-02 01:00", True)])
+def test_a_snapshot_is_final_when_the_grace_was_over_as_it_was_written(closed, final):
+    """One hour, as of all that is told; and none is written twice, final or not."""
+    flow = flow_of()
+    flow.feed([lead("a", "2024-03-01 10:00")])
+    flow.feed([], tick=us(closed))
+    flow.feed([], tick=us("2024-03-02 13:00"))
+    snapshots = [
+        found(flow.history, *name)
+        for name in (("new_leads", "7d", "2024-02-24 00:00"), ("active_deals", "day", "2024-03-01 00:00"))
+    ]
+    assert [one["final"] for one in snapshots] == [final, final]
 
 
 # ------------------------------------------------------------------ cohorts
