@@ -208,6 +208,7 @@ def seconds(text: str | float, setting: str) -> float:
 
 
 _MOST_VALUES = 1_000_000  # with what aliases stand for
+_SHAPE = msgspec.inspect.type_info(Definitions)
 
 
 def definitions_from(raw: object) -> Definitions:
@@ -218,7 +219,7 @@ def definitions_from(raw: object) -> Definitions:
         said = _plain(_durations(raw), [_MOST_VALUES])
     except RecursionError:
         raise ConfigError("dealpulse.yaml: an alias (*) stands within what it names, or it is nested too deeply") from None
-    for sentence in misfits(said, msgspec.inspect.type_info(Definitions)):
+    for sentence in misfits(said, _SHAPE):
         raise ConfigError(sentence)
     found = msgspec.convert(said, Definitions)
     if "rules" not in said:  # nobody asked for these: those that have nothing to judge here are not in force
