@@ -255,7 +255,7 @@ def check(found: Definitions) -> Definitions:
     if not re.fullmatch(r"[A-Z]{3}", found.currency):
         raise ConfigError(f"currency: {found.currency!r} is no ISO 4217 code; write for example EUR")
     if found.currency not in MINOR_DIGITS:
-        raise ConfigError(f"currency: {found.currency!r} is no active ISO 4217 code; write for example EUR")
+        raise ConfigError(f"currency: {found.currency!r} is no ISO 4217 code in use since 2000; write for example EUR")
     if found.business.zone not in _zones():
         raise ConfigError(f"business.zone: {found.business.zone!r} is no IANA time zone; write for example Europe/Kyiv")
     _check_calendar(found.business)

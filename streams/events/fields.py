@@ -177,7 +177,7 @@ class Fields:
         return found
 
     def currency(self, name: str) -> str | None:
-        """Read an active ISO 4217 code."""
+        """Read an ISO 4217 code, also one that was withdrawn since 2000."""
         value = self.said(name)
         if value is None:
             return None
@@ -185,7 +185,7 @@ class Fields:
             self.wrong_type(name, "a string")
             return None
         if value not in MINOR_DIGITS:
-            self.refuse(Reason.UNKNOWN_VALUE, name, f"{_shown(value)} is no active ISO 4217 code")
+            self.refuse(Reason.UNKNOWN_VALUE, name, f"{_shown(value)} is no ISO 4217 code in use since 2000")
         return value
 
     def duration(self, name: str) -> int:

@@ -128,7 +128,19 @@ def test_minor_digits_are_those_of_iso_4217(code, digits):
     assert MINOR_DIGITS[code] == digits
 
 
-@pytest.mark.parametrize("code", ["DEM", "BGN", "HRK", "XXX", "XAU", "BTC", "eur", ""])
-def test_codes_that_are_not_active_or_have_no_minor_unit_are_unknown(code):
-    """Withdrawn codes, metals, test codes and inventions are in no table."""
+@pytest.mark.parametrize(
+    ("code", "digits"),
+    [
+        *(("BGN", 2), ("HRK", 2), ("ANG", 2), ("SLL", 2), ("ZWL", 2), ("CUC", 2), ("LTL", 2), ("LVL", 2), ("DEM", 2)),
+        *(("BYR", 0), ("ITL", 0), ("TRL", 0), ("ECS", 2)),
+    ],
+)
+def test_what_was_withdrawn_since_2000_keeps_its_digits(code, digits):
+    """Deals that were made in it are as old as that, and may be replayed at any time."""
+    assert MINOR_DIGITS[code] == digits
+
+
+@pytest.mark.parametrize("code", ["PLZ", "XEU", "XFU", "XXX", "XAU", "BTC", "eur", ""])
+def test_codes_that_were_never_in_use_since_2000_or_have_no_minor_unit_are_unknown(code):
+    """What was withdrawn before, metals, test codes and inventions are in no table."""
     assert code not in MINOR_DIGITS

@@ -163,6 +163,7 @@ STAGE_ROWS = [
     ("currency", 978, "wrong_type"),
     ("currency", "eur", "unknown_value"),
     ("currency", "XXX", "unknown_value"),
+    ("currency", "PLZ", "unknown_value"),
     ("currency", LONG, "unknown_value"),
     ("close_date", 20240506, "wrong_type"),
     ("close_date", "2024-02-30", "bad_time"),

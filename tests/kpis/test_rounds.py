@@ -202,6 +202,23 @@ def test_another_currency_takes_the_old_one_back():
         assert told == {"EUR": (0, 0), "JPY": (10, 1)}
 
 
+def test_money_in_currencies_that_were_withdrawn_is_told_like_any_other():
+    """Leva with two digits, old Belarusian roubles without any, each in a record of its own."""
+    flow = flow_of()
+    flow.feed(
+        [
+            lead("a", "2016-03-01 10:00", amount="10.255", currency="BGN"),
+            lead("b", "2016-03-01 10:00", amount="7.5", currency="BYR"),
+        ]
+    )
+    told = {
+        one["currency"]: one["value"]
+        for one in flow.latest.values()
+        if (one["kpi"], one["cut"]) == ("pipeline_value", "all")
+    }
+    assert told == {"BGN": 10.26, "BYR": 8}
+
+
 def test_a_correction_older_than_the_days_kept_changes_months_only():
     """A day of two years ago is not written any more; its month, its year and all of time are right."""
     flow = flow_of()
