@@ -17,7 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from streams import topics
-from streams.config import Definitions
+from streams.config import Definitions, Pipeline
 from streams.kafka.room import Output
 from streams.kpis.catalogue import BY_ID, CATALOGUE
 from streams.kpis.entity import ALL, ROLLING, Entity
@@ -110,7 +110,7 @@ class Teller:
         self._masks = {one.row: one.formula.mask for found in self._period.values() for one in found}
         self._oldest_cuts = {cut for cut in definitions.cuts if oldest_on and cut in BY_ID[OLDEST_WAITING].cuts}
         self._maturity = {name: pipeline.maturity_days for name, pipeline in definitions.pipelines.items()}
-        self._longest = max(self._maturity.values(), default=28)
+        self._longest = max(self._maturity.values(), default=_UNCONFIGURED)
         self._rules = definitions.rules
         self.judged_cuts = {rule.cut for rule in definitions.rules}
         self._hours = BusinessHours(calendar, definitions.business.hours, definitions.business.holidays)
@@ -331,19 +331,17 @@ class Teller:
         return sorted(found)
 
     def _mature_share(self, entity: Entity, measure: Measure, span: _Span, total: Cell, round_: Round) -> float | None:
-        """Return the share of the window's entries that are older than the pipeline's maturity."""
+        """Return the share of the window's entries that came on complete days: those with which the alerts judge a cohort, too."""
         entries = one(total, measure)
         if entries <= 0:
             return None
-        first_immature = round_.now.day - self._maturity_of(entity)
+        first_immature = self._last_complete(round_.now.day, self._maturity_of(entity)) + 1
         young = entity.immature(measure, max(span.first_day, first_immature), min(span.last_day, round_.now.day))
         return max(0.0, 1 - young / entries)
 
     def _maturity_of(self, entity: Entity) -> int:
-        cut = entity.name[0]
-        if cut in ("pipeline", "stage"):
-            return self._maturity.get(entity.name[1], self._longest)
-        return self._maturity.get(entity.name[2], self._longest) if cut == "rep_stage" else self._longest
+        place = _PIPELINE_AT.get(entity.name[0])
+        return self._maturity.get(entity.name[place], _UNCONFIGURED) if place else self._longest
 
     def _tombstones(self, entity: Entity, at: int, round_: Round) -> None:
         """Take the keys of a window that is no longer current out of latest."""
@@ -472,6 +470,8 @@ class Teller:
         return later + 1
 
 
+_UNCONFIGURED = Pipeline(stages=()).maturity_days
+_PIPELINE_AT = {"pipeline": 1, "stage": 1, "rep_stage": 2}  # in an entity's name
 _SLA = -1  # instead of days of maturity: as long as an answer may take
 _JUDGED: dict[str, tuple[Measure | None, Measure | None]] = {
     "conversion_drop": (Measure.CREATED, Measure.WON_IN_TIME),

@@ -435,6 +435,40 @@ def test_the_mature_share_of_a_cohort_rises_with_the_watermark():
     assert (told["numerator"], told["denominator"], told["mature_share"]) == (1, 2, 0.5)
 
 
+def share_of(flow: InMemory, cut: str, *entity: str) -> float:
+    """Return the mature share of the lead conversion of all time."""
+    return next(
+        one["mature_share"]
+        for one in flow.latest.values()
+        if (one["kpi"], one["cut"], one["window"]["name"]) == ("lead_conversion", cut, "all")
+        and list(one["entity"].values()) == list(entity)
+    )
+
+
+@pytest.mark.parametrize(
+    ("now", "share"), [("2024-03-31 21:00", 0), ("2024-03-31 22:30", 0), ("2024-04-01 20:59", 0), ("2024-04-01 21:00", 1)]
+)
+def test_a_day_is_mature_when_whoever_came_with_its_end_is(now, share):
+    """Who came on Friday until midnight, Kyiv's time, has had two days on Monday at 01:00, as Sunday had 23 hours: Tuesday is the first day."""
+    pipelines = {"default": {"maturity_days": 2, "stages": [{"name": "New", "kind": "lead"}]}}
+    flow = flow_of(business={"zone": "Europe/Kyiv"}, pipelines=pipelines)
+    flow.feed([lead("a", "2024-03-29 08:00")])
+    flow.feed([], tick=us(now))
+    flow.feed([lead("b", now)])
+    assert share_of(flow, "all") == share / 2
+
+
+def test_a_pipeline_that_is_not_configured_is_mature_after_the_days_of_the_default():
+    """28, in its share as in what counts as converted in time, though the only configured one waits for 90."""
+    stages = [{"name": "New", "kind": "lead"}, {"name": "Won", "kind": "won"}]
+    flow = flow_of(pipelines={"default": {"stages": stages, "maturity_days": 90}}, rules=[RULE])
+    flow.feed([lead("a", "2024-03-01 10:00", pipeline="other"), lead("b", "2024-03-01 10:00")])
+    flow.feed([lead("c", "2024-04-05 10:00", pipeline="other"), lead("d", "2024-04-05 10:00")])
+    assert share_of(flow, "pipeline", "other") == 0.5
+    assert share_of(flow, "pipeline", "default") == 0
+    assert [(one["entity"], one["at"]) for one in flow.matured] == [(["pipeline", "other"], us("2024-03-30 01:00"))]
+
+
 RULE = {"name": "drop", "kind": "conversion_drop", "cut": "pipeline"}
 
 
