@@ -336,7 +336,9 @@ class Teller:
         if entries <= 0:
             return None
         first_immature = self._last_complete(round_.now.day, self._maturity_of(entity)) + 1
-        young = entity.immature(measure, max(span.first_day, first_immature), min(span.last_day, round_.now.day))
+        if first_immature <= span.first_day:
+            return 0.0
+        young = entity.immature(measure, first_immature, min(span.last_day, round_.now.day))
         return max(0.0, 1 - young / entries)
 
     def _maturity_of(self, entity: Entity) -> int:
