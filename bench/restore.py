@@ -23,6 +23,7 @@ from bench.worker import started
 from streams import config
 from streams.cli.stack import worker_process
 from streams.deals.room import DealsRoom
+from streams.kafka.allocator import few_arenas
 from streams.kafka.clients import Connection
 from streams.kafka.ownership import Plan
 from streams.kafka.restore import Progress, Restorer
@@ -59,6 +60,7 @@ def measure(ground: Ground) -> dict[str, Any]:
 def main() -> None:
     """Restore once, as a worker does, and pack what was restored; print what both took."""
     gc.set_threshold(*GC_THRESHOLDS)
+    few_arenas()
     definitions = config.definitions_from(j2.definitions(narrow=True))
     room = DealsRoom(definitions, ticks=False)
     keys = [(room.name, one) for one in range(definitions.partitions)]

@@ -26,6 +26,7 @@ from streams.environment import Environment
 from streams.health import Answer, idleness, liveness, readiness
 from streams.kafka import generations
 from streams.kafka.admin import check_broker
+from streams.kafka.allocator import few_arenas
 from streams.kafka.flush import FlushReport, StartError
 from streams.kafka.generations import StateGeneration, by_place
 from streams.kafka.room import Room
@@ -57,6 +58,7 @@ def run(
     state, and tell nobody.
     """
     gc.set_threshold(*GC_THRESHOLDS)
+    few_arenas()
     metrics.declare_known_labels()
     begin_quietly(environment)
     generation = or_say_why_not(lambda: _generation(environment, definitions, rebuild=rebuild))

@@ -40,12 +40,15 @@ def test_where_nobody_can_listen_is_named(taken, host, sentence):
 
 
 def test_a_worker_without_its_port_cannot_start(taken, monkeypatch, capsys):
-    """Exit code 1, before it is connected to anything."""
+    """Exit code 1, before it is connected to anything; and threads, of which there are none yet, share what they will free."""
+    asked = []
+    monkeypatch.setattr(worker, "few_arenas", lambda: asked.append(True))
     monkeypatch.setattr(worker, "begin_quietly", lambda _: None)
     monkeypatch.setattr(worker, "GC_THRESHOLDS", gc.get_threshold())
     monkeypatch.setattr(worker, "_generation", lambda *_, **__: object())
     assert worker.run(Environment(web_port=taken), Definitions()) == 1
     assert capsys.readouterr().err.startswith(f"dealpulse: DEALPULSE_WEB_PORT: {taken} cannot be had")
+    assert asked == [True]
 
 
 def test_a_worker_makes_no_folder(tmp_path, monkeypatch):

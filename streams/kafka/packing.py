@@ -7,12 +7,11 @@ next turn begins.  So a row is packed once a minute at most, and nothing is note
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
 import itertools
 import time
 from collections.abc import Callable, Iterable
 
+from streams.kafka.allocator import trim
 from streams.kafka.lanes import PIECE
 from streams.kafka.ownership import Generation
 from streams.kafka.resting import SAMPLES, Resting
@@ -84,12 +83,11 @@ def samples(tables: Iterable[StateTable]) -> list[bytes]:
 
 
 def give_back(packed: list[list[bytes]]) -> None:
-    """Let go of rows that were packed, and let the C library give the memory back to the system (glibc only).
+    """Let go of rows that were packed, and let the C library give the memory back to the system.
 
     In a thread of its own: what a thread frees it gets again for the next thing of the size, and one packed row would
     keep a whole page of what is free.
     """
     while packed:
         packed.pop()  # a few at a time: Python's lock is held meanwhile
-    with contextlib.suppress(AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
+    trim()
