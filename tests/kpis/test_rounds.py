@@ -459,7 +459,7 @@ def test_a_day_is_mature_when_whoever_came_with_its_end_is(now, share):
 
 
 def test_a_pipeline_that_is_not_configured_is_mature_after_the_days_of_the_default():
-    """28, in its share as in what counts as converted in time, though the only configured one waits for 90."""
+    """28, in its share and for the alerts, though the only configured one waits for 90."""
     stages = [{"name": "New", "kind": "lead"}, {"name": "Won", "kind": "won"}]
     flow = flow_of(pipelines={"default": {"stages": stages, "maturity_days": 90}}, rules=[RULE])
     flow.feed([lead("a", "2024-03-01 10:00", pipeline="other"), lead("b", "2024-03-01 10:00")])
