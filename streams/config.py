@@ -67,6 +67,9 @@ class Pipeline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     maturity_days: int = 28
 
 
+UNCONFIGURED = Pipeline(stages=())
+
+
 class Rep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where a rep belongs at present."""
 
@@ -177,6 +180,16 @@ class Definitions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def shortest_pace(self) -> float:
         """Return how many seconds lie at least between two times that an entity is told; "now" stands for the levels."""
         return min(self.told_every(window) for window in ("now", *self.windows))
+
+    def maturity_of(self, pipeline: str) -> int:
+        """Return after how many days the outcome of a pipeline's cohorts counts as known, also of one that is not configured."""
+        found = self.pipelines.get(pipeline)
+        return found.maturity_days if found else UNCONFIGURED.maturity_days
+
+    @property
+    def longest_maturity(self) -> int:
+        """Return after how many days the outcome of the cohorts of every configured pipeline counts as known."""
+        return max((one.maturity_days for one in self.pipelines.values()), default=UNCONFIGURED.maturity_days)
 
     @property
     def zone(self) -> ZoneInfo:

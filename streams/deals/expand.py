@@ -17,7 +17,7 @@ from streams.deals.record import CALL, OUTBOUND, UNSAID
 from streams.deals.terms import FIRST_LEVEL, Kind, Terms
 from streams.events.contract import ACTIVITY_TYPES
 from streams.panes.calendar import FINE_US
-from streams.panes.cell import Cell, Measure
+from streams.panes.cell import Cell, Measure, of_maturity
 from streams.panes.histogram import bucket
 from streams.panes.pane import DAY, FINE, LEVEL, WAIT, pane
 
@@ -38,6 +38,7 @@ _ByWhose = defaultdict[Whose, Cell]
 _ByWhen = defaultdict[int, _ByWhose]
 _by_whose: Callable[[], _ByWhose] = partial(defaultdict, dict)
 _ACTIVITY, _WAIT = Kind.ACTIVITY, Kind.WAIT
+_COHORT, _RESPONSE = Kind.COHORT, Kind.RESPONSE  # in cuts that may mix pipelines
 _KEYS = {measure: measure << 16 for measure in Measure}
 
 
@@ -66,7 +67,12 @@ class Sums:
                 continue
             for key, amount in _MEASURES[kind](a, b, terms):
                 cell[key] = cell.get(key, 0) + amount * count
-            if kind is _WAIT:
+            if kind is _COHORT or kind is _RESPONSE:
+                days = terms.matures_apart(whose[0] or "")
+                if days is not None:
+                    key = of_maturity(Measure.CREATED if kind is _COHORT else Measure.ASKED, days)
+                    cell[key] = cell.get(key, 0) + count
+            elif kind is _WAIT:
                 waiting = self._waiting[a // FINE_US][whose]
                 waiting[a] = waiting.get(a, 0) + count
 

@@ -16,7 +16,7 @@ import msgspec
 from streams.kafka.room import StateTable
 from streams.kpis.publish import entity_fragment
 from streams.panes import cell as cells
-from streams.panes.cell import Cell, Measure
+from streams.panes.cell import Cell
 from streams.panes.pane import DAY, FINE, GRAIN, LEVEL, LIFE, MONTH, WAIT, pane
 from streams.panes.windows import WINDOWS, Window, first_pane
 
@@ -108,7 +108,7 @@ class Entity:
         self.ended: set[tuple[int, int]] = set()  # calendar windows that ended and are not yet told as final
         self.told_early: set[tuple[int, int]] = set()  # those told before they were final
         self.level_mask = 0
-        self.young: dict[tuple[Measure, int, int], int] = {}  # what `immature` found since the last flush
+        self.young: dict[tuple[int, int, int], int] = {}  # what `of_days` found since the last flush
         self.waiting: list[int] = []  # heap of fine panes that may hold somebody who waits
         self.age_told = -1
         self.not_before = 0  # µs of the wall clock: it was told so recently that the next round must not be before
@@ -386,11 +386,10 @@ class Entity:
         days = indexes[bisect_left(indexes, first) : bisect_right(indexes, last)]
         return [(day, cell) for day in days if (cell := self.cell(pane(DAY, day)))]
 
-    def immature(self, measure: Measure, first_day: int, last_day: int) -> int:
-        """Return the cohort entries of the days from first to last."""
-        asked = (measure, first_day, last_day)
+    def of_days(self, key: int, first_day: int, last_day: int) -> int:
+        """Return what the days from first to last hold of a measure; asked for again and again between two flushes."""
+        asked = (key, first_day, last_day)
         entries = self.young.get(asked)
         if entries is None:
-            key = measure << 16
             entries = self.young[asked] = sum(cell.get(key, 0) for cell in self.between(DAY, first_day, last_day))
         return entries

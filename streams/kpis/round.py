@@ -17,7 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from streams import topics
-from streams.config import Definitions, Pipeline
+from streams.config import UNCONFIGURED, Definitions
 from streams.kafka.room import Output
 from streams.kpis.catalogue import BY_ID, CATALOGUE
 from streams.kpis.entity import ALL, ROLLING, Entity
@@ -31,7 +31,7 @@ from streams.kpis.formulas import (
 )
 from streams.kpis.publish import Fragment, Page, key, record, window_fragment
 from streams.panes.calendar import DAY_US, BusinessHours, Calendar
-from streams.panes.cell import Cell, Measure, currency_code, currency_name
+from streams.panes.cell import Cell, Measure, currency_code, currency_name, of_maturity
 from streams.panes.pane import DAY, DAYS_CORRECTED, FINE
 from streams.panes.text import iso
 from streams.panes.windows import WINDOWS, Now, Window, bounds, now_at, number_at
@@ -109,8 +109,10 @@ class Teller:
         oldest_on = definitions.kpis.get(OLDEST_WAITING, True)
         self._masks = {one.row: one.formula.mask for found in self._period.values() for one in found}
         self._oldest_cuts = {cut for cut in definitions.cuts if oldest_on and cut in BY_ID[OLDEST_WAITING].cuts}
-        self._maturity = {name: pipeline.maturity_days for name, pipeline in definitions.pipelines.items()}
-        self._longest = max(self._maturity.values(), default=_UNCONFIGURED)
+        self._maturity_of_pipeline = definitions.maturity_of
+        self._longest = definitions.longest_maturity
+        maturities = {UNCONFIGURED.maturity_days, *(one.maturity_days for one in definitions.pipelines.values())}
+        self._apart = sorted(maturities - {self._longest})  # what else an entry's maturity may be
         self._rules = definitions.rules
         self.judged_cuts = {rule.cut for rule in definitions.rules}
         self._hours = BusinessHours(calendar, definitions.business.hours, definitions.business.holidays)
@@ -335,15 +337,25 @@ class Teller:
         entries = one(total, measure)
         if entries <= 0:
             return None
-        first_immature = self._last_complete(round_.now.day, self._maturity_of(entity)) + 1
-        if first_immature <= span.first_day:
-            return 0.0
-        young = entity.immature(measure, first_immature, min(span.last_day, round_.now.day))
-        return max(0.0, 1 - young / entries)
+
+        def mature(key: int, maturity: int) -> int:
+            first_young = self._last_complete(round_.now.day, maturity) + 1
+            if first_young <= span.first_day:
+                return 0
+            return total.get(key, 0) - entity.of_days(key, first_young, min(span.last_day, round_.now.day))
+
+        most = self._maturity_of(entity)
+        found = mature(measure << 16, most)
+        if entity.name[0] not in _PIPELINE_AT:
+            for days in self._apart:  # whom the pipeline makes mature at another time than most
+                key = of_maturity(measure, days)
+                if key in total:
+                    found += mature(key, days) - mature(key, most)
+        return max(0, found) / entries
 
     def _maturity_of(self, entity: Entity) -> int:
         place = _PIPELINE_AT.get(entity.name[0])
-        return self._maturity.get(entity.name[place], _UNCONFIGURED) if place else self._longest
+        return self._maturity_of_pipeline(entity.name[place]) if place else self._longest
 
     def _tombstones(self, entity: Entity, at: int, round_: Round) -> None:
         """Take the keys of a window that is no longer current out of latest."""
@@ -472,7 +484,6 @@ class Teller:
         return later + 1
 
 
-_UNCONFIGURED = Pipeline(stages=()).maturity_days
 _PIPELINE_AT = {"pipeline": 1, "stage": 1, "rep_stage": 2}  # in an entity's name
 _SLA = -1  # instead of days of maturity: as long as an answer may take
 _JUDGED: dict[str, tuple[Measure | None, Measure | None]] = {

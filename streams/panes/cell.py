@@ -1,7 +1,7 @@
 """What is in a cell?  A small map from measure to integer, and nothing else is ever summed.
 
-A measure key is kind << 16 | sub.  `sub` is a currency, a histogram bucket, or an activity's type and
-direction; most kinds have none.  Zero entries are dropped, so a cell taken back to nothing is empty.
+A measure key is kind << 16 | sub.  `sub` is a currency, a histogram bucket, an activity's type and direction, or a maturity;
+most kinds have none.  Zero entries are dropped, so a cell taken back to nothing is empty.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Measure(IntEnum):
     STAY = 5  # histogram
     COHORT_ENTERED = 6
     COHORT_ADVANCED = 7
-    CREATED = 8
+    CREATED = 8  # sub, as in ASKED: 0 for all of them, else those of one maturity
     CREATED_WON = 9
     ASKED = 10  # created, in the cuts of the response KPIs
     ANSWERED = 11
@@ -68,6 +68,11 @@ def currency_code(currency: str) -> int:
 def currency_name(code: int) -> str:
     """Return the currency of a code."""
     return chr(code // 676 + 65) + chr(code // 26 % 26 + 65) + chr(code % 26 + 65)
+
+
+def of_maturity(measure: Measure, days: int) -> int:
+    """Return the key of the entries of a cohort that are mature after so many days: for them who mature apart from most."""
+    return measure << 16 | days + 1
 
 
 def add(total: Cell, cell: Cell, times: int = 1) -> None:

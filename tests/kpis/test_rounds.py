@@ -469,6 +469,25 @@ def test_a_pipeline_that_is_not_configured_is_mature_after_the_days_of_the_defau
     assert [(one["entity"], one["at"]) for one in flow.matured] == [(["pipeline", "other"], us("2024-03-30 01:00"))]
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize(
+    ("now", "mature"), [("2024-01-08 23:55", 0), ("2024-01-09 00:00", 2), ("2024-01-30 00:00", 3), ("2024-04-01 00:00", 4)]
+)
+def test_each_entry_is_as_mature_as_its_own_pipeline_says(now, mature, restarts):
+    """Leads of 1 January in pipelines of 90 and of 7 days and in one that is not configured; one is heard later to have begun in another."""
+    stages = [{"name": "New", "kind": "lead"}, {"name": "Won", "kind": "won"}]
+    pipelines = {"slow": {"stages": stages, "maturity_days": 90}, "fast": {"stages": stages, "maturity_days": 7}}
+    flow = flow_of(pipelines=pipelines)
+    flow.feed([lead(name, "2024-01-01 10:00", pipeline=name, rep_id="anna") for name in ("slow", "fast", "other")])
+    flow.feed([lead("moved", "2024-01-01 10:00", pipeline="slow", rep_id="anna")])
+    if restarts:
+        flow.restart()
+    flow.feed([change("first", "2024-01-01 09:00", "New", pipeline="fast", deal_id="moved", rep_id="anna")], tick=us(now))
+    flow.feed([lead(f"new-{name}", now, pipeline=name, rep_id="anna") for name in ("slow", "fast", "other")])
+    assert share_of(flow, "all") == share_of(flow, "rep", "anna") == mature / 7
+    assert share_of(flow, "pipeline", "fast") == (2 / 3 if mature else 0)
+
+
 RULE = {"name": "drop", "kind": "conversion_drop", "cut": "pipeline"}
 
 
