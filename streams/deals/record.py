@@ -195,7 +195,7 @@ class Deal(msgspec.Struct, gc=False):
 
 
 class _Rest(msgspec.Struct, array_like=True, gc=False):
-    """What few deals have, see Deal.  What is new comes last, so that older records can be read."""
+    """What few deals have, see Deal."""
 
     reps: list[str] = []
     settled: int = 0

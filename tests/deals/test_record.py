@@ -2,13 +2,11 @@
 
 import random
 
-import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streams.deals.record import (
-    HEAD,
     ID_AT,
     RECENT,
     ROW_BYTES,
@@ -166,18 +164,6 @@ def test_no_flag_of_a_row_disturbs_another(kind, direction, automated, planned):
     activity.type, activity.direction = kind, direction
     insert_activity(deal, activity, b"12345678")
     assert unpack_rows(deal)[0] == Row(activity.at, kind, direction, automated, planned, 0, None, -1)
-
-
-def test_a_record_of_before_is_read_whose_settled_part_is_shorter():
-    """What was added to it since is as if nothing had been settled."""
-    deal = Deal(settled=3, settled_stages=[b"12345678"], settled_until=5, settled_touch=4, reps=["anna", "borys"])
-    record, older = encode(deal)
-    newer = record.find(msgspec.msgpack.encode([["borys"], 3, [b"12345678"], 5, 4, 0, [], -1]))
-    before = msgspec.msgpack.encode([["borys"], 3, [b"12345678"], 5, 4, 0])
-    *places, rows_at = HEAD.unpack_from(record)
-    head = HEAD.pack(*places, rows_at - 2)
-    assert newer > 0
-    assert decode((head + record[len(head) : newer] + before + record[rows_at:], older)) == deal
 
 
 def test_a_usual_record_is_small():
