@@ -102,7 +102,7 @@ def facts_of_stages(history: History, touch: int, deal: Deal, terms: Terms) -> l
     found: list[Fact] = []
     if not terms.enabled.isdisjoint(_OF_STAGES):
         for index, entry in enumerate(history.entries):
-            if not is_settled(history.events[entry.place], deal):
+            if not _is_settled(history.events[entry.place], deal):
                 found.extend(move_facts(history, index, terms))
         _conversions(history, deal.settled_stages, terms, found)
     creation_facts(history, terms, found)
@@ -111,7 +111,7 @@ def facts_of_stages(history: History, touch: int, deal: Deal, terms: Terms) -> l
     return found
 
 
-def is_settled(event: StageEvent, deal: Deal) -> bool:
+def _is_settled(event: StageEvent, deal: Deal) -> bool:
     """Are the entry of an event that is held, and the exit that it made, settled?"""
     return bool(deal.settled_moves) and fingerprint(event.event_id, planned=False) in deal.settled_moves
 

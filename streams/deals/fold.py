@@ -17,7 +17,6 @@ from streams.deals.contributions import (
     created_at,
     facts_of_row,
     first_touch,
-    is_settled,
     response_facts,
     stage_facts,
 )
@@ -100,7 +99,7 @@ def apply_stage_change(deal: Deal, event: StageChange, terms: Terms, noticed: No
     if not deal.stages and not deal.activities:
         return _begin(deal, event, kept, terms, noticed)
     before = History(deal.stages[:], terms)
-    if _is_too_late(deal, kept, before):
+    if _is_too_late(deal, kept):
         return Refusal.TOO_LATE
     noticed.stage_mismatches += _mismatch(event, before)
     insert_stage_event(deal, kept)
@@ -123,17 +122,9 @@ def apply_stage_change(deal: Deal, event: StageChange, terms: Terms, noticed: No
     return difference(old, new, terms.calendar.day_of(deal.newest))
 
 
-def _is_too_late(deal: Deal, kept: StageEvent, before: History) -> bool:
-    """Is the record full, and the event older than all that it holds, or than what it can still tell apart?"""
-    if len(deal.stages) < MAX_STAGE_EVENTS and not deal.settled:
-        return False
-    if deal.settled and kept.at < deal.created:
-        return True  # it could be another creation, and closings that went could have been before it
-    if any(held.at == kept.at and is_settled(held, deal) for held in deal.stages):
-        return True  # whose an entry is is what was said up to its instant
-    oldest = next(held for held in before.events if held is not _creating(before))
-    inherits = next((held for held in deal.stages if held.at >= deal.settled_until), kept)
-    return kept.order < max(oldest.order, inherits.order)
+def _is_too_late(deal: Deal, kept: StageEvent) -> bool:
+    """Was something let go of that the event would come before, or does it come before the creation?"""
+    return deal.settled > 0 and kept.at <= max(deal.settled_until, deal.created - 1)
 
 
 def _appends(deal: Deal, event: StageChange) -> bool:
@@ -221,7 +212,6 @@ def _summarise(deal: Deal, history: History, touch: int) -> None:
     deal.rep = history.present("rep_id")
     deal.entered = last.at if last else -1
     deal.open = last is not None and last.meaning.begins
-    deal.spoken = 0
     for held in deal.stages:
         deal.spoken |= spoken(held.said)
     deal.deleted = history.deleted
@@ -236,11 +226,6 @@ def _mismatch(event: StageChange, before: History) -> bool:
         entry for entry in before.entries if (entry.at, before.events[entry.place].event_id) < (event.at, event.event_id)
     ]
     return event.from_stage != (earlier[-1].stage if earlier else None)
-
-
-def _creating(history: History) -> StageEvent | None:
-    """Return the event that created the deal: it is held as long as the deal lives."""
-    return history.events[history.entries[history.created].place] if history.created >= 0 else None
 
 
 # ------------------------------------------------------------------ activities

@@ -160,7 +160,7 @@ class Deal(msgspec.Struct, gc=False):
     moved: bool = False  # do some events count elsewhere than where they are held
     settled: int = 0  # stage events that can no longer be corrected
     settled_stages: list[bytes] = []  # marks of the stages whose conversion is settled
-    settled_until: int = -1  # of stage events: before this one nobody can say any more what was known
+    settled_until: int = -1  # of stage events: up to this instant nobody can say any more what was known
     settled_touch: int = -1  # the first outbound touch among the activities let go
     settled_activities: int = 0
     settled_moves: list[bytes] = []  # fingerprints of the events held whose entry, and the exit it made, are settled
@@ -250,6 +250,13 @@ def decode(kept: Kept) -> Deal:
         more.settled_moves, more.blurred_until,
         PackedEvents(count, words, events), [named.decode(), *more.reps] if named else more.reps, older, data[places[-1] :],
     )  # fmt: skip
+
+
+def stage_bytes(record: bytes) -> int:
+    """Return how many bytes of a record the stage events take, with their words."""
+    *_, words_at, _, rest_at, _ = HEAD.unpack_from(record)
+    size: int = rest_at - words_at
+    return size
 
 
 # ------------------------------------------------------------------ stage events

@@ -1,7 +1,8 @@
-"""What does a full record let go of?  First of what no number hangs on that can still change.
+"""What does a full record let go of?  Of what no number hangs on that can still change.
 
 What is let go of is settled: it stays counted as it is, and can no longer be corrected.  Every fact of the record that is
 left was counted before, and of those counted only what is final is missing: entries, exits, conversions that came about.
+Only where something hangs on every event that is held does that not hold for one of them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from streams.deals.record import (
     StageEvent,
     encode,
     fingerprint,
+    stage_bytes,
     stage_mark,
     uncounted,
     unpack_rows,
@@ -31,6 +33,7 @@ from streams.deals.record import (
 from streams.deals.terms import Kind, Terms
 
 _FEWEST = 2  # stage events: the creating one, and the one that inherits
+_AT_ONCE = 8  # activities that a record lets go of that is too large
 _MOVES = frozenset((Kind.ENTER, Kind.LEAVE))
 
 
@@ -38,11 +41,13 @@ def fit(deal: Deal, terms: Terms) -> tuple[Kept, int]:
     """Return the record as bytes, and how many events were let go of since it was too large."""
     kept, settled = encode(deal), 0
     while len(kept[0]) > MAX_RECORD_BYTES and (len(deal.stages) > _FEWEST or deal.activities):
-        if len(deal.stages) > _FEWEST:  # they weigh more than the newest activities ever do
+        if len(deal.stages) > _FEWEST and (stage_bytes(kept[0]) > MAX_RECORD_BYTES // 2 or not deal.activities):
             settle_stage_event(deal, terms)
+            settled += 1
         else:
-            settle_activities(deal, 1)
-        settled += 1
+            count = min(deal.activities, _AT_ONCE)
+            settle_activities(deal, count)
+            settled += count
         kept = encode(deal)
     return kept, settled
 
@@ -52,50 +57,69 @@ def fit(deal: Deal, terms: Terms) -> tuple[Kept, int]:
 
 def settle_stage_event(deal: Deal, terms: Terms) -> None:
     """Let go of a stage event; what it said lives on in the one behind it."""
-    history = History(deal.stages[:], terms)
-    counted = Counter(facts_of_stages(history, deal.touch, deal, terms))
-    places = _in_turn(deal, history)
-    for place in places:
-        left = _without(deal, place, history)
-        if _keeps_what_can_change(left, counted, history, terms):
+    before = _Before(deal, terms)
+    turns = _in_turn(deal, before)
+    for place in turns:
+        left = _without(deal, place, before)
+        if _shows_what_can_change(left, before, terms):
             break
     else:  # something hangs on every event: then the first in turn, come what may
-        place = places[0]
-        left = _without(deal, place, history)
+        place = turns[0]
+        left = _without(deal, place, before)
     gone = deal.stages[place]
     deal.held, deal.settled = left.stages, left.settled
     deal.settled_until, deal.blurred_until = left.settled_until, left.blurred_until
     deal.settled_stages, deal.settled_moves = left.settled_stages, left.settled_moves
-    if _says_who_or_where(gone, history):
-        _settle_activities(deal, history, terms)
+    if before.says_who_or_where(gone):
+        _settle_activities(deal, before.history, terms)
 
 
-def _in_turn(deal: Deal, history: History) -> list[int]:
+class _Before:
+    """A record before it lets go of a stage event."""
+
+    def __init__(self, deal: Deal, terms: Terms) -> None:
+        self.history = History(deal.stages[:], terms)
+        self.counted = Counter(facts_of_stages(self.history, deal.touch, deal, terms))
+        self.moving = _moving(self.history)
+        self.standing = _standing(self.history)
+
+    def says_who_or_where(self, event: StageEvent) -> bool:
+        """Could an activity belong to somebody, or stand in a stage, because of the event?"""
+        return event.event_id in self.moving or "rep_id" in event.said or "rep_id" in event.clear
+
+
+def _in_turn(deal: Deal, before: _Before) -> list[int]:
     """Return the places of the events that may go: what moves nothing first, then what says nothing of whose the deal is.
 
-    The event that created the deal is held as long as it lives, and the last one has nobody to inherit from it.
+    The newer half goes last, since late events cannot come before what went; so does what is of the newest instant, and what
+    is before the creation where closings count behind it.  The event that created the deal is held as long as it lives,
+    and the last one has nobody to inherit from it.
     """
+    stages, history = deal.stages, before.history
     created = history.events[history.entries[history.created].place] if history.entries else None
-    moving = _moving(history)
+    newest = stages[-1].at
 
-    def turn(place: int) -> tuple[bool, bool, int]:
-        event = deal.stages[place]
-        return event.event_id in moving, not OWNERS.keys().isdisjoint((*event.said, *event.clear)), place
+    def turn(place: int) -> tuple[bool, bool, bool, int]:
+        event = stages[place]
+        last = 2 * place >= len(stages) or stages[place + 1].at == newest or (history.moved and event.at <= deal.created)
+        owns = not OWNERS.keys().isdisjoint((*event.said, *event.clear))
+        return last, event.event_id in before.moving, owns, place
 
-    return sorted((place for place, event in enumerate(deal.stages[:-1]) if event is not created), key=turn)
+    return sorted((place for place, event in enumerate(stages[:-1]) if event is not created), key=turn)
 
 
 def _moving(history: History) -> set[str]:
+    """Return the ids of the events that move the deal."""
     return {history.events[entry.place].event_id for entry in history.entries}
 
 
-def _without(deal: Deal, place: int, history: History) -> Deal:
+def _without(deal: Deal, place: int, before: _Before) -> Deal:
     """Return the record without a stage event, as if the one behind it had said what both did."""
     gone, behind = deal.stages[place : place + 2]
     heir = _heir(gone, behind)
     blurred_until = deal.blurred_until
-    if _says_who_or_where(gone, history):
-        blurred_until = max(blurred_until, heir.at, deal.created)  # up to which an early closing counts later
+    if before.says_who_or_where(gone):
+        blurred_until = max(blurred_until, heir.at, deal.created)  # an early closing counts at the creation
     return msgspec.structs.replace(
         deal,
         held=[*deal.stages[:place], heir, *deal.stages[place + 2 :]],
@@ -103,11 +127,6 @@ def _without(deal: Deal, place: int, history: History) -> Deal:
         settled_until=max(deal.settled_until, heir.at),
         blurred_until=blurred_until,
     )
-
-
-def _says_who_or_where(event: StageEvent, history: History) -> bool:
-    """Could an activity belong to somebody, or stand in a stage, because of the event?"""
-    return event.event_id in _moving(history) or "rep_id" in event.said or "rep_id" in event.clear
 
 
 def _heir(gone: StageEvent, heir: StageEvent) -> StageEvent:
@@ -122,32 +141,35 @@ def _heir(gone: StageEvent, heir: StageEvent) -> StageEvent:
     return StageEvent(heir.at, heir.event_id, heir.to_stage, pipeline, said, clear, deleted)
 
 
-def _keeps_what_can_change(left: Deal, counted: Counter[Fact], before: History, terms: Terms) -> bool:
+def _shows_what_can_change(left: Deal, before: _Before, terms: Terms) -> bool:
     """Say whether all that can still change is answered as before; note in `left` what is final and shown no more."""
     after = History(left.stages[:], terms)
-    if _standing(after) != _standing(before) or not _moving(after) <= _moving(before):
+    if _standing(after) != before.standing or not _moving(after) <= before.moving:
         return False
     shown = Counter(facts_of_stages(after, left.touch, left, terms))
-    stages = [stage_mark(str(fact[2][0]), str(fact[2][1])) for fact in counted - shown if _came_about(fact)]
+    stages = [stage_mark(str(fact[2][0]), str(fact[2][1])) for fact in before.counted - shown if _came_about(fact)]
     if stages:
         left.settled_stages = (left.settled_stages + stages)[-MAX_SETTLED_STAGES:]
         shown = Counter(facts_of_stages(after, left.touch, left, terms))
-    if any(fact[0] not in _MOVES and not _came_about(fact) for fact in counted - shown):
+    if any(fact[0] not in _MOVES and not _came_about(fact) for fact in before.counted - shown):
         return False
-    made = shown - counted
+    made = shown - before.counted
     if any(fact[0] not in _MOVES for fact in made):
         return False
     _settle_moves(left, after, made, terms)
     return True
 
 
-def _standing(history: History) -> tuple[int, int]:
-    """Return since when the deal is what it is, and is where it is."""
-    return (created_at(history), history.entries[-1].at) if history.entries else (-1, -1)
+def _standing(history: History) -> tuple[int, int, str | None]:
+    """Return since when the deal is what it is, and is where it is, and whose its revenue is as soon as it has an amount."""
+    if not history.entries:
+        return -1, -1, None
+    close = history.close()
+    return created_at(history), history.entries[-1].at, history.at_instant("customer_id", close.at) if close else None
 
 
 def _came_about(fact: Fact) -> bool:
-    """Is it a conversion that came about?  It stays one, whatever comes."""
+    """Is it a conversion that came about?  It stays one, whatever comes in order."""
     return fact[0] is Kind.CONVERSION and bool(fact[3])
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from streams.deals.fold import Noticed, Refusal, apply_activity, apply_stage_change
 from streams.deals.record import MAX_ACTIVITIES, MAX_SETTLED_STAGES, MAX_STAGE_EVENTS, SETTLED_AT_ONCE, Deal, encode
+from streams.deals.settle import fit
 from streams.deals.terms import Kind, Terms
 from tests.audit.tables import act, change, settings, us
 from tests.deals.told import TERMS, deal_of, from_scratch, take, timeless
@@ -249,6 +250,23 @@ def test_no_accepted_events_make_a_record_that_the_worker_refuses_to_write():
     """Attributes may have 1 KiB in all; a state row over 64 KiB stops the worker for good."""
     deal = deal_of(*(stage_at(n, attributes={"note": "x" * 1_000}) for n in range(MAX_STAGE_EVENTS)))
     assert len(encode(deal)[0]) <= 32 << 10
+
+
+def test_where_reps_weigh_most_the_stage_events_stay():
+    """Five hundred reps with long names do not fit a record: calls are let go of, and the deal keeps what it was."""
+    way = [stage_at(n, ("New", "Qualified")[n % 2], rep_id="anna", amount=f"{n}") for n in range(40)]
+    deal = deal_of(*way, *(call_at(100 + n, rep_id=f"{n:03} {'ж' * 40}") for n in range(500)))
+    (record, _), settled = fit(deal, TERMS)
+    assert len(record) <= 32 << 10
+    assert (len(deal.stages), deal.activities) == (40, 500 - settled)
+
+
+def test_a_full_record_that_has_let_go_of_nothing_takes_in_what_is_late():
+    """Sixty-four stage events, and one that comes before the second."""
+    deal = deal_of(stage_at(0, "New"), *(stage_at(n, amount=f"{n}") for n in range(1, MAX_STAGE_EVENTS)))
+    late = stage_at(0, "Qualified")
+    late.event_id, late.at = "late", START + MINUTE // 2
+    assert take(deal, late) is not Refusal.TOO_LATE
 
 
 def test_reps_of_settled_activities_are_let_go():

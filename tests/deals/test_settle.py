@@ -51,7 +51,7 @@ SAID = st.fixed_dictionaries(
     {},
     optional={
         "rep_id": st.sampled_from(["anna", "borys"]), "product": st.sampled_from(["X", "Y"]), "region": st.just("north"),
-        "lead_source": st.sampled_from(["web", "fair"]), "customer_id": st.just("c1"), "amount": st.sampled_from(["5", "7"]),
+        "lead_source": st.sampled_from(["web", "fair"]), "customer_id": st.sampled_from(["c1", "c2"]), "amount": st.sampled_from(["5", "7"]),
     },
 )  # fmt: skip
 STAGES = st.sampled_from([None, None, "New", "Qualified", "Proposal", "Won", "Lost", "Odd"])
@@ -61,9 +61,10 @@ STAGES = st.sampled_from([None, None, "New", "Qualified", "Proposal", "Won", "Lo
 def stories(draw, *, most: int = 60) -> list[Event]:
     """Draw the events of a deal in order; somebody has it from the beginning, perhaps before it has a stage."""
     events: list[Event] = [change("e00", "2024-03-01 10:00", draw(STAGES), rep_id="anna")]
-    start = at = events[0].at
+    at = events[0].at
     for number in range(1, draw(st.integers(20, most))):
-        at += draw(st.sampled_from([MINUTE, 7 * MINUTE, 2_000 * MINUTE]))
+        # Some at the instant of the one before, but not a whole record of one instant: of that what comes next is refused.
+        at += draw(st.sampled_from([0, MINUTE, 7 * MINUTE, 2_000 * MINUTE])) if number % 4 else MINUTE
         if draw(st.integers(0, 4)) == 0:
             event: Event = act(
                 f"a{number:02}", "2024-03-01 10:00", rep_id=draw(st.sampled_from([None, "borys"])),
@@ -76,7 +77,6 @@ def stories(draw, *, most: int = 60) -> list[Event]:
             event = change(f"e{number:02}", "2024-03-01 10:00", draw(STAGES), pipeline=pipeline, clear=clear, **said)
         event.at = at
         events.append(event)
-    assert start < at
     return events
 
 
@@ -113,3 +113,44 @@ def test_a_late_event_is_counted_as_if_everything_were_held_or_refused(story, la
     found, _, refused = told([*story, late], 16)
     if not refused:
         assert found == told([*story, late], 1_000)[0]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "late"), [(60, 24 * 60), (1, 20)], ids=["hourly, late by a day", "every minute, late by twenty"]
+)
+def test_what_is_late_by_some_events_is_not_refused(minutes, late):
+    """Products and amounts in turn, for weeks or for hours, one in ten late: the newer half of the record is there to be corrected."""
+    way = [change("e000", "2024-03-01 10:00", "New", rep_id="anna"), change("e001", "2024-03-01 10:00", "Qualified")]
+    for number in range(2, 400):
+        said = {"product": f"p{number % 7}"} if number % 2 else {"amount": f"{number}"}
+        way.append(change(f"e{number:03}", "2024-03-01 10:00", **said))
+    for number, event in enumerate(way):
+        event.at += number * minutes * MINUTE
+    on_time = [event for number, event in enumerate(way) if number % 10]
+    arrivals = sorted(way, key=lambda event: event.at + (0 if event in on_time else late * MINUTE))
+    total, _, refused = told(arrivals, 64)
+    assert refused == 0
+    assert total == told(way, 1_000)[0]
+
+
+def test_events_of_one_day_that_come_in_order_are_all_taken_in():
+    """Dates without times: a hundred events at midnight, then as many a day later."""
+    way = [change("e000", "2024-03-01 00:00", "New", rep_id="anna")]
+    way += [change(f"e{number:03}", "2024-03-01 00:00", amount=f"{number}") for number in range(1, 60)]
+    way += [change(f"e{number:03}", "2024-03-02 00:00", ("New", "Qualified")[number % 2]) for number in range(60, 100)]
+    total, _, refused = told(way, 64)
+    assert refused == 0
+    assert total == told(way, 1_000)[0]
+
+
+def test_whose_revenue_it_is_is_known_though_the_amount_comes_last():
+    """Won, then a customer, another customer, a hundred updates, and only then the amount: it is the first one's."""
+    way = [change("e000", "2024-03-01 10:00", "New", rep_id="anna"), change("e001", "2024-03-01 10:00", "Won")]
+    way += [change("e002", "2024-03-01 10:00", customer_id="c1"), change("e003", "2024-03-01 10:00", customer_id="c2")]
+    way += [change(f"e{number:03}", "2024-03-01 10:00", product=f"p{number}") for number in range(4, 104)]
+    way.append(change("e104", "2024-03-01 10:00", amount="5"))
+    for number, event in enumerate(way):
+        event.at += number * MINUTE
+    total, _, refused = told(way, 64)
+    assert [fact[2][6] for fact in total if fact[0] is Kind.MONEY] == ["c1"]
+    assert (total, refused) == (told(way, 1_000)[0], 0)
