@@ -290,16 +290,17 @@ def test_streams_are_put_in_order_of_time():
 @pytest.fixture(scope="module")
 def topics(tmp_path_factory):
     """Return the settings of clients of a broker that holds the history, in four partitions."""
-    from streams import config
     from streams.cli.feed import Feed
     from streams.cli.send import Sender
+    from streams.config import definitions_from
+    from streams.environment import Environment, client_settings
     from streams.kafka.admin import create_topics
 
     file = written(tmp_path_factory.mktemp("topics") / "history", lines(EVENTS))
     with embedded_broker() as broker:
-        environment = config.Environment(broker=broker.url)
-        create_topics(environment, config.definitions_from(RAW))
-        client = config.client_settings(environment)
+        environment = Environment(broker=broker.url)
+        create_topics(environment, definitions_from(RAW))
+        client = client_settings(environment)
         Feed(Sender(client)).files((file,))
         yield broker.url, client
 
