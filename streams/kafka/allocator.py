@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 
-# Else every thread has its own, of which librdkafka has a dozen, and what one has freed no other gets.  The main loop and
-# those threads need not wait for each other, so not one.
+# Else every thread has its own, of which librdkafka has a dozen, and what one has freed no other gets.  One alone keeps
+# hardly less (docs/performance.md), and everybody would wait for everybody.
 ARENAS = 2
 _M_ARENA_MAX = -8  # malloc.h
 
