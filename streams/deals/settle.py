@@ -208,9 +208,11 @@ def settle_activities(deal: Deal, count: int) -> None:
 
 def _settle_activities(deal: Deal, before: History, terms: Terms) -> None:
     """Settle the activities that would count for somebody else now, or in another stage."""
-    after = History(deal.stages[:], terms)
-    for place, row in enumerate(unpack_rows(deal)):
-        if row.at < deal.blurred_until and activity_facts([row], before, terms) != activity_facts([row], after, terms):
+    after, rows = History(deal.stages[:], terms), unpack_rows(deal)
+    if activity_facts(rows, before, terms) == activity_facts(rows, after, terms):
+        return
+    for place, row in enumerate(rows):
+        if activity_facts([row], before, terms) != activity_facts([row], after, terms):
             deal.rows = uncounted(deal.rows, place)
             _settle_touch(deal, row)
 
