@@ -17,7 +17,7 @@ import msgspec
 import orjson
 import pytest
 import yaml
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from streams import topics
@@ -138,6 +138,20 @@ def run(installation: Installation, *options: str) -> subprocess.Popen[bytes]:
     )  # fmt: skip
 
 
+def wait_until_it_computes(installation: Installation, rebuild: subprocess.Popen[bytes]) -> None:
+    """Wait until a rebuild has written the first rows of the second generation's deals; it must be under way until then."""
+    topic = topics.changelog(f"{installation.settings.environment.app_id}-g2", "deals")
+    asking = Consumer({**installation.client, "group.id": "asking"})
+    places = [TopicPartition(topic, partition) for partition in range(DEFINED.partitions)]
+    written = 0
+    while not written:
+        assert rebuild.poll() is None, rebuild.communicate()
+        time.sleep(0.05)
+        with contextlib.suppress(KafkaException):  # there is no such topic yet
+            written = sum(asking.get_watermark_offsets(place, timeout=5)[1] for place in places)
+    asking.close()
+
+
 def rebuilt(installation: Installation) -> dict:
     done = run(installation, "--json")
     out, said = done.communicate(timeout=200)
@@ -192,8 +206,7 @@ def test_definitions_change_and_no_reader_misses_anything(broker, install, follo
     old = view(follower[0].seen)
     if not broker_is_embedded(installation):
         interrupted = run(installation)
-        time.sleep(9)
-        assert interrupted.poll() is None, interrupted.communicate()
+        wait_until_it_computes(installation, interrupted)
         interrupted.send_signal(signal.SIGKILL)
         interrupted.communicate()
         with installation.worker() as worker:
