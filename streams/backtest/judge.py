@@ -24,13 +24,12 @@ from streams.events.times import instant
 from streams.kafka.room import Moment, Output
 from streams.kpis.catalogue import BY_ID, JUDGED_BY
 from streams.kpis.room import KpisRoom
-from streams.panes.calendar import Calendar
+from streams.panes.calendar import DAY_US, Calendar
 from streams.rebuild.shadow import undisturbed
 
 _PER_FLUSH = 10_000  # records: memory is that of the state and of so many
 _STEP = 10_000_000_000  # µs of the rooms' clock between two flushes: no pace holds anything back
-_DAY_US = 86_400_000_000
-_YEAR_US = 365.25 * _DAY_US
+_YEAR_US = 365.25 * DAY_US
 
 
 def only_judged(definitions: Definitions) -> Definitions:
@@ -100,7 +99,7 @@ class Verdict:
     @property
     def promised(self) -> float:
         """Return how many false ones per entity and year the rule promises not to exceed."""
-        return _YEAR_US / _DAY_US / self.rule.budget_days
+        return _YEAR_US / DAY_US / self.rule.budget_days
 
 
 class Backtest:
@@ -132,7 +131,7 @@ class Backtest:
         self._count += 1
         self.taken += 1
         if at is not None:
-            self.late += at < self.watermark - _DAY_US
+            self.late += at < self.watermark - DAY_US
         if self._count >= _PER_FLUSH or (at is not None and at >= self._next):
             self.flush()
 

@@ -13,8 +13,8 @@ import msgspec
 
 from streams.deals.record import StageEvent
 from streams.deals.terms import StageMeaning, Terms
+from streams.panes.calendar import DAY_US
 
-DAY_US = 86_400_000_000
 DEFAULT_PIPELINE = "default"
 
 # What the stage events said of whom a deal belongs to: rep, product, region, lead source.

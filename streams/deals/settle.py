@@ -175,16 +175,14 @@ def _came_about(fact: Fact) -> bool:
 
 def _settle_moves(left: Deal, after: History, made: Counter[Fact], terms: Terms) -> None:
     """Note the moves that would be told otherwise than they were counted: they stay as they were, and nothing comes before."""
-    moved = [
-        entry
-        for index, entry in enumerate(after.entries)
-        if made and not made.keys().isdisjoint(move_facts(after, index, terms))
-    ]
-    if moved or left.settled_moves:
+    marks = left.settled_moves[:]
+    for index, entry in enumerate(after.entries if made else ()):
+        if not made.keys().isdisjoint(move_facts(after, index, terms)):
+            marks.append(fingerprint(after.events[entry.place].event_id, planned=False))
+            left.settled_until = max(left.settled_until, entry.at)
+    if marks:
         held = {fingerprint(event.event_id, planned=False) for event in left.stages}
-        marks = [fingerprint(after.events[entry.place].event_id, planned=False) for entry in moved]
-        left.settled_moves = [mark for mark in left.settled_moves + marks if mark in held]
-        left.settled_until = max(left.settled_until, *(entry.at for entry in moved), -1)
+        left.settled_moves = [mark for mark in marks if mark in held]
 
 
 # ------------------------------------------------------------------ activities

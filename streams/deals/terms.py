@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from streams.config import LEAD, LOST, OPEN, UNCONFIGURED, Definitions, Rep
+from streams.config import LEAD, LOST, OPEN, Definitions, Rep
 from streams.kpis.catalogue import CATALOGUE
-from streams.panes.calendar import BusinessHours, Calendar
+from streams.panes.calendar import DAY_US, BusinessHours, Calendar
 
 
 class Kind(IntEnum):
@@ -69,7 +69,6 @@ class StageMeaning:
 
 
 _OF_MOVES = frozenset((Kind.ENTER, Kind.LEAVE, Kind.ACTIVITY, Kind.TALK))
-_DAY_US = 86_400_000_000
 _UNKNOWN = StageMeaning(OPEN, None, configured=False)
 
 
@@ -87,10 +86,7 @@ class Terms:
             for rank, stage in enumerate(pipeline.stages)
         }
         self._reps = definitions.reps
-        self._maturity = {name: pipeline.maturity_days for name, pipeline in definitions.pipelines.items()}
-        longest = definitions.longest_maturity
-        self._apart = {name: days if days != longest else None for name, days in self._maturity.items()}
-        self._apart_if_unconfigured = UNCONFIGURED.maturity_days if UNCONFIGURED.maturity_days != longest else None
+        self._maturity_of, self._longest_maturity = definitions.maturity_of, definitions.longest_maturity
         self.cuts = {kind: _cuts(definitions, kind) for kind in Kind}
         # Does a cut ask for the stage in which an activity falls, and for the rep of an entry or an exit?
         self.stages_of_activities = "rep_stage" in (*self.cuts[Kind.ACTIVITY], *self.cuts[Kind.TALK])
@@ -107,11 +103,12 @@ class Terms:
 
     def maturity(self, pipeline: str) -> int:
         """Return after how many µs a cohort's outcome counts as known."""
-        return self._maturity.get(pipeline, UNCONFIGURED.maturity_days) * _DAY_US
+        return self._maturity_of(pipeline) * DAY_US
 
     def matures_apart(self, pipeline: str) -> int | None:
         """Return after how many days its cohorts are mature if it is not after the longest time that is configured."""
-        return self._apart.get(pipeline, self._apart_if_unconfigured)
+        days = self._maturity_of(pipeline)
+        return days if days != self._longest_maturity else None
 
     def rep(self, rep_id: str | None) -> Rep:
         """Return where a rep belongs at present."""

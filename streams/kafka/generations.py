@@ -236,9 +236,8 @@ def _records(
     """Yield the committed records of these partitions up to their end; `where` is told the place of each."""
     consumer = _reader(environment)
     try:
-        metadata(
-            consumer, bootstrap(environment)
-        )  # assign() takes half a second for a topic that the client has not heard of
+        # Else assign() takes half a second for a topic that the client has not heard of.
+        metadata(consumer, bootstrap(environment))
         consumer.assign([TopicPartition(*place, OFFSET_BEGINNING) for place in places])
         for message in until_end(consumer, len(places), decided=False):
             if where is not None:

@@ -1,40 +1,28 @@
 """Does a record that lets go of events count what one would count that holds them all?"""
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.deals import fold, quick
 from streams.deals.contributions import facts
 from streams.deals.fold import Noticed, Refusal, apply_activity, apply_stage_change
 from streams.deals.record import Deal, decode, encode
 from streams.deals.terms import Kind
 from streams.events.contract import Event, StageChange
 from tests.audit.tables import act, change
-from tests.deals.told import TERMS, timeless
+from tests.deals.told import TERMS, bounded, timeless
 
 MINUTE = 60_000_000
 FINAL = {Kind.ENTER, Kind.LEAVE, Kind.CONVERSION, Kind.ACTIVITY, Kind.TALK}
-
-
-@contextmanager
-def stage_events_held(number: int) -> Iterator[None]:
-    """Let a record be full sooner than after 64 stage events, or later."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (fold, quick):
-            patch.setattr(module, "MAX_STAGE_EVENTS", number)
-        yield
 
 
 def told(events: list[Event], held: int) -> tuple[Counter, Deal, int]:
     """Fold a deal's events in; return what is counted, the record and how many were refused."""
     total: Counter = Counter()
     deal, refused = Deal(), 0
-    with stage_events_held(held):
+    with bounded(MAX_STAGE_EVENTS=held):
         for event in events:
             apply = apply_stage_change if isinstance(event, StageChange) else apply_activity
             changes = apply(deal, event, TERMS, Noticed())

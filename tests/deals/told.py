@@ -24,13 +24,19 @@ NEVER = 1_000_000
 
 
 @contextmanager
-def small_deals(recent: int = 4) -> Iterator[None]:
-    """Let a deal be a large one soon: 4 recent activities instead of 32, 24 instead of 512 held, 6 stage events instead of 64."""
-    bounds = {"RECENT": recent, "MAX_ACTIVITIES": 24, "SETTLED_AT_ONCE": 8, "MAX_STAGE_EVENTS": 6}
+def bounded(**bounds: int) -> Iterator[pytest.MonkeyPatch]:
+    """Let a record be full sooner, or later, by the names of its bounds."""
     with pytest.MonkeyPatch.context() as patch:
         for module in (record, fold, quick):
             for name in bounds.keys() & vars(module):
                 patch.setattr(module, name, bounds[name])
+        yield patch
+
+
+@contextmanager
+def small_deals(recent: int = 4) -> Iterator[None]:
+    """Let a deal be a large one soon: 4 recent activities instead of 32, 24 instead of 512 held, 6 stage events instead of 64."""
+    with bounded(RECENT=recent, MAX_ACTIVITIES=24, SETTLED_AT_ONCE=8, MAX_STAGE_EVENTS=6) as patch:
         patch.setattr(quick, "_ROWS", (2 * recent - 1) * record.ROW_BYTES)
         patch.setattr(quick, "_FULL", (24 + 8 - 2) * record.ROW_BYTES)
         yield
