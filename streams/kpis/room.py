@@ -14,6 +14,7 @@ from confluent_kafka import Message
 from streams import metrics, topics
 from streams.config import Definitions
 from streams.kafka.room import Moment, Output, StateTable
+from streams.kpis.cohorts import Cohorts
 from streams.kpis.entity import Entity
 from streams.kpis.partition import Partition
 from streams.kpis.round import Round, Teller
@@ -54,7 +55,8 @@ class KpisRoom:
         self._slot = max(1, self._interval // _SLOTS)
         self._quiet = _QUIET * max(self._interval, round(definitions.flush_every * 1_000_000))
         self.calendar = Calendar(definitions.zone)
-        self._teller = Teller(definitions, self.calendar)
+        self._cohorts = Cohorts(definitions, self.calendar)
+        self._teller = Teller(definitions, self.calendar, self._cohorts)
         self._calendar_windows = [(at, one) for at, one in _CALENDAR_WINDOWS if one.name in definitions.windows]
         self._owned: dict[int, Partition] = {}
         self._born: list[int] = []  # of the events whose numbers were told since take_born
@@ -311,7 +313,7 @@ class KpisRoom:
 
     def _judges(self, watermark: int, before: Now) -> bool:
         """May cohorts have become complete since the round before?"""
-        return self._teller.judged_on(watermark) != self._teller.judged_on(before.at)
+        return self._cohorts.judged_on(watermark) != self._cohorts.judged_on(before.at)
 
     def _caught_up_at_last(self, owned: Partition, moment: Moment) -> bool:
         """Does a catch-up end?  A moment in which a partition was not read to its end is none."""
@@ -351,7 +353,7 @@ class KpisRoom:
             visit.update(entity for entity in owned.entities.values() if entity.waiting)
         found = self._without_told(owned, visit, round_)
         if round_.judges:
-            judged = (entity for entity in owned.entities.values() if entity.name[0] in self._teller.judged_cuts)
+            judged = (entity for entity in owned.entities.values() if entity.name[0] in self._cohorts.judged_cuts)
             found = list({*found, *judged})
         return found
 

@@ -7,19 +7,17 @@ rolling windows and levels as snapshots when a day closed, which are never resta
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from datetime import date
 from functools import lru_cache
 from typing import NamedTuple
 
-import msgspec
-
 from streams import topics
-from streams.config import UNCONFIGURED, Definitions
+from streams.config import Definitions
 from streams.kafka.room import Output
 from streams.kpis.catalogue import BY_ID, CATALOGUE
+from streams.kpis.cohorts import Cohorts
 from streams.kpis.entity import ALL, ROLLING, Entity
 from streams.kpis.formulas import (
     OLDEST_WAITING,
@@ -27,12 +25,11 @@ from streams.kpis.formulas import (
     Value,
     compile_cut,
     oldest,
-    one,
 )
 from streams.kpis.publish import Fragment, Page, key, record, window_fragment
-from streams.panes.calendar import DAY_US, BusinessHours, Calendar
-from streams.panes.cell import Cell, Measure, currency_code, currency_name, of_maturity
-from streams.panes.pane import DAY, DAYS_CORRECTED, FINE
+from streams.panes.calendar import Calendar
+from streams.panes.cell import Cell, Measure, currency_code, currency_name
+from streams.panes.pane import DAY, FINE
 from streams.panes.text import iso
 from streams.panes.windows import WINDOWS, Now, Window, bounds, now_at, number_at
 
@@ -93,7 +90,7 @@ class Teller:
 
     age_every = 60_000_000  # µs between two records of an age that only time changed
 
-    def __init__(self, definitions: Definitions, calendar: Calendar) -> None:
+    def __init__(self, definitions: Definitions, calendar: Calendar, cohorts: Cohorts) -> None:
         self._calendar = calendar
         self._grace = round(definitions.grace * 1_000_000)
         self._on = [one.name in definitions.windows for one in WINDOWS]
@@ -109,16 +106,7 @@ class Teller:
         oldest_on = definitions.kpis.get(OLDEST_WAITING, True)
         self._masks = {one.row: one.formula.mask for found in self._period.values() for one in found}
         self._oldest_cuts = {cut for cut in definitions.cuts if oldest_on and cut in BY_ID[OLDEST_WAITING].cuts}
-        self._maturity_of_pipeline = definitions.maturity_of
-        self._longest = definitions.longest_maturity
-        maturities = {UNCONFIGURED.maturity_days, *(one.maturity_days for one in definitions.pipelines.values())}
-        self._apart = sorted(maturities - {self._longest})  # what else an entry's maturity may be
-        self._rules = definitions.rules
-        self.judged_cuts = {rule.cut for rule in definitions.rules}
-        self._hours = BusinessHours(calendar, definitions.business.hours, definitions.business.holidays)
-        self._sla_ms = round(definitions.sla.first_response * 1000)
-        self._complete_on = lru_cache(maxsize=4_096)(self._work_out_complete_on)
-        self._last_complete = lru_cache(maxsize=256)(self._work_out_last_complete)
+        self._cohorts = cohorts
         self._span = lru_cache(maxsize=65_536)(self._work_out_span)
         self._concerned = lru_cache(maxsize=4_096)(self._work_out_concerned)
 
@@ -134,7 +122,8 @@ class Teller:
             entity.add_up_days(round_.now.day, self._calendar.month_of_day)
             self._close_days(entity, round_)
         if round_.judges:
-            self._matured(entity, round_)
+            for cohort in self._cohorts.take_complete(entity, round_.now.at):
+                round_.output.append((topics.MATURED, round_.partition, None, cohort, None))
         for at, window in ROLLING:
             if not self._on[at]:
                 entity.rolled.pop(at, None)
@@ -292,6 +281,7 @@ class Teller:
         own, changed = news
         span, latest, sheet = page
         now, before = totals
+        days = span.first_day, span.last_day
         told = entity.told(span.place)[1] if latest else _NONE
         marks: set[int] = set()
         for kpi in self._concerned(entity.name[0], changed):
@@ -305,7 +295,7 @@ class Teller:
                 mark = _mark(kpi.row, currency)
                 if value.n or mark in told or retold:
                     past = previous.get(currency)
-                    share = self._mature_share(entity, kpi.cohort, span, now, round_) if kpi.cohort else None
+                    share = self._cohorts.mature_share(entity, kpi.cohort, now, days, round_.now.day) if kpi.cohort else None
                     last = past.value if past and past.n else None
                     round_.output.append(record(sheet, kpi.kpi, value, last, share, currency or None))
                     marks.add(mark)
@@ -331,31 +321,6 @@ class Teller:
             found.update(map(currency_name, entity.head.currencies))
         found.update(_currency_of(mark) or "" for mark in told if mark >> 16 == kpi.row)
         return sorted(found)
-
-    def _mature_share(self, entity: Entity, measure: Measure, span: _Span, total: Cell, round_: Round) -> float | None:
-        """Return the share of the window's entries that came on complete days: those with which the alerts judge a cohort, too."""
-        entries = one(total, measure)
-        if entries <= 0:
-            return None
-
-        def mature(key: int, maturity: int) -> int:
-            first_young = self._last_complete(round_.now.day, maturity) + 1
-            if first_young <= span.first_day:
-                return 0
-            return total.get(key, 0) - entity.of_days(key, first_young, min(span.last_day, round_.now.day))
-
-        most = self._maturity_of(entity)
-        found = mature(measure << 16, most)
-        if entity.name[0] not in _PIPELINE_AT:
-            for days in self._apart:  # whom the pipeline makes mature at another time than most
-                key = of_maturity(measure, days)
-                if key in total:
-                    found += mature(key, days) - mature(key, most)
-        return max(0, found) / entries
-
-    def _maturity_of(self, entity: Entity) -> int:
-        place = _PIPELINE_AT.get(entity.name[0])
-        return self._maturity_of_pipeline(entity.name[place]) if place else self._longest
 
     def _tombstones(self, entity: Entity, at: int, round_: Round) -> None:
         """Take the keys of a window that is no longer current out of latest."""
@@ -439,61 +404,6 @@ class Teller:
                 round_.output.append(record(sheet, kpi.kpi, value, None, None, currency or None))
                 marks.add(_mark(kpi.row, currency))
         return marks
-
-    # -------------------------------------------------------------- for the alerts
-
-    def judged_on(self, at: int) -> int:
-        """Return the day on which cohorts have to be complete to be judged at an instant."""
-        return self._calendar.day_of(at - self._grace)
-
-    def _matured(self, entity: Entity, round_: Round) -> None:
-        """Add the cohorts of this entity that became complete, one record per rule and day."""
-        for rule in self._rules:
-            if rule.cut != entity.name[0]:
-                continue
-            total, good = _JUDGED[rule.kind] if rule.cut not in ("stage", "rep_stage") else _JUDGED_STAGES[rule.kind]
-            if total is None or good is None:
-                continue
-            maturity = _SLA if rule.kind == "response_rise" else self._maturity_of(entity)
-            last = self._last_complete(self.judged_on(round_.now.at), maturity)
-            for day, cell in entity.days_between(entity.head.judged.get(rule.name, 0) + 1, last):
-                entries, successes = cell.get(total << 16, 0), cell.get(good << 16, 0)
-                at = self._calendar.start_of_day(self._complete_on(day, maturity)) + self._grace
-                # Days are let go after so long: one that is complete later would be judged in long rounds only.
-                if entries > 0 and self._calendar.day_of(at) <= day + DAYS_CORRECTED:
-                    fields = {
-                        "rule": rule.name, "entity": entity.name, "day": day, "n": entries, "k": successes, "at": at,
-                    }  # fmt: skip
-                    round_.output.append((topics.MATURED, round_.partition, None, msgspec.json.encode(fields), None))
-            entity.judge(rule.name, last)
-
-    def _work_out_last_complete(self, today: int, maturity: int) -> int:
-        """Return the last day whose cohort is complete on a day."""
-        first = today - DAYS_CORRECTED
-        return first - 1 + bisect_right(range(first, today), today, key=lambda day: self._complete_on(day, maturity))
-
-    def _work_out_complete_on(self, day: int, maturity: int) -> int:
-        """Return the first day on which nothing that comes in time can come any more, also for who came with the end of `day`."""
-        start_of = self._calendar.start_of_day
-        if maturity != _SLA:
-            return self._calendar.day_of(start_of(day + 1) - 1 + maturity * DAY_US) + 1
-        left, later = self._sla_ms, day
-        while left >= 0 and later <= day + DAYS_CORRECTED:
-            later += 1
-            left -= self._hours.between(start_of(later), start_of(later + 1))
-        return later + 1
-
-
-_PIPELINE_AT = {"pipeline": 1, "stage": 1, "rep_stage": 2}  # in an entity's name
-_SLA = -1  # instead of days of maturity: as long as an answer may take
-_JUDGED: dict[str, tuple[Measure | None, Measure | None]] = {
-    "conversion_drop": (Measure.CREATED, Measure.WON_IN_TIME),
-    "response_rise": (Measure.ASKED, Measure.WITHIN_SLA),
-}
-_JUDGED_STAGES: dict[str, tuple[Measure | None, Measure | None]] = {
-    "conversion_drop": (Measure.COHORT_ENTERED, Measure.ADVANCED_IN_TIME),
-    "response_rise": (None, None),
-}
 
 
 def _mark(row: int, currency: str) -> int:
