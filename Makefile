@@ -41,7 +41,7 @@ test: install ## the whole suite, on both brokers, with faults
 	$(BIN)/python -m pytest -q --durations=15 -m timed && exit $$side_by_side
 
 test-faults: install ## workers and brokers killed and frozen for an hour or two, reports in bench/reports
-	DEALPULSE_FAULTS=heavy $(BIN)/python -m pytest -s -m faults
+	CI=true DEALPULSE_FAULTS=heavy $(BIN)/python -m pytest -s -m faults
 
 bench: install ## what this machine does: every measurement in bench/
 	for one in $$(grep -l '^if __name__' bench/*.py); do $(BIN)/python -m bench.$$(basename $$one .py) || exit 1; done

@@ -7,6 +7,7 @@ it.  Whoever writes there holds one transactional id: the last one to register s
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -295,6 +296,9 @@ def present_ends(environment: Environment, names: Iterable[str], partitions: int
 
 
 Send = Callable[..., None]
+# Workers that start at once fence each other here and try again: librdkafka calls that fatal, whatever `log_level` says.
+_silent = logging.getLogger("dealpulse.librdkafka.generations")
+_silent.setLevel(logging.CRITICAL + 1)
 
 
 class Control:
@@ -312,7 +316,7 @@ class Control:
                 "linger.ms": 5,
                 "message.max.bytes": 8_000_000,  # before compression; the broker's own limit is for after it
                 "queue.buffering.max.messages": 500_000,
-                "log_level": 0,
+                "logger": _silent,
             }
         )
         try:

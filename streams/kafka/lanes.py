@@ -4,7 +4,8 @@ A lane is what has been fetched for one state partition and not been handled yet
 up its topics are read at different speeds; the lane puts them back in step by their Kafka timestamps.  So
 events come nearly in the order in which they happened, which costs a room least.  Any other order gives the
 same numbers: nothing here has to be right for law 1 but that no record is lost, repeated or overtaken by a
-later one of its own topic.
+later one of its own topic.  Only a deal whose record is full refuses what comes too late, so for such deals a topic
+must not run ahead by much: it does by LEAST records while both have come.
 """
 
 from __future__ import annotations

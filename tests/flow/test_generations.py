@@ -131,8 +131,8 @@ def test_deltas_of_another_app_id_are_refused_where_no_generation_is_known(embed
     assert f"{topics.DELTAS} holds records" in refusal(lambda: go_on(installation))
 
 
-def test_only_one_can_write_about_generations(broker, install):
-    """Two first workers with different definitions: the later one to register shuts the other out."""
+def test_only_one_can_write_about_generations(broker, install, capfd):
+    """Two first workers with different definitions: the later one to register shuts the other out, which is not called fatal."""
     installation = install(broker, RAW)
     environment = installation.settings.environment
     slow = generations.Control(environment)
@@ -140,6 +140,7 @@ def test_only_one_can_write_about_generations(broker, install):
     with pytest.raises(KafkaException), slow.transaction() as send:
         send(topics.GENERATIONS, 0, generations.PRESENT, b"{}")
     assert generations.read(environment).present is None
+    assert capfd.readouterr().err == ""
 
 
 def test_several_first_workers_agree(broker, install):

@@ -33,7 +33,7 @@ def crew_on(tmp_path, request) -> Iterator[Callable[..., Crew]]:
         one.end()
         if "checks_s" in one.found and not one.is_reported:
             name = re.sub(r"\W+", "-", request.node.name.removeprefix("test_").replace("_", "-")).strip("-")
-            one.report(name, request.node.obj.__doc__.splitlines()[0])
+            one.report(name, name.replace("-", " "))
 
 
 @pytest.fixture

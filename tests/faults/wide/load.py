@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+from streams.topics import ACTIVITY, STAGE_CHANGE
 from tests.faults.load import BEGIN, Event, Sent, Story, as_sent
 from tests.flow import poison
 
@@ -22,7 +23,9 @@ SHUFFLED = 0.05  # sent behind up to some thousand others
 VERY_LATE = 0.01  # known only days later
 SKEWED = 0.005  # by a clock that is up to two hours off
 POISONED = 0.005
+LONG = 0.005  # events of a deal that has more stage events and activities than a record holds; one such deal at a time
 
+LONG_DEAL = 1_200  # events of it
 TEN_MINUTES = 600.0
 REPS = tuple(f"rep-{number}" for number in range(200))
 _ZIPF = tuple(itertools.accumulate(1 / (rank + 1) for rank in range(len(REPS))))
@@ -52,10 +55,14 @@ def definitions(**more: Any) -> dict[str, Any]:
     }
 
 
-def records(count: int, seed: int, step: float = 60.0, name: str = "") -> Iterator[Sent]:
-    """Yield `count` records; `step` is the event time between two events, in seconds; `name` makes other deals and ids."""
+def records(count: int, seed: int, step: float = 60.0, name: str = "", long: float = LONG) -> Iterator[Sent]:
+    """Yield `count` records; `step` is the event time between two events, in seconds; `name` makes other deals and ids.
+
+    `long` is the share of events of long deals. Whoever does not read the two topics in step must leave them out: what comes
+    to a full record too late is refused.
+    """
     dice = random.Random(seed)
-    history = _in_order(dice, step, name)
+    history = _in_order(dice, step, name, long)
     soon = max(2, round(TEN_MINUTES / step))
     waiting: list[tuple[int, int, Sent]] = []  # due at that number, serial
     serial = itertools.count()
@@ -67,11 +74,12 @@ def records(count: int, seed: int, step: float = 60.0, name: str = "") -> Iterat
             yield heapq.heappop(waiting)[2]
         else:
             one = next(history)
+            of_long = one.key is not None and one.key.startswith(b"long")
             if dice.random() < REPEATED:
-                away = dice.randrange(1, soon) if dice.random() < 0.5 else soon + dice.randrange(50 * soon)
+                away = dice.randrange(1, soon) if of_long or dice.random() < 0.5 else soon + dice.randrange(50 * soon)
                 heapq.heappush(waiting, (sent + away, next(serial), one))
             if dice.random() < SHUFFLED:
-                away = min(5_000, int(dice.paretovariate(0.7) * 20))
+                away = min(100 if of_long else 5_000, int(dice.paretovariate(0.7) * 20))
                 heapq.heappush(waiting, (sent + away, next(serial), one))
                 continue
             yield one
@@ -84,14 +92,24 @@ def _poison(dice: random.Random) -> Sent:
     return Sent(topic, b"d%d" % dice.randrange(10**6) if elsewhere else key, value, reason)
 
 
-def _in_order(dice: random.Random, step: float, name: str) -> Iterator[Sent]:
+def _in_order(dice: random.Random, step: float, name: str, long: float) -> Iterator[Sent]:
     """Yield the events of ever new deals, interleaved, each as it happens."""
     story = _Busier()
     running: list[Iterator[Event]] = []
+    long_deal: Iterator[Event] = iter(())
     serial = 0
     now = BEGIN
     while True:
         now += timedelta(seconds=step)
+        serial += 1
+        if dice.random() < long:
+            if (event := next(long_deal, None)) is None:
+                long_deal = story.long_deal(f"long-{name}{serial}", dice)
+                event = next(long_deal)
+            # In time, or nearly: a full record refuses what is late by more than some thirty of its events.
+            event[1].update(occurred_at=now.isoformat(), event_id=f"{name}{serial}")
+            yield as_sent(event)
+            continue
         if len(running) < 1_000 or dice.random() < 0.02:
             running.append(story.deal(f"{name}{serial}", dice))
             serial += 1
@@ -129,3 +147,16 @@ class _Busier(Story):
     def known_later(self, dice: random.Random) -> dict[str, Any]:
         del dice
         return {"known_later": True}
+
+    def long_deal(self, name: str, dice: random.Random) -> Iterator[Event]:
+        """Yield a deal that wanders between the stages, is won and opened again; three of five of its events are activities."""
+        deal = {"deal_id": name}
+        yield STAGE_CHANGE, deal | {"rep_id": self.rep(dice), "to_stage": self.path[0]}
+        for number in range(2, LONG_DEAL):
+            if number % 5 > 1:
+                yield ACTIVITY, deal | self._activity(dice)
+            elif dice.random() < 0.7:
+                yield STAGE_CHANGE, deal | {"to_stage": dice.choice((*self.path, "Won", "Lost"))}
+            else:
+                yield STAGE_CHANGE, deal | dice.choice(({"rep_id": self.rep(dice)}, {"amount": number, "currency": "EUR"}))
+        yield STAGE_CHANGE, deal | {"to_stage": "Won"}

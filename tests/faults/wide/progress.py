@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
@@ -18,6 +19,13 @@ EVERY = 0.2
 Place = tuple[str, int]
 
 
+class Move(NamedTuple):
+    """Something was committed: after `since`, when it was asked in vain last, and before `at`, when it was seen."""
+
+    since: float
+    at: float
+
+
 @dataclass(eq=False)
 class Progress(threading.Thread):
     """When did the group's committed offset of each partition move?  Asked all the time, until `end`.
@@ -26,7 +34,7 @@ class Progress(threading.Thread):
     """
 
     settings: Settings
-    moves: dict[Place, list[float]] = field(default_factory=dict)
+    moves: dict[Place, list[Move]] = field(default_factory=dict)
     failed: int = 0
 
     def __post_init__(self) -> None:
@@ -49,8 +57,10 @@ class Progress(threading.Thread):
             }
         )
         seen: dict[Place, int] = {}
+        since = time.monotonic()
         asked = [TopicPartition(*place) for place in self.moves]
         while not self._over.wait(EVERY):
+            asking = time.monotonic()
             try:
                 found = consumer.committed(asked, 3.0)
             except KafkaException:
@@ -61,7 +71,8 @@ class Progress(threading.Thread):
                 place = (one.topic, one.partition)
                 if one.offset > seen.get(place, -1):
                     seen[place] = one.offset
-                    self.moves[place].append(now)
+                    self.moves[place].append(Move(since, now))
+            since = asking
         with contextlib.suppress(KafkaException):
             consumer.close()
 
@@ -70,17 +81,20 @@ class Progress(threading.Thread):
         self.join(20)
 
     def recoveries(self, faults: Iterable[float]) -> list[float]:
-        """Return for each fault how long it took until every partition had moved again; those never seen are left out."""
+        """Return for each fault how long it took until every partition had moved again; those never seen are left out.
+
+        A move counts if it was certainly made after the fault: what a look right after it finds may have been made before.
+        """
         found = []
         for fault in faults:
-            nexts = [next((at for at in moves if at > fault), None) for moves in self.moves.values()]
+            nexts = [next((move.at for move in moves if move.since >= fault), None) for moves in self.moves.values()]
             if None not in nexts:
                 found.append(max(at - fault for at in nexts if at is not None))
         return found
 
     def longest_wait(self) -> float:
         """Return the longest time in which a partition did not move, between its first and last move."""
-        waits = [b - a for moves in self.moves.values() for a, b in itertools.pairwise(moves)]
+        waits = [after.at - before.at for moves in self.moves.values() for before, after in itertools.pairwise(moves)]
         return max(waits, default=0.0)
 
 

@@ -23,7 +23,7 @@ LONG = 14.0  # over the transaction's time-out and the broker's scan
 def test_a_frozen_owner_is_fenced(crew):
     """Frozen for longer than the session it wakes up, finds that others own its partitions, and exits 70; nothing changes."""
     dice = random.Random(SEED + 1)
-    two = crew()
+    two = crew(exits=(70,))
     two.join_ready(2)
     two.feed(2_000, SEED + 1, RATE)
     for number in range(dose("FREEZES", 1, 4)):
@@ -43,7 +43,7 @@ IN_A_FLUSH = [("C4", GONE), ("C1", GONE), ("C3", GONE), ("C3", LONG), ("C4", LON
 
 def test_an_owner_frozen_in_the_middle_of_a_flush_is_fenced(crew):
     """Open, its offsets perhaps pending: whoever takes over waits for the decision; what wakes exits 70; nothing changes."""
-    two = crew()
+    two = crew(exits=(70,))
     two.join_ready()
     two.feed(2_000, SEED + 4, RATE)
     for point, seconds in IN_A_FLUSH[: dose("FROZEN_FLUSHES", 1, 6)]:
@@ -64,9 +64,9 @@ def test_an_owner_frozen_in_the_middle_of_a_flush_is_fenced(crew):
 @only_heavy
 def test_a_commit_that_comes_too_late_is_refused(crew):
     """The committing thread alone stands still between offsets and commit: the broker gives up, the worker exits 70."""
-    one = crew()
+    one = crew(exits=(70,))
     one.feed(3_000, SEED + 5, RATE)
-    for _ in range(dose("LATE_COMMITS", 1, 3)):
+    for _ in range(dose("LATE_COMMITS", 1, 5)):
         late = one.join(failpoint=f"C4:15:pause={LONG}")
         late.wait_until_it_says("failpoint C4", 60)
         one.harm("pause before the commit")
@@ -84,7 +84,7 @@ def test_a_commit_that_comes_too_late_is_refused(crew):
 @only_heavy
 def test_a_poll_thread_that_stands_still_ends_the_worker(crew):
     """The group waits max.poll.interval.ms (8 s here) for it and goes on without; it exits 70; nothing changes."""
-    two = crew()
+    two = crew(exits=(70,))
     stuck = two.join(sabotage=["stuck_poll_thread"])
     two.join_ready()
     two.feed(4_000, SEED + 6, RATE)
@@ -104,7 +104,7 @@ def test_a_dead_owner_holds_readers_up_for_a_bounded_time(crew):
     one = crew()
     one.feed(3_000, SEED + 7, RATE)
     stalls = []
-    for number in range(dose("STALLS", 1, 6)):
+    for number in range(dose("STALLS", 1, 10)):
         point = ("C3", "C4")[number % 2]
         dying = one.join(failpoint=f"{point}:15")
         assert dying.wait(60) == workers.KILLED, dying.last_words()

@@ -50,7 +50,7 @@ def test_a_death_and_a_backlog_change_no_number(how, seed, in_all):
     dies = () if how == "alive" else sorted(dice.sample(range(EVENTS // 5, EVENTS - BACKLOG), 2))
     dead_at = {at: dice.randrange(BACKLOG // 2, 2 * BACKLOG) for at in dies}
     alive_again = 0
-    for number, sent in enumerate(load.records(EVENTS, seed)):
+    for number, sent in enumerate(load.records(EVENTS, seed, long=0)):
         world.send(sent)
         if number in dead_at:
             alive_again = number + dead_at[number]

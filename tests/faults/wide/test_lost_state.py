@@ -18,7 +18,7 @@ EVENTS = dose("LOST_STATE_EVENTS", 2_000, 5_000)
 @pytest.fixture
 def stopped(crew) -> Crew:
     """Return an installation that has processed something and has more to process; nobody runs."""
-    one = crew()
+    one = crew(exits=(70,))
     worker = one.join()
     one.feed(EVENTS, SEED + 40, 2_000)
     one.fed_up()

@@ -69,7 +69,7 @@ def test_a_flood_that_is_let_through_changes_no_number(crew, monkeypatch, share)
 
 def test_a_flood_stops_every_worker_until_somebody_decides(crew, monkeypatch):
     """Each ends with 70 and the sentence, also those that are started again; let through afterwards, every number is right."""
-    two = crew(definitions=_definitions(stop=True))
+    two = crew(definitions=_definitions(stop=True), exits=(70,))
     two.join_ready(2)
     two.feed(2_000, SEED + 71, RATE)
     time.sleep(3)

@@ -55,7 +55,7 @@ def _assert_refused(crew: Crew, seen: dict[str, int], **options) -> str:
 
 def test_a_record_that_the_broker_refuses_shows_nothing_of_its_flush(crew):
     """The topic of the deltas takes 100 bytes: each start ends with 70; when it takes more again, every number is right."""
-    one = crew()
+    one = crew(exits=(70,))
     seen = _begin(one)
     _limit(one, DELTAS, 100)
     for _ in range(2):
@@ -72,7 +72,7 @@ def test_a_record_that_the_broker_refuses_shows_nothing_of_its_flush(crew):
 @only_heavy
 def test_a_topic_that_is_gone_shows_nothing_of_the_flush(crew):
     """The dead-letter topic is deleted under a worker: 70, then 1 with the name of the topic; created again, all is right."""
-    one = crew()
+    one = crew(exits=(70, 1))
     one.join_ready()
     one.feed(EVENTS, SEED + 32, 2_000)
     one.fed_up()
@@ -101,7 +101,7 @@ def test_a_topic_that_is_gone_shows_nothing_of_the_flush(crew):
 @only_heavy
 def test_a_record_that_the_client_refuses_shows_nothing_of_its_flush(crew):
     """The queue of librdkafka is too short for a flush: 70, nothing visible; with the usual one every number is right."""
-    one = crew()
+    one = crew(exits=(70,))
     seen = _begin(one)
     assert "Queue full" in _assert_refused(one, seen, sabotage=["short_queue"])
     one.join()

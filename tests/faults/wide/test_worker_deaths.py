@@ -58,6 +58,12 @@ def test_all_workers_killed_at_once(crew):
         time.sleep(dice.uniform(1, 3))
     two.fed_up()
     two.assert_exact()
+    for worker in two.living:
+        assert worker.stop()[0] == 0, worker.last_words()
+    two.join_ready(2)  # what stands in the changelogs must be what was told
+    two.feed(1_000, SEED + 4, RATE)
+    two.fed_up()
+    two.assert_exact()
     two.report("kill-bursts", "all workers are killed at once, again and again")
 
 
