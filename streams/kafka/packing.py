@@ -1,7 +1,8 @@
-"""When are rows packed?  When nobody has touched them for a minute, a little at a time, while the worker keeps up.
+"""When are rows packed, and free pages given back?  While the worker keeps up, what nobody has touched for a minute.
 
-All rows lie down at once, those that are touched get up again, and after a minute what still lies is packed; then the
-next turn begins.  So a row is packed once a minute at most, and nothing is noted when one is touched.
+All rows lie down at once, those that are touched get up again, and after a minute what still lies is packed, a little at a time; then the
+next turn begins.  So a row is packed once a minute at most, and nothing is noted when one is touched.  Where there is
+little to pack, a turn gives back what is free.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Packing:
     """Packs the rows of the tables whose rooms let them rest."""
 
     def __init__(self) -> None:
-        self._turned = -REST  # when all rows lay down, on a clock that does not go back
+        self._turned = -REST  # when a turn began, on a clock that does not go back
         self._packed: list[list[bytes]] = []  # rows as they were; their memory has yet to be given back
 
     async def run(self, generation: Callable[[], Generation | None], waiting: Callable[[], int]) -> None:
@@ -52,6 +53,9 @@ class Packing:
     async def step(self, tables: Tables, now: float) -> float:
         """Do what is to be done next; return after how many seconds there is more."""
         if sum(table.count() for table, _ in tables) < ENOUGH:
+            if now >= self._turned + REST:  # nothing to pack, but a restore or a catch-up leaves free pages behind
+                await in_thread(trim)
+                self._turned = now
             return LOOK
         packer = next((resting.packer for _, resting in tables if not resting.packer.has_learned), None)
         if packer is not None:

@@ -90,6 +90,16 @@ async def test_few_rows_are_left_as_they_are():
     assert await one.step([], 0) == LOOK
 
 
+async def test_free_pages_are_given_back_once_a_minute_where_there_is_little_to_pack(monkeypatch):
+    """What a restore has left is large, however few the rows are."""
+    given = []
+    monkeypatch.setattr(packing, "trim", lambda: given.append(True))
+    some, one = tables(ENOUGH - 1), Packing()
+    for now, times in ((0.0, 1), (1.0, 1), (REST - 1, 1), (REST, 2), (REST + 1, 2)):
+        assert await one.step(some, now) == LOOK
+        assert len(given) == times
+
+
 async def test_each_room_learns_from_its_own_rows():
     """What one has learned packs its own rows best; nothing lies down before all have learned."""
     some, others = tables(ENOUGH), tables(ENOUGH)
