@@ -367,6 +367,7 @@ class Edge:
                 await in_thread(self.options.refuse_to_work)
             found = await in_thread(restorer.run)
         except Superseded:
+            log.info("generation %d: the group moved on while it was restored; what was read is dropped", generation.number)
             return
         except (RestoreError, StartError, AdminError) as error:
             lose_place(str(error))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
+import toy
 
 from streams.kafka.faults import FAILPOINT, PLAIN_PRODUCING, POINTS
+from tests.brokers.marks import rows_unmarked
 
 pytestmark = [pytest.mark.slow, pytest.mark.kafka]
 
@@ -85,6 +87,31 @@ def test_workers_come_and_go_under_load(apache_kafka, new_flow):
     third.ready()
     flow.assert_exact()
     assert third.stop()[0] == 0
+
+
+@pytest.mark.timeout(90)
+def test_a_rebalance_while_restoring_drops_what_was_restored(apache_kafka, new_flow):
+    """Seven of eight partitions are restored when another worker joins (C16): both begin anew, every sum is right."""
+    flow = new_flow(apache_kafka)
+    flow.send(5_000)
+    before = flow.worker()
+    flow.assert_exact()
+    assert before.stop()[0] == 0
+    flow.send(5_000)
+    with rows_unmarked({"bootstrap.servers": flow.address}, flow.app, "sums", toy.names(flow.app)[1]) as mark:
+        one = flow.worker(log_level="INFO")
+        one.wait_until(
+            lambda status: (status["generation"], status["restored_partitions"], status["partitions"]) == (1, 7, 8)
+        )
+        other = flow.worker()
+        one.wait_until(lambda _status: "generation 1: the group moved on while it was restored" in one.log())
+        both = [worker.wait_until(lambda status: status["partitions"] == 4) for worker in (one, other)]
+        assert not all(status["ready"] for status in both)  # one of them has the partition that nobody can restore yet
+        mark()
+    for worker in (one, other):
+        assert worker.wait_until(lambda status: status["ready"])["assigned"] == 4
+    flow.assert_exact()
+    assert (one.code, other.code) == (None, None)
 
 
 @pytest.mark.timeout(90)

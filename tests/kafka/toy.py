@@ -187,7 +187,8 @@ def _prepare(app: App, told: dict[str, Any]) -> None:
 def main(told: dict[str, Any]) -> int:
     """Be a worker that packs all the time."""
     packing.ENOUGH, packing.REST, packing.LOOK, packing.PAUSE = 1, 0.0, 0.01, 0.001
-    environment = Environment(broker=told["broker"], app_id=told["app"], slot=told.get("slot"))
+    said = {"broker": told["broker"], "app_id": told["app"], "slot": told.get("slot")}
+    environment = Environment(**said, log_level=told.get("log_level", "WARNING"))
     definitions = Definitions(partitions=told["partitions"], flush_interval=told.get("flush_interval", 0.1))
     return run_worker(
         environment,
