@@ -23,13 +23,15 @@ os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), *HEL
 from apache import MissingToolsError, jars  # noqa: E402
 from apache import apache_kafka as run_apache_kafka  # noqa: E402
 
-# Files whose tests share what is costly to set up; of all others each test may go to another process.
+# Files, and tests, that share what is costly to set up or count together; of all others each test may go to another process.
 SHARING = {
     "tests/audit/test_references.py",
     "tests/cli/test_embedded_broker.py",
     "tests/cli/test_end_to_end.py",
     "tests/deploy/test_prometheus.py",
     "tests/deploy/test_wheel.py",
+    "tests/faults/test_model.py::test_no_history_changes_a_number",
+    "tests/faults/wide/test_in_memory.py",
     "tests/flow/test_bpi.py",
     "tests/flow/test_maven.py",
 }
@@ -48,8 +50,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             super()._assign_work_unit(node)
 
         def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.partition("::")[0]
-            return f"{file} {'apache_kafka' in nodeid}" if file in SHARING else nodeid
+            for sharing in SHARING & {nodeid.partition("::")[0], nodeid.partition("[")[0]}:
+                return f"{sharing} {'apache_kafka' in nodeid}"
+            return nodeid
 
     return OneByOne(config, log)
 

@@ -202,8 +202,8 @@ class Producer:
     def send_offsets_to_transaction(self, offsets: list[TopicPartition], metadata: tuple[str, int], _: float) -> None:
         self._pause()
         self._check()
-        name, generation = metadata
         group = self.broker.group
+        name, generation = (self.name, group.generation) if self.broker.broken == "fresh_metadata" else metadata
         if (name not in group.members or generation != group.generation) and self.broker.broken != "no_fence":
             raise KafkaException(KafkaError(KafkaError.ILLEGAL_GENERATION, "refused", txn_requires_abort=True))
         self._transaction().offsets = {(one.topic, one.partition): (one.offset, one.metadata) for one in offsets}
@@ -231,6 +231,9 @@ class Producer:
 
     def _pause(self) -> None:
         self.model.workers[self.name].pause()
+        group = self.broker.group
+        if self.broker.broken == "fresh_metadata" and group.preparing and self.name in group.members:
+            group.join(self.name)  # whoever polls does not wait for the flush
 
 
 class Changelogs:
@@ -339,6 +342,8 @@ class Worker(threading.Thread):
                 raise Gone("lost")
             elif group.preparing and self.name in group.members:
                 self._finish()
+            elif self.name in group.members and self.generation.number != group.generation:
+                self._forget(self.generation)  # it never comes to this where a flush is waited for
             else:
                 self._work()
             self.pause()
@@ -369,6 +374,7 @@ class Worker(threading.Thread):
         try:
             found = restorer.run()
         except restore.Superseded:
+            self.model.done["superseded"] += 1
             if self.name not in group.members:
                 raise Gone("lost") from None
             return
@@ -389,6 +395,9 @@ class Worker(threading.Thread):
             return
         if self.model.dice.random() < 0.8:  # else it is too much, and dropped
             self._flush(generation)
+        self._forget(generation)
+
+    def _forget(self, generation: Generation) -> None:
         self.flusher._handled = flush.Handled()
         for state in generation.states.values():
             state.room.close(state.partition)

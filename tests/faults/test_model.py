@@ -16,8 +16,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.faults, pytest.mark.timeout(300)]
 
 EVENTS = 600
 STEP = 900.0  # six days of event time
-HARM = ("kill", "freeze", "stop", "refused", "missed")  # what is in ten histories at least once
-SEEDS = dose("MODEL_SEEDS", 6, 200)
+HARM = {"kill", "freeze", "stop", "missed"}  # all of it is in six histories
+RARE = {"refused", "superseded"}  # in one of four, in one of two
+SEEDS = dose("MODEL_SEEDS", 6, 300)
 
 
 def _history(seed: int, broken: str = "") -> tuple[list[str], Counter[str]]:
@@ -28,16 +29,25 @@ def _history(seed: int, broken: str = "") -> tuple[list[str], Counter[str]]:
         return model.wrong(Counter(one.reason for one in sent if one.reason)), model.done
 
 
+def _expected(histories: int) -> set[str]:
+    """Return the harm that so many histories must have done; fewer than six are somebody's who looks at one."""
+    return HARM | RARE if histories >= 40 else HARM if histories >= 6 else set()
+
+
 @pytest.fixture(scope="module")
 def in_all(request) -> Iterator[Counter[str]]:
     """Count what is done in all histories that change nothing, and report it."""
     done: Counter[str] = Counter()
     yield done
     if done:
-        assert done["histories"] < 10 or set(HARM) <= set(+done), done
+        assert _expected(done["histories"]) <= set(+done), done
         found = {"test": request.node.nodeid, "histories": done.pop("histories"), "events_of_each": EVENTS}
         found |= {"cells": done.pop("cells"), "different": 0, "harm": dict(done)}
-        report.write("model", "histories of deaths, freezes, stops, refusals and rebalances, without a broker", found)
+        report.write(
+            "model",
+            "histories of deaths, freezes, stops, refusals and rebalances, also while restoring, without a broker",
+            found,
+        )
 
 
 @pytest.mark.parametrize("seed", range(SEED, SEED + SEEDS))
@@ -54,6 +64,7 @@ BROKEN = {
     "hasty_restore": "nobody waits until the state has come where the group is",
     "plain_producing": "records are visible before they are committed",
     "go_on_after_errors": "a worker goes on as if a transaction that failed had been committed",
+    "fresh_metadata": "the group's metadata is taken at the commit, and a rebalance does not wait for the flush that is under way",
     "commits_less": "the kpis' state is written without their offsets, so that nobody asks whether they are still ours",
 }
 
