@@ -6,8 +6,8 @@ import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
 from streams.kafka.admin import create_topics
-from streams.topics import ACTIVITY, KPI_LATEST, STAGE_CHANGE, all_topics, changelog
-from tests.faults.wide.crew import Crew
+from streams.topics import ACTIVITY, KPI_HISTORY, KPI_LATEST, STAGE_CHANGE, all_topics, changelog
+from tests.faults.wide.crew import Crew, visible
 from tests.faults.wide.dose import SEED, dose, only_heavy, patience
 
 pytestmark = [*patience(240, 600), only_heavy]
@@ -41,10 +41,14 @@ def _set_group(crew: Crew, by: int) -> None:
     crew.harm(f"group moved by {by}")
 
 
-def _assert_refuses(crew: Crew, words: str) -> None:
+def _assert_refuses(crew: Crew, words: str, code: int = 70) -> str:
+    """Start a worker; return the sentence with which it ends, having told nothing."""
+    told = visible(crew.installation, (KPI_LATEST, KPI_HISTORY))
     worker = crew.join()
-    assert worker.wait(60) == 70, worker.last_words()
+    assert worker.wait(60) == code, worker.last_words()
     assert words in worker.last_words()
+    assert visible(crew.installation, (KPI_LATEST, KPI_HISTORY)) == told
+    return f"exit {code}: {next(line for line in worker.last_words().splitlines() if words in line)}"
 
 
 @pytest.mark.parametrize("by", [-50, -(10**9)], ids=["a-little", "to-the-beginning"])
@@ -79,13 +83,10 @@ def test_a_changelog_that_is_gone_is_refused(stopped, room):
     log = changelog(stopped.installation.settings.environment.app_id, room)
     stopped.admin.delete_topics([log])[log].result(20)
     stopped.harm("changelog deleted")
-    gone = stopped.join()
-    assert gone.wait(60) == 1
-    assert log in gone.last_words()
+    gone = _assert_refuses(stopped, log, 1)
     create_topics(stopped.installation.settings.environment, stopped.installation.settings.definitions)
-    empty = stopped.join()
-    assert empty.wait(60) == 1
-    assert f"{log} is another topic than the one" in empty.last_words()
+    empty = _assert_refuses(stopped, f"{log} is another topic than the one", 1)
+    stopped.report(f"changelog-gone-{room}", "a changelog is gone, then empty", gone=gone, empty=empty, numbers_told=0)
 
 
 def test_input_that_is_gone_is_not_skipped(stopped):
@@ -95,7 +96,8 @@ def test_input_that_is_gone_is_not_skipped(stopped):
     for answer in stopped.admin.delete_records(gone).values():
         answer.result(20)
     stopped.harm("input deleted")
-    _assert_refuses(stopped, "input was lost")
+    said = _assert_refuses(stopped, "input was lost")
+    stopped.report("input-gone", "retention has passed what was not read", said=said, numbers_told=0)
 
 
 def test_a_rebuild_from_the_source_gives_the_numbers_of_the_live_run(crew):
