@@ -206,18 +206,29 @@ def test_a_newer_generation_stops_it(embedded_broker, new_flow):
 @pytest.mark.timed
 @pytest.mark.timeout(90)
 def test_a_large_state_comes_back_fast(apache_kafka, new_flow, capsys):
-    """400,000 changelog records; 200,000 per second are promised, half of that is a broken build."""
+    """400,000 changelog records among 80,000 that are aborted or open; 200,000 per second are promised, half of that is a broken build."""
     flow = new_flow(apache_kafka)
     made = producer(flow)
     log = changelog(flow.app, "counts")
-    for begin in range(0, 400_000, 100_000):
+
+    def begin(value: bytes, numbers: range) -> None:
         made.begin_transaction()
-        for number in range(begin, begin + 100_000):
-            made.produce(log, b"x" * 100, b"key-%d" % (number // 2), number % flow.partitions)
+        for number in numbers:
+            made.produce(log, value, b"key-%d" % (number // 2), number % flow.partitions)
+        made.flush(20)
+
+    for first in range(0, 400_000, 100_000):
+        begin(b"x" * 100, range(first, first + 100_000))
         made.commit_transaction(20)
+        begin(b"aborted", range(first, first + 15_000))
+        made.abort_transaction(20)
+    begin(b"open", range(20_000))
     work = restorer(flow)
     found = work.run()
+    made.abort_transaction(20)
     assert sum(len(one.rows) for one in found.values()) == 400_000
+    assert {value for one in found.values() for value in one.rows.values()} == {b"x" * 100}
+    assert work.progress.records == 400_000
     rate = work.progress.records / work.progress.seconds
     with capsys.disabled():
         print(f" restored {rate:,.0f} records/s", end=" ")
