@@ -299,7 +299,9 @@ class DealsRoom:
         state = owned.state
         noticed = Noticed()
         for key, deal in owned.deals.items():
-            (record, older), settled = fit(deal, self.terms)
+            (record, older), settled, counted = fit(deal, self.terms)
+            if counted:
+                self._sums.add(zip(counted, repeat(1)))
             noticed.settled += settled
             state.put(key, record)
             _keep(state, _OLDER + key, older)

@@ -3,11 +3,15 @@
 What is let go of is settled: it stays counted as it is, and can no longer be corrected.  Every fact of the record that is
 left was counted before, and of those counted only what is final is missing: entries, exits, conversions that came about.
 Only where something hangs on every event that is held does that not hold for one of them.
+
+A deleted deal counts what it lets go of, too: a deletion takes back what the record shows, and when the deal is restored
+the record shows it no more.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import msgspec
 
@@ -30,32 +34,58 @@ from streams.deals.record import (
     uncounted,
     unpack_rows,
 )
-from streams.deals.terms import Kind, Terms
+from streams.deals.terms import FIRST_LEVEL, Kind, Terms
 
 _FEWEST = 2  # stage events: the creating one, and the one that inherits
 _AT_ONCE = 8  # activities that a record lets go of that is too large
 _MOVES = frozenset((Kind.ENTER, Kind.LEAVE))
 
 
-def fit(deal: Deal, terms: Terms) -> tuple[Kept, int]:
-    """Return the record as bytes, and how many events were let go of since it was too large."""
+def fit(deal: Deal, terms: Terms) -> tuple[Kept, int, list[Fact]]:
+    """Return the record as bytes, how many events were let go of since it was too large, and what is counted now."""
     kept, settled = encode(deal), 0
+    counted: list[Fact] = []
     while len(kept[0]) > MAX_RECORD_BYTES and (len(deal.stages) > _FEWEST or deal.activities):
         if len(deal.stages) > _FEWEST and (stage_bytes(kept[0]) > MAX_RECORD_BYTES // 2 or not deal.activities):
-            settle_stage_event(deal, terms)
+            counted += settle_stage_event(deal, terms)
             settled += 1
         else:
             count = min(deal.activities, _AT_ONCE)
-            settle_activities(deal, count)
+            counted += settle_activities(deal, count, terms)
             settled += count
         kept = encode(deal)
-    return kept, settled
+    return kept, settled, counted
+
+
+def settle_stage_event(deal: Deal, terms: Terms) -> list[Fact]:
+    """Let go of a stage event; return what is counted of a deleted deal from now on."""
+    return _counted(deal, terms, lambda: _let_go_of_stage_event(deal, terms))
+
+
+def settle_activities(deal: Deal, count: int, terms: Terms) -> list[Fact]:
+    """Let go of the oldest activities; return what is counted of a deleted deal from now on."""
+    return _counted(deal, terms, lambda: _let_go_of_activities(deal, count))
+
+
+def _counted(deal: Deal, terms: Terms, let_go: Callable[[], None]) -> list[Fact]:
+    if not deal.deleted:
+        let_go()
+        return []
+    before = _hidden(deal, terms)
+    let_go()
+    return [fact for fact in (before - _hidden(deal, terms)).elements() if fact[0] < FIRST_LEVEL]
+
+
+def _hidden(deal: Deal, terms: Terms) -> Counter[Fact]:
+    """Return what the record of a deleted deal would show."""
+    history = History(deal.stages[:], terms)
+    return Counter(facts_of_stages(history, deal.touch, deal, terms) + activity_facts(unpack_rows(deal), history, terms))
 
 
 # ------------------------------------------------------------------ stage events
 
 
-def settle_stage_event(deal: Deal, terms: Terms) -> None:
+def _let_go_of_stage_event(deal: Deal, terms: Terms) -> None:
     """Let go of a stage event; what it said lives on in the one behind it."""
     before = _Before(deal, terms)
     turns = _in_turn(deal, before)
@@ -194,7 +224,7 @@ def oldest_activity(deal: Deal) -> int:
     return at
 
 
-def settle_activities(deal: Deal, count: int) -> None:
+def _let_go_of_activities(deal: Deal, count: int) -> None:
     """Let go of the oldest activities; when the first touch is among them, its instant is kept."""
     gone = unpack_rows(Deal(reps=deal.reps, newer=deal.rows[: count * ROW_BYTES]))
     for row in gone:

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from streams.deals.fold import Noticed, Refusal, apply_activity, apply_stage_change
-from streams.deals.record import MAX_ACTIVITIES, MAX_SETTLED_STAGES, MAX_STAGE_EVENTS, SETTLED_AT_ONCE, Deal, encode
+from streams.deals.record import MAX_ACTIVITIES, MAX_SETTLED_STAGES, MAX_STAGE_EVENTS, SETTLED_AT_ONCE, Deal, decode, encode
 from streams.deals.settle import fit
 from streams.deals.terms import Kind, Terms
 from tests.audit.tables import act, change, settings, us
@@ -213,6 +213,15 @@ def test_deleting_a_deal_with_settled_activities_leaves_those_and_takes_the_rest
     assert sum(left.values()) == SETTLED_AT_ONCE
 
 
+def test_calls_that_a_deleted_deal_lets_go_of_are_counted_when_it_is_restored():
+    """Five hundred, then it is deleted, then a hundred more, with which a block of 64 is settled."""
+    calls = [call_at(n) for n in range(1, 601)]
+    way = [stage_at(0, "New"), *calls[:500], stage_at(501, deleted=True), *calls[500:], stage_at(700, deleted=False)]
+    total, noticed = settling(Deal(), way)
+    assert noticed.settled == SETTLED_AT_ONCE
+    assert sum(count for fact, count in total.items() if fact[0] is Kind.ACTIVITY) == 600
+
+
 # ------------------------------------------------------------------ size
 
 
@@ -256,9 +265,19 @@ def test_where_reps_weigh_most_the_stage_events_stay():
     """Five hundred reps with long names do not fit a record: calls are let go of, and the deal keeps what it was."""
     way = [stage_at(n, ("New", "Qualified")[n % 2], rep_id="anna", amount=f"{n}") for n in range(40)]
     deal = deal_of(*way, *(call_at(100 + n, rep_id=f"{n:03} {'ж' * 40}") for n in range(500)))
-    (record, _), settled = fit(deal, TERMS)
+    (record, _), settled, _ = fit(deal, TERMS)
     assert len(record) <= 32 << 10
     assert (len(deal.stages), deal.activities) == (40, 500 - settled)
+
+
+def test_a_deleted_deal_that_is_too_large_counts_what_it_lets_go_of():
+    """When it is restored all five hundred calls are counted."""
+    deal = deal_of(stage_at(0, "New"), *(call_at(1 + n, rep_id=f"{n:03} {'ж' * 40}") for n in range(500)))
+    take(deal, stage_at(600, deleted=True))
+    (record, older), settled, counted = fit(deal, TERMS)
+    restored = dict(take(decode((record, older)), stage_at(601, deleted=False)))
+    calls = sum(count for fact, count in restored.items() if fact[0] is Kind.ACTIVITY)
+    assert (settled > 0, len(counted), calls) == (True, settled, 500 - settled)
 
 
 def test_a_full_record_that_has_let_go_of_nothing_takes_in_what_is_late():

@@ -46,8 +46,11 @@ STAGES = st.sampled_from([None, None, "New", "Qualified", "Proposal", "Won", "Lo
 
 
 @st.composite
-def stories(draw, *, most: int = 60) -> list[Event]:
-    """Draw the events of a deal in order; somebody has it from the beginning, perhaps before it has a stage."""
+def stories(draw, *, most: int = 60, deleted: bool = False) -> list[Event]:
+    """Draw the events of a deal in order; somebody has it from the beginning, perhaps before it has a stage.
+
+    `deleted`: now and then it is deleted, or restored.
+    """
     events: list[Event] = [change("e00", "2024-03-01 10:00", draw(STAGES), rep_id="anna")]
     at = events[0].at
     for number in range(1, draw(st.integers(20, most))):
@@ -63,6 +66,8 @@ def stories(draw, *, most: int = 60) -> list[Event]:
             said = {name: value for name, value in draw(SAID).items() if name not in clear}
             pipeline = draw(st.sampled_from([None, None, None, "default", "renewals"]))
             event = change(f"e{number:02}", "2024-03-01 10:00", draw(STAGES), pipeline=pipeline, clear=clear, **said)
+            if deleted and draw(st.integers(0, 9)) == 0:
+                event.deleted = draw(st.booleans())
         event.at = at
         events.append(event)
     return events
@@ -84,6 +89,28 @@ def test_what_the_record_shows_was_counted_and_what_is_missing_is_final(story):
     shown = timeless((fact, 1) for fact in facts(deal, TERMS))
     assert not shown - total
     assert {fact[0] for fact in total - shown} <= FINAL
+
+
+def test_moves_and_calls_of_a_deleted_deal_are_counted_when_it_is_restored():
+    """Sixty-four moves, each with a call, then it is deleted, moves on twenty times, and is restored: no move and no call is missing."""
+    way: list[Event] = [change("e000", "2024-03-01 10:00", "New", rep_id="anna")]
+    way += [change(f"e{number:03}", "2024-03-01 10:00", ("Qualified", "Proposal")[number % 2]) for number in range(1, 64)]
+    way += [act(f"a{number:03}", "2024-03-01 10:00") for number in range(64)]
+    way.append(change("e064", "2024-03-01 10:00", deleted=True))
+    way += [change(f"e{number:03}", "2024-03-01 10:00", ("Qualified", "Proposal")[number % 2]) for number in range(65, 85)]
+    way.append(change("e085", "2024-03-01 10:00", deleted=False))
+    for event in way:
+        event.at += int(event.event_id[1:]) * MINUTE
+    way.sort(key=lambda event: event.at)
+    assert told(way, 64)[0] == told(way, 1_000)[0]
+
+
+@given(story=stories(deleted=True))
+def test_a_deal_that_is_restored_counts_what_one_without_bounds_counts(story):
+    """What was let go of while it was deleted, too: it was counted when it was let go of."""
+    restored = change("restored", "2024-03-01 10:00", deleted=False)
+    restored.at = story[-1].at + MINUTE
+    assert told([*story, restored], 16)[0] == told([*story, restored], 1_000)[0]
 
 
 @st.composite
