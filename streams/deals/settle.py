@@ -186,8 +186,7 @@ def _shows_what_can_change(left: Deal, before: _Before, terms: Terms) -> bool:
     made = shown - before.counted
     if any(fact[0] not in _MOVES for fact in made):
         return False
-    _settle_moves(left, after, made, terms)
-    return True
+    return _settle_moves(left, after, made, terms)
 
 
 def _standing(history: History) -> tuple[int, int, str | None]:
@@ -203,16 +202,22 @@ def _came_about(fact: Fact) -> bool:
     return fact[0] is Kind.CONVERSION and bool(fact[3])
 
 
-def _settle_moves(left: Deal, after: History, made: Counter[Fact], terms: Terms) -> None:
-    """Note the moves that would be told otherwise than they were counted: they stay as they were, and nothing comes before."""
+def _settle_moves(left: Deal, after: History, made: Counter[Fact], terms: Terms) -> bool:
+    """Note the moves that would be told otherwise than they were counted: they stay as they were, and nothing comes before.
+
+    Not one of the newest instant: what comes next may be of the same.
+    """
     marks = left.settled_moves[:]
     for index, entry in enumerate(after.entries if made else ()):
         if not made.keys().isdisjoint(move_facts(after, index, terms)):
+            if entry.at == left.stages[-1].at:
+                return False
             marks.append(fingerprint(after.events[entry.place].event_id, planned=False))
             left.settled_until = max(left.settled_until, entry.at)
     if marks:
         held = {fingerprint(event.event_id, planned=False) for event in left.stages}
         left.settled_moves = [mark for mark in marks if mark in held]
+    return True
 
 
 # ------------------------------------------------------------------ activities

@@ -158,6 +158,21 @@ def test_events_of_one_day_that_come_in_order_are_all_taken_in():
     assert total == told(way, 1_000)[0]
 
 
+def test_what_comes_next_may_be_of_the_newest_instant():
+    """The record is full when the deal is won; at the same instant it is lost."""
+    moves = [
+        (0, "New", {}), (10, None, {"clear": ["rep_id"], "lead_source": "fair"}), (20, "Won", {"customer_id": "c1"}),
+        (30, "Qualified", {"clear": ["rep_id"]}), (40, "Proposal", {"rep_id": "borys"}), (50, "Won", {"clear": ["product"]}),
+        (60, "Qualified", {"rep_id": "anna"}), (70, "New", {}), (70, "Qualified", {}),
+        *((number, None, {}) for number in range(80, 87)), (90, "Won", {}), (90, "Lost", {}),
+    ]  # fmt: skip
+    way = [change(f"e{place:02}", "2024-03-01 10:00", stage, **said) for place, (_, stage, said) in enumerate(moves)]
+    for event, (minutes, _, _) in zip(way, moves, strict=True):
+        event.at += minutes * MINUTE
+    total, _, refused = told(way, 16)
+    assert (total, refused) == (told(way, 1_000)[0], 0)
+
+
 def test_whose_revenue_it_is_is_known_though_the_amount_comes_last():
     """Won, then a customer, another customer, a hundred updates, and only then the amount: it is the first one's."""
     way = [change("e000", "2024-03-01 10:00", "New", rep_id="anna"), change("e001", "2024-03-01 10:00", "Won")]
