@@ -37,6 +37,7 @@ from streams.deals.record import (
     insert_activity,
     insert_stage_event,
     is_touch_going_out,
+    says_only_last_words,
     spoken,
     stage_event,
     unpack_rows,
@@ -124,7 +125,9 @@ def apply_stage_change(deal: Deal, event: StageChange, terms: Terms, noticed: No
 
 def _is_too_late(deal: Deal, kept: StageEvent) -> bool:
     """Was something let go of that the event would come before, or does it come before the creation?"""
-    return deal.settled > 0 and kept.at <= max(deal.settled_until, deal.created - 1)
+    if says_only_last_words(kept):
+        return kept.at <= deal.reworded_until
+    return deal.settled_until >= 0 and kept.at <= max(deal.settled_until, deal.created - 1)
 
 
 def _appends(deal: Deal, event: StageChange) -> bool:

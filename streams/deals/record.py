@@ -161,6 +161,7 @@ class Deal(msgspec.Struct, gc=False):
     settled: int = 0  # stage events that can no longer be corrected
     settled_stages: list[bytes] = []  # marks of the stages whose conversion is settled
     settled_until: int = -1  # of stage events: up to this instant nobody can say any more what was known
+    reworded_until: int = -1  # nor up to this one the last word before it: all that counts of amounts and the like
     settled_touch: int = -1  # the first outbound touch among the activities let go
     settled_activities: int = 0
     settled_moves: list[bytes] = []  # fingerprints of the events held whose entry, and the exit it made, are settled
@@ -195,7 +196,7 @@ class Deal(msgspec.Struct, gc=False):
 
 
 class _Rest(msgspec.Struct, array_like=True, gc=False):
-    """What few deals have, see Deal."""
+    """What few deals have, see Deal.  What came to the form later comes last; records of before do not have it."""
 
     reps: list[str] = []
     settled: int = 0
@@ -205,6 +206,7 @@ class _Rest(msgspec.Struct, array_like=True, gc=False):
     settled_activities: int = 0
     settled_moves: list[bytes] = []
     blurred_until: int = -1
+    reworded_until: int | None = None  # settled_until was the one mark of all events
 
 
 _rest = msgspec.msgpack.Decoder(_Rest)
@@ -219,7 +221,7 @@ def encode(deal: Deal) -> Kept:
         rest = _encode(
             _Rest(
                 reps[1:], deal.settled, deal.settled_stages, deal.settled_until, deal.settled_touch, deal.settled_activities,
-                deal.settled_moves, deal.blurred_until,
+                deal.settled_moves, deal.blurred_until, deal.reworded_until,
             )
         )  # fmt: skip
     flags = (OPEN if deal.open else 0) | (DELETED if deal.deleted else 0) | (MOVED if deal.moved else 0)
@@ -243,11 +245,12 @@ def decode(kept: Kept) -> Deal:
     parts = [data[start:end] for start, end in pairwise((HEAD_BYTES, *places))]
     pipeline, stage, rep, named, words, events, rest = parts
     more = _rest.decode(rest) if rest else _Rest()
+    reworded_until = more.settled_until if more.reworded_until is None else more.reworded_until
     return Deal(
         newest, told, created, touch, pipeline.decode() or None, stage.decode() or None, rep.decode() or None, entered,
         bool(flags & OPEN), flags >> SPOKEN_AT, bool(flags & DELETED), bool(flags & MOVED),
-        more.settled, more.settled_stages, more.settled_until, more.settled_touch, more.settled_activities,
-        more.settled_moves, more.blurred_until,
+        more.settled, more.settled_stages, more.settled_until, reworded_until, more.settled_touch,
+        more.settled_activities, more.settled_moves, more.blurred_until,
         PackedEvents(count, words, events), [named.decode(), *more.reps] if named else more.reps, older, data[places[-1] :],
     )  # fmt: skip
 
@@ -349,6 +352,11 @@ def stage_mark(pipeline: str, stage: str) -> bytes:
 def has_stage_event(deal: Deal, event_id: str) -> bool:
     """Is this event id already held?"""
     return any(event.event_id == event_id for event in deal.stages)
+
+
+def says_only_last_words(event: StageEvent) -> bool:
+    """Does an event say nothing but what only the last word counts of: no stage, and nothing that a fact can belong to?"""
+    return event.to_stage is None and OWNERS.keys().isdisjoint((*event.said, *event.clear))
 
 
 def insert_stage_event(deal: Deal, event: StageEvent) -> None:

@@ -29,6 +29,7 @@ from streams.deals.record import (
     StageEvent,
     encode,
     fingerprint,
+    says_only_last_words,
     stage_bytes,
     stage_mark,
     uncounted,
@@ -98,7 +99,7 @@ def _let_go_of_stage_event(deal: Deal, terms: Terms) -> None:
         left = _without(deal, place, before)
     gone = deal.stages[place]
     deal.held, deal.settled = left.stages, left.settled
-    deal.settled_until, deal.blurred_until = left.settled_until, left.blurred_until
+    deal.settled_until, deal.reworded_until, deal.blurred_until = left.settled_until, left.reworded_until, left.blurred_until
     deal.settled_stages, deal.settled_moves = left.settled_stages, left.settled_moves
     if before.says_who_or_where(gone):
         _settle_activities(deal, before.history, terms)
@@ -147,16 +148,24 @@ def _without(deal: Deal, place: int, before: _Before) -> Deal:
     """Return the record without a stage event, as if the one behind it had said what both did."""
     gone, behind = deal.stages[place : place + 2]
     heir = _heir(gone, behind)
-    blurred_until = deal.blurred_until
-    if before.says_who_or_where(gone):
-        blurred_until = max(blurred_until, heir.at, deal.created)  # an early closing counts at the creation
-    return msgspec.structs.replace(
-        deal,
-        held=[*deal.stages[:place], heir, *deal.stages[place + 2 :]],
-        settled=deal.settled + 1,
-        settled_until=max(deal.settled_until, heir.at),
-        blurred_until=blurred_until,
+    left = msgspec.structs.replace(
+        deal, held=[*deal.stages[:place], heir, *deal.stages[place + 2 :]], settled=deal.settled + 1
     )
+    until = max(heir.at, deal.created)  # an early closing counts at the creation
+    reworded = not _last_words(gone) <= _last_words(behind)
+    if reworded:
+        left.reworded_until = max(deal.reworded_until, until)
+    if reworded or not says_only_last_words(gone):
+        left.settled_until = max(deal.settled_until, until)
+    if before.says_who_or_where(gone):
+        left.blurred_until = max(deal.blurred_until, until)
+    return left
+
+
+def _last_words(event: StageEvent) -> set[str]:
+    """Return the names of what an event says of which only the last word counts."""
+    names = {*event.said, *event.clear} - OWNERS.keys()
+    return names if event.deleted is None else names | {"deleted"}
 
 
 def _heir(gone: StageEvent, heir: StageEvent) -> StageEvent:

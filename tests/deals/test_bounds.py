@@ -1,5 +1,6 @@
 """What happens when a record is full?  The oldest is settled: it keeps its numbers and can no longer be corrected."""
 
+from base64 import b64decode
 from collections import Counter
 
 import pytest
@@ -116,8 +117,9 @@ def test_whose_a_lead_was_stays_known_when_what_said_so_is_long_ago():
 
 
 def test_what_was_known_between_settled_events_is_too_late():
-    """Which amount was known in minute 2 nobody can say any more; before the settled ones and behind them all can be told."""
-    way = [stage_at(0, "New"), stage_at(1, "Qualified"), *(stage_at(n, amount=n) for n in range(2, MAX_STAGE_EVENTS + 3))]
+    """Which product was known in minute 2 nobody can say any more, so nobody can be told either what another one changes."""
+    way = [stage_at(0, "New"), stage_at(1, "Qualified", product="p1")]
+    way += [stage_at(n, product=f"p{n}") for n in range(2, MAX_STAGE_EVENTS + 3)]
     deal = deal_of(*way)
     assert [held.at for held in deal.stages[:3]] == [START, START + MINUTE, START + 5 * MINUTE]
     for minute, refused in ((1.5, True), (2.5, True), (4.5, True), (5.5, False), (80, False)):
@@ -156,6 +158,24 @@ def test_settling_a_moved_close_does_not_change_whose_the_deal_is():
     take(deal, stage_at(100))
     take(deal, stage_at(101))
     assert (deal.settled, deal.rep) == (2, "borys")
+
+
+# A deal of which 4 stage events were held and 3 products let go of, as it was kept when one mark held for all kinds of events.
+OF_BEFORE = (
+    "ADLVhZYSBgD//////////wAy1YWWEgYAAAhgcJYSBgAACGBwlhIGAAkDBABHAEoATgBSAGUAAADBAAAA0gAAAGRlZmF1bHROZXdhbm5hYW5uYZ"
+    "WjTmV3pGFubmGicDGicDWicDaXzwAGEpZwYAgApWUwMDAwAMCBAAGQwJfPAAYSlnPzjwClZTAwMDHAwIECApDAl88ABhKWgkGrAKVlMDAwNcDA"
+    "gQIDkMCXzwAGEpaF1TIApWUwMDA2wMCBAgSQwJiQA5DPAAYSloJBqwD/AJD/"
+)
+
+
+def test_a_record_of_before_takes_in_no_more_than_it_did():
+    """It cannot say which words live on in a later event: an amount from before that one is too late, one from behind it is not."""
+    deal = decode((b64decode(OF_BEFORE), b""))
+    assert (deal.settled, deal.reworded_until) == (3, deal.settled_until)
+    for minutes, refused in ((-1, True), (1, False)):
+        late = stage_at(0, amount="7")
+        late.event_id, late.at = f"late{minutes}", deal.settled_until + minutes * MINUTE
+        assert (take(deal, late) is Refusal.TOO_LATE) is refused
 
 
 # ------------------------------------------------------------------ activities

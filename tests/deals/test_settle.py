@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streams.deals.contributions import facts
@@ -11,10 +11,12 @@ from streams.deals.fold import Noticed, Refusal, apply_activity, apply_stage_cha
 from streams.deals.record import Deal, decode, encode
 from streams.deals.terms import Kind
 from streams.events.contract import Event, StageChange
+from tests import strategies
 from tests.audit.tables import act, change
-from tests.deals.told import TERMS, bounded, timeless
+from tests.deals.told import TERMS, bounded, take, timeless
 
 MINUTE = 60_000_000
+trying = settings(max_examples=strategies.tries(100), deadline=None, suppress_health_check=list(HealthCheck))
 FINAL = {Kind.ENTER, Kind.LEAVE, Kind.CONVERSION, Kind.ACTIVITY, Kind.TALK}
 
 
@@ -73,12 +75,14 @@ def stories(draw, *, most: int = 60, deleted: bool = False) -> list[Event]:
     return events
 
 
+@trying
 @given(story=stories())
 def test_in_order_a_full_record_counts_what_one_without_bounds_counts(story):
     """Sixteen stage events are held of up to 60: whatever comes, every number is that of the whole history."""
     assert told(story, 16)[0] == told(story, 1_000)[0]
 
 
+@trying
 @given(story=stories())
 def test_what_the_record_shows_was_counted_and_what_is_missing_is_final(story):
     """So a deletion takes back nothing that was not there, and leaves only what can no longer be corrected."""
@@ -105,6 +109,7 @@ def test_moves_and_calls_of_a_deleted_deal_are_counted_when_it_is_restored():
     assert told(way, 64)[0] == told(way, 1_000)[0]
 
 
+@trying
 @given(story=stories(deleted=True))
 def test_a_deal_that_is_restored_counts_what_one_without_bounds_counts(story):
     """What was let go of while it was deleted, too: it was counted when it was let go of."""
@@ -121,6 +126,7 @@ def late_events(draw) -> Event:
     return change("late", "2024-03-01 10:00", draw(STAGES), **draw(SAID))
 
 
+@trying
 @given(story=stories(), late=late_events(), when=st.floats(0, 1))
 def test_a_late_event_is_counted_as_if_everything_were_held_or_refused(story, late, when):
     """At any instant: what it needs to know of it is still known, or it is too late."""
@@ -128,6 +134,44 @@ def test_a_late_event_is_counted_as_if_everything_were_held_or_refused(story, la
     found, _, refused = told([*story, late], 16)
     if not refused:
         assert found == told([*story, late], 1_000)[0]
+
+
+@trying
+@given(story=stories(deleted=True), place=st.floats(0, 1, exclude_max=True))
+def test_an_event_that_is_repeated_changes_nothing(story, place):
+    """Also one that was let go of, whose id nobody knows any more."""
+    _, deal, _ = told(story, 16)
+    with bounded(MAX_STAGE_EVENTS=16):
+        changes = take(deal, story[int(place * len(story))])
+    assert isinstance(changes, Refusal) or not timeless(changes)
+
+
+@pytest.mark.parametrize(("stage", "said"), [(None, {"amount": "7"}), (None, {"product": "X"}), ("Proposal", {})], ids=str)
+@pytest.mark.parametrize("hours", [1, 30])
+def test_what_comes_late_may_come_before_a_burst_of_amounts(stage, said, hours):
+    """Two hundred amounts in twenty minutes: nothing hangs on those that were let go of."""
+    way = [change("e000", "2024-03-01 10:00", "New", rep_id="anna"), change("e001", "2024-03-01 10:00", "Qualified")]
+    way += [change(f"e{number:03}", "2024-03-01 10:00", amount=f"{number}") for number in range(2, 202)]
+    for number, event in enumerate(way):
+        event.at += number * MINUTE // 10 + (2 * 24 * 60 * MINUTE if number > 1 else 0)
+    late = change("late", "2024-03-01 10:00", stage, **said)
+    late.at = way[-1].at - hours * 60 * MINUTE
+    total, _, refused = told([*way, late], 64)
+    assert (total, refused) == (told([*way, late], 1_000)[0], 0)
+
+
+def test_an_amount_may_come_before_a_move_that_was_let_go_of():
+    """Sixty moves, then a hundred amounts: in which stage the deal was is not known any more, what it was worth does not depend on it."""
+    way = [change("e000", "2024-03-01 10:00", "New", rep_id="anna")]
+    way += [change(f"e{number:03}", "2024-03-01 10:00", ("Qualified", "Proposal")[number % 2]) for number in range(1, 60)]
+    way += [change(f"e{number:03}", "2024-03-01 10:00", amount=f"{number}") for number in range(60, 160)]
+    for number, event in enumerate(way):
+        event.at += number * MINUTE
+    late = change("late", "2024-03-01 10:00", amount="7")
+    late.at = way[50].at
+    total, deal, refused = told([*way, late], 64)
+    assert deal.settled_until > late.at
+    assert (total, refused) == (told([*way, late], 1_000)[0], 0)
 
 
 @pytest.mark.parametrize(
