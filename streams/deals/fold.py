@@ -45,6 +45,7 @@ from streams.deals.record import (
 from streams.deals.settle import oldest_activity, settle_activities, settle_stage_event
 from streams.deals.terms import FIRST_LEVEL, Terms
 from streams.events.contract import Activity, StageChange
+from streams.panes.calendar import DAY_US
 
 Changes = list[tuple[Fact, int]]
 
@@ -100,7 +101,7 @@ def apply_stage_change(deal: Deal, event: StageChange, terms: Terms, noticed: No
     if not deal.stages and not deal.activities:
         return _begin(deal, event, kept, terms, noticed)
     before = History(deal.stages[:], terms)
-    if _is_too_late(deal, kept):
+    if _is_too_late(deal, kept, before):
         return Refusal.TOO_LATE
     noticed.stage_mismatches += _mismatch(event, before)
     insert_stage_event(deal, kept)
@@ -123,11 +124,16 @@ def apply_stage_change(deal: Deal, event: StageChange, terms: Terms, noticed: No
     return difference(old, new, terms.calendar.day_of(deal.newest))
 
 
-def _is_too_late(deal: Deal, kept: StageEvent) -> bool:
+def _is_too_late(deal: Deal, kept: StageEvent, before: History) -> bool:
     """Was something let go of that the event would come before, or does it come before the creation?"""
     if says_only_last_words(kept):
         return kept.at <= deal.reworded_until
-    return deal.settled_until >= 0 and kept.at <= max(deal.settled_until, deal.created - 1)
+    if deal.settled_until < 0:
+        return False
+    since = kept.at
+    if kept.to_stage is not None and before.was_only_closed and kept.at <= deal.told:
+        since -= DAY_US  # the closings of a day before it would count behind it
+    return since <= deal.settled_until or kept.at < deal.created
 
 
 def _appends(deal: Deal, event: StageChange) -> bool:

@@ -102,6 +102,11 @@ class History:
                 return event.deleted
         return False
 
+    @property
+    def was_only_closed(self) -> bool:
+        """Is every entry a closing one, so that the deal may yet be created?"""
+        return bool(self.entries) and not self.entries[self.created].meaning.begins
+
     def leaving(self, index: int) -> int:
         """Return the place of the event that left an entry's stage; behind the end when none did."""
         return self.entries[index + 1].place if index + 1 < len(self.entries) else len(self.events)

@@ -36,10 +36,12 @@ from streams.deals.record import (
     unpack_rows,
 )
 from streams.deals.terms import FIRST_LEVEL, Kind, Terms
+from streams.panes.calendar import DAY_US
 
 _FEWEST = 2  # stage events: the creating one, and the one that inherits
 _AT_ONCE = 8  # activities that a record lets go of that is too large
 _MOVES = frozenset((Kind.ENTER, Kind.LEAVE))
+_TO_BE_SAID = dict.fromkeys(OWNERS, "?") | {"amount": "1"}
 
 
 def fit(deal: Deal, terms: Terms) -> tuple[Kept, int, list[Fact]]:
@@ -102,17 +104,36 @@ def _let_go_of_stage_event(deal: Deal, terms: Terms) -> None:
     deal.settled_until, deal.reworded_until, deal.blurred_until = left.settled_until, left.reworded_until, left.blurred_until
     deal.settled_stages, deal.settled_moves = left.settled_stages, left.settled_moves
     if before.says_who_or_where(gone):
-        _settle_activities(deal, before.history, terms)
+        _settle_activities(deal, before, terms)
 
 
 class _Before:
-    """A record before it lets go of a stage event."""
+    """A record before it lets go of a stage event, asked with a next event that says what nobody has said.
+
+    For what is not known yet may be answered by an event to come: where it would be answered otherwise, it is seen now.
+    """
 
     def __init__(self, deal: Deal, terms: Terms) -> None:
-        self.history = History(deal.stages[:], terms)
+        newest = deal.stages[-1].at
+        history = History(deal.stages[:], terms)
+        said = {name: value for name, value in _TO_BE_SAID.items() if history.present(name) is None}
+        self.next = StageEvent(newest + 1, "", None, None, said, [], None)
+        self.history = self.asked(deal, terms)
+        self.moved_until = deal.created if history.moved else -1
+        self.movable_since = newest - DAY_US if history.was_only_closed else newest
         self.counted = Counter(facts_of_stages(self.history, deal.touch, deal, terms))
         self.moving = _moving(self.history)
         self.standing = _standing(self.history)
+
+    def asked(self, deal: Deal, terms: Terms) -> History:
+        """Return the history with what is said next."""
+        return History([*deal.stages, self.next], terms)
+
+    def may_count_elsewhere(self, events: list[StageEvent]) -> bool:
+        """Do closings count, or might they if the deal were created next, behind events that they are held before?"""
+        return events[0].at <= self.moved_until or any(
+            event.to_stage is not None and event.at > self.movable_since for event in events
+        )
 
     def says_who_or_where(self, event: StageEvent) -> bool:
         """Could an activity belong to somebody, or stand in a stage, because of the event?"""
@@ -122,19 +143,20 @@ class _Before:
 def _in_turn(deal: Deal, before: _Before) -> list[int]:
     """Return the places of the events that may go: what moves nothing first, then what says nothing of whose the deal is.
 
-    The newer half goes last, since late events cannot come before what went; so does what is of the newest instant, and what
-    is before the creation where closings count behind it.  The event that created the deal is held as long as it lives,
+    The newer half goes last, since late events cannot come before what went, and so does what is of the newest instant; then
+    what counts elsewhere than where it is held, or would if the deal were created next.  The event that created the deal is held as long as it lives,
     and the last one has nobody to inherit from it.
     """
     stages, history = deal.stages, before.history
     created = history.events[history.entries[history.created].place] if history.entries else None
     newest = stages[-1].at
 
-    def turn(place: int) -> tuple[bool, bool, bool, int]:
+    def turn(place: int) -> tuple[bool, bool, bool, bool, int]:
         event = stages[place]
-        last = 2 * place >= len(stages) or stages[place + 1].at == newest or (history.moved and event.at <= deal.created)
+        elsewhere = before.may_count_elsewhere(stages[place : place + 2])
+        last = 2 * place >= len(stages) or stages[place + 1].at == newest
         owns = not OWNERS.keys().isdisjoint((*event.said, *event.clear))
-        return last, event.event_id in before.moving, owns, place
+        return elsewhere, last, event.event_id in before.moving, owns, place
 
     return sorted((place for place, event in enumerate(stages[:-1]) if event is not created), key=turn)
 
@@ -182,7 +204,7 @@ def _heir(gone: StageEvent, heir: StageEvent) -> StageEvent:
 
 def _shows_what_can_change(left: Deal, before: _Before, terms: Terms) -> bool:
     """Say whether all that can still change is answered as before; note in `left` what is final and shown no more."""
-    after = History(left.stages[:], terms)
+    after = before.asked(left, terms)
     if _standing(after) != before.standing or not _moving(after) <= before.moving:
         return False
     shown = Counter(facts_of_stages(after, left.touch, left, terms))
@@ -198,12 +220,11 @@ def _shows_what_can_change(left: Deal, before: _Before, terms: Terms) -> bool:
     return _settle_moves(left, after, made, terms)
 
 
-def _standing(history: History) -> tuple[int, int, str | None]:
-    """Return since when the deal is what it is, and is where it is, and whose its revenue is as soon as it has an amount."""
+def _standing(history: History) -> tuple[int, int, bool]:
+    """Return since when the deal is what it is, since when it is where it is, and whether it is deleted."""
     if not history.entries:
-        return -1, -1, None
-    close = history.close()
-    return created_at(history), history.entries[-1].at, history.at_instant("customer_id", close.at) if close else None
+        return -1, -1, history.deleted
+    return created_at(history), history.entries[-1].at, history.deleted
 
 
 def _came_about(fact: Fact) -> bool:
@@ -248,13 +269,13 @@ def _let_go_of_activities(deal: Deal, count: int) -> None:
     _let_go_of_reps(deal)
 
 
-def _settle_activities(deal: Deal, before: History, terms: Terms) -> None:
+def _settle_activities(deal: Deal, before: _Before, terms: Terms) -> None:
     """Settle the activities that would count for somebody else now, or in another stage."""
-    after, rows = History(deal.stages[:], terms), unpack_rows(deal)
-    if activity_facts(rows, before, terms) == activity_facts(rows, after, terms):
+    after, rows = before.asked(deal, terms), unpack_rows(deal)
+    if activity_facts(rows, before.history, terms) == activity_facts(rows, after, terms):
         return
     for place, row in enumerate(rows):
-        if activity_facts([row], before, terms) != activity_facts([row], after, terms):
+        if activity_facts([row], before.history, terms) != activity_facts([row], after, terms):
             deal.rows = uncounted(deal.rows, place)
             _settle_touch(deal, row)
 

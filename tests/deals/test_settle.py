@@ -202,6 +202,44 @@ def test_events_of_one_day_that_come_in_order_are_all_taken_in():
     assert total == told(way, 1_000)[0]
 
 
+def test_what_was_cleared_before_it_was_said_stays_unknown():
+    """Nobody has the deal from its second minute on, and that stays so when somebody is named in the end."""
+    way: list[Event] = [change("e0", "2024-03-01 10:00", "New"), change("e1", "2024-03-01 10:01", clear=["rep_id"])]
+    way += [act("a0", "2024-03-01 10:02"), change("e2", "2024-03-01 10:03", "Qualified", product="X")]
+    way += [change("e3", "2024-03-01 10:04", "Proposal", product="Y"), change("e4", "2024-03-01 10:05", customer_id="c1")]
+    way += [change("e5", "2024-03-01 10:06", lead_source="web"), change("e6", "2024-03-01 10:07", region="north")]
+    way.append(change("e7", "2024-03-01 10:08", rep_id="anna"))
+    total, _, refused = told(way, 6)
+    assert (total, refused) == (told(way, 1_000)[0], 0)
+
+
+def test_closings_of_a_day_before_the_creation_count_behind_it_though_the_record_was_full():
+    """Lost and won at night, eighty updates, and created in the evening: what it was worth by then was said last."""
+    way = [change("e000", "2024-03-01 00:00", "Lost", rep_id="anna"), change("e001", "2024-03-01 00:01", amount="5")]
+    way.append(change("e002", "2024-03-01 00:02", "Won"))
+    for number in range(3, 83):
+        way.append(change(f"e{number:03}", "2024-03-01 01:00", product=f"p{number}"))
+        way[-1].at += number * MINUTE
+    way.append(change("e083", "2024-03-01 20:00", "New", amount="9"))
+    total, _, refused = told(way, 64)
+    assert [fact[4] for fact in total if fact[0] is Kind.MONEY] == [900]
+    assert (total, refused) == (told(way, 1_000)[0], 0)
+
+
+def test_a_creation_that_comes_late_is_refused_where_closings_of_a_day_before_it_were_let_go_of():
+    """They would have to count behind it."""
+    way = [change(f"e{number:03}", "2024-03-01 00:00", ("Won", "Lost")[number % 2], rep_id="anna") for number in range(80)]
+    for number, event in enumerate(way):
+        event.at += number * 60 * MINUTE
+    _, deal, _ = told(way, 64)
+    for hours, refused in ((1, True), (23, True), (25, False)):
+        late = change("late", "2024-03-01 00:00", "New")
+        late.at = deal.settled_until + hours * 60 * MINUTE
+        total, _, count = told([*way, late], 64)
+        assert bool(count) is refused
+        assert refused or total == told([*way, late], 1_000)[0]
+
+
 def test_what_comes_next_may_be_of_the_newest_instant():
     """The record is full when the deal is won; at the same instant it is lost."""
     moves = [
