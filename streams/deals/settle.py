@@ -36,7 +36,7 @@ from streams.deals.record import (
     unpack_rows,
 )
 from streams.deals.terms import FIRST_LEVEL, Kind, Terms
-from streams.panes.calendar import DAY_US
+from streams.panes.calendar import DAY_US, FINE_US
 
 _FEWEST = 2  # stage events: the creating one, and the one that inherits
 _AT_ONCE = 8  # activities that a record lets go of that is too large
@@ -93,6 +93,8 @@ def _let_go_of_stage_event(deal: Deal, terms: Terms) -> None:
     before = _Before(deal, terms)
     turns = _in_turn(deal, before)
     for place in turns:
+        if before.still_converts(*deal.stages[place : place + 2]):
+            continue
         left = _without(deal, place, before)
         if _shows_what_can_change(left, before, terms):
             break
@@ -124,10 +126,17 @@ class _Before:
         self.counted = Counter(facts_of_stages(self.history, deal.touch, deal, terms))
         self.moving = _moving(self.history)
         self.standing = _standing(self.history)
+        converting = {fact[2][:2] for fact in self.counted if fact[0] is Kind.CONVERSION and not fact[3]}
+        first = {(entry.pipeline, entry.stage): entry.place for entry in reversed(self.history.entries)}
+        self.converting = {self.history.events[place].event_id for stage, place in first.items() if stage in converting}
 
     def asked(self, deal: Deal, terms: Terms) -> History:
         """Return the history with what is said next."""
         return History([*deal.stages, self.next], terms)
+
+    def still_converts(self, event: StageEvent, behind: StageEvent) -> bool:
+        """Is it the first entry into a stage from which the deal may yet advance, and would be in another pane without it?"""
+        return event.event_id in self.converting and event.at // FINE_US != behind.at // FINE_US
 
     def may_count_elsewhere(self, events: list[StageEvent]) -> bool:
         """Do closings count, or might they if the deal were created next, behind events that they are held before?"""
