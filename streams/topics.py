@@ -17,6 +17,7 @@ KPI_HISTORY = "dealpulse.kpi.history.v1"
 MATURED = "dealpulse.matured"
 ALERTS = "dealpulse.alerts.v1"
 ALERT_EVENTS = "dealpulse.alert-events.v1"
+JUDGED = "dealpulse.judged"  # up to when all is judged, and its alerts are told
 GENERATIONS = "dealpulse.generations"
 DLQ_REPLAYS = "dealpulse.dlq-replays"  # which dead letters were sent again
 
@@ -64,6 +65,7 @@ def all_topics(app_id: str) -> tuple[Topic, ...]:
         Topic(MATURED, "delete", _KEEP),
         Topic(ALERTS, "compact", _LATEST),
         Topic(ALERT_EVENTS, "delete", _KEEP),
+        Topic(JUDGED, "compact", _COMPACT),
         Topic(GENERATIONS, "compact", _COMPACT),
         Topic(DLQ_REPLAYS, "delete", _KEEP),
         *(Topic(changelog(app_id, room), "compact", _COMPACT) for room in ROOMS),

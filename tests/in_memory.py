@@ -45,6 +45,7 @@ class InMemory:
         self.latest: dict[bytes, dict[str, Any]] = {}
         self.history: dict[bytes, dict[str, Any]] = {}
         self.matured: list[dict[str, Any]] = []
+        self.judged: list[int] = []  # up to when the alerts have heard that they have all
         self.noticed = Noticed()
         self.refused = 0
 
@@ -101,7 +102,11 @@ class InMemory:
     def _receive(self, output: Output) -> None:
         topic, _, key, value, _ = output
         if topic == topics.MATURED:
-            self.matured.append(orjson.loads(value or b""))
+            pane = orjson.loads(value or b"")
+            if pane["rule"]:
+                self.matured.append(pane)
+            else:
+                self.judged.append(pane["at"])
             return
         into = self.latest if topic == topics.KPI_LATEST else self.history
         if value is None:

@@ -35,7 +35,10 @@ class Watch(msgspec.Struct, array_like=True):
 
 
 class Pane(msgspec.Struct):
-    """A matured pane on the topic: k of n on a day, judged at an instant (event time, µs)."""
+    """A matured pane on the topic: k of n on a day, judged at an instant (event time, µs).
+
+    One of no rule (empty) says that all that is complete at the instant has been judged, and that the worker has caught up.
+    """
 
     rule: str
     entity: list[str]

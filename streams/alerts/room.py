@@ -51,6 +51,8 @@ class AlertsRoom:
         self._rules = {rule.name: rule for rule in definitions.rules}
         self._tables: dict[int, StateTable] = {}
         self._output: list[Output] = []
+        self._partitions_out = definitions.partitions
+        self._judged: dict[int, int] = {}  # partition → up to when all is judged, µs; nobody has heard so
         self._states: dict[int, dict[str, tuple[str, str]]] = {}  # partition → fingerprint → rule, state
         metrics.declare_rules(self._rules)
 
@@ -68,6 +70,7 @@ class AlertsRoom:
         self._tables.pop(partition, None)
         self._states.pop(partition, None)
         self._output.clear()
+        self._judged.clear()
         self._show()
 
     def handle(self, partition: int, topic: str, run: Sequence[Message]) -> int:
@@ -75,6 +78,8 @@ class AlertsRoom:
         del topic  # there is one
         for message in run:
             pane = _panes.decode(message.value())
+            if not pane.rule:
+                self._judged[partition] = pane.at
             rule = self._rules.get(pane.rule)
             if rule is not None:  # the rule may have been taken out since
                 self._judge(partition, pane, rule)
@@ -112,19 +117,26 @@ class AlertsRoom:
             metrics.ALERTS.labels(rule, state).set(count)
 
     def due(self, moment: Moment) -> bool:
-        """Is there something to send although nothing came in?  Never: alerts come from panes."""
+        """Is there something to send although nothing came in?  Alerts come from panes; that these were all is told behind them."""
         del moment
-        return False
+        return bool(self._judged)
 
     def owes(self, moment: Moment) -> bool:
-        """Will there be something to send although nothing comes in?  Never."""
-        del moment
-        return False
+        """Will there be something to send although nothing comes in?"""
+        return self.due(moment)
 
     def drain(self, moment: Moment) -> list[Output]:
-        """Return the alerts that changed."""
+        """Return the alerts that changed; else, up to when all are told.
+
+        Not both in one transaction, whose topics become visible one after the other: who reads the second can read the first.
+        """
         del moment
         output, self._output = self._output, []
+        if not output:
+            judged, self._judged = self._judged, {}
+            for partition, at in judged.items():
+                key, value = b"%d" % partition, msgspec.json.encode({"partition": partition, "at": at})
+                output += [(topics.JUDGED, reader, key, value, None) for reader in range(self._partitions_out)]
         return output
 
 

@@ -40,7 +40,7 @@ REMEDY = "compute the state anew with: dealpulse rebuild"
 # What numbers are computed from, and what was told of them: if one of these is another topic, the state is not of it.
 _STANDS_ON = (
     topics.STAGE_CHANGE, topics.ACTIVITY, topics.TICKS, topics.DELTAS, topics.MATURED,
-    topics.KPI_LATEST, topics.KPI_HISTORY, topics.ALERTS, topics.ALERT_EVENTS,
+    topics.KPI_LATEST, topics.KPI_HISTORY, topics.ALERTS, topics.ALERT_EVENTS, topics.JUDGED,
 )  # fmt: skip
 
 

@@ -59,6 +59,7 @@ class Partition:
         self.next_in_catch_up = 0
         self.caught_up = False  # was everything, in the last round
         self.settled = False  # nothing has come in since a round told that no more is coming
+        self.has_judged = True  # something, and not said yet that this was all; who takes over does not know
 
     # -------------------------------------------------------------- state
 

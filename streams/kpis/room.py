@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 
+import msgspec
 from confluent_kafka import Message
 
 from streams import metrics, topics
@@ -157,11 +158,17 @@ class KpisRoom:
 
     def due(self, moment: Moment) -> bool:
         """Is there a round to make?"""
-        return any(owned.round is not None or self._is_due(owned, moment) for owned in self._owned.values())
+        return any(
+            owned.round is not None or self._is_due(owned, moment) or self._judged_up_to(owned) is not None
+            for owned in self._owned.values()
+        )
 
     def owes(self, moment: Moment) -> bool:
         """Is a round under way or to come, or is something held back?"""
-        return any(owned.round is not None or self._owes(owned, moment) for owned in self._owned.values())
+        return any(
+            owned.round is not None or self._owes(owned, moment) or self._judged_up_to(owned) is not None
+            for owned in self._owned.values()
+        )
 
     def _owes(self, owned: Partition, moment: Moment) -> bool:
         watermark = self._watermark(owned)
@@ -194,6 +201,7 @@ class KpisRoom:
                 self._begin(owned, partition, moment)
             if len(output) < _RECORDS_PER_FLUSH:
                 output.extend(self._go_on(owned, moment))
+            output.extend(self._that_was_all(owned, partition))
             if owned.hot:
                 self._write(owned)
                 owned.write_progress()
@@ -258,6 +266,7 @@ class KpisRoom:
             copy_open=just_settled,
         )
         owned.today = now.day
+        owned.has_judged = owned.has_judged or owned.round.judges
         owned.round_born, owned.born = owned.born, 0
         owned.to_visit = self._to_visit(owned, owned.round, before)
         owned.settled = owned.all_settled()
@@ -302,6 +311,22 @@ class KpisRoom:
         # Who has only just fallen behind is often a few records behind a steady flow: its readers do not wait for the interval.
         at_least = self._interval if self._is_long_behind(owned, moment) else 0
         owned.next_in_catch_up = moment.now if caught_up else moment.now + max(at_least, cost)
+
+    def _judged_up_to(self, owned: Partition) -> int | None:
+        """Return up to when all is judged, if everything in the sources has been read and nobody has said so; else None."""
+        if not owned.has_judged or owned.now is None or not owned.all_caught_up():
+            return None
+        watermark = self._watermark(owned)
+        return None if watermark is None or self._judges(watermark, owned.now) else watermark
+
+    def _that_was_all(self, owned: Partition, partition: int) -> list[Output]:
+        """Tell the alerts, behind the panes, that they have all that is complete: a pane of no rule."""
+        at = self._judged_up_to(owned)
+        if at is None:
+            return []
+        owned.has_judged = False
+        fields = {"rule": "", "entity": [], "day": 0, "n": 0, "k": 0, "at": at}
+        return [(topics.MATURED, partition, None, msgspec.json.encode(fields), None)]
 
     def _concerns_all(self, owned: Partition, watermark: int, moment: Moment) -> bool:
         """Will the round visit everybody?  Then it waits until nobody has been told within the interval."""

@@ -13,8 +13,8 @@ from streams.kafka.room import Moment, Output, Room, StateTable
 from streams.topics import Topic, all_topics, shadow
 
 SHADOWED = (topics.KPI_LATEST, topics.KPI_HISTORY, topics.ALERTS)
-# Who was told what is decided at the switch, from the state of the alerts.
-_UNSAID = frozenset({topics.ALERT_EVENTS})
+# Who was told what is decided at the switch, from the state of the alerts: nobody is told of a generation that is being computed.
+_UNSAID = frozenset({topics.ALERT_EVENTS, topics.JUDGED})
 
 
 class _Origin(msgspec.Struct):

@@ -390,3 +390,40 @@ def test_the_sentence_says_how_much_a_small_share_is():
 def test_a_share_is_written_with_two_digits_at_least(share, written):
     """Nothing is nothing."""
     assert percent(share) == written
+
+
+# ------------------------------------------------------------------ these are all
+
+
+THAT_WAS_ALL = Pane("", [], 0, 0, 0, 30_000 * DAY)
+AT = Moment(0, frozenset((0,)))
+
+
+def test_that_these_are_all_is_told_to_every_partition_of_those_who_tell_people():
+    """An alert may be in any of them."""
+    room = AlertsRoom(Definitions(rules=(DROP,), partitions=3))
+    room.open(1, StateTable())
+    said = {name: getattr(THAT_WAS_ALL, name) for name in THAT_WAS_ALL.__struct_fields__}
+    room.handle(1, topics.MATURED, [delivered(orjson.dumps(said))])
+    told = room.drain(AT)
+    assert [(topic, to, key) for topic, to, key, _, _ in told] == [(topics.JUDGED, to, b"1") for to in range(3)]
+    assert {value for _, _, _, value, _ in told} == {b'{"partition":1,"at":%d}' % (30_000 * DAY)}
+    assert (room.due(AT), room.drain(AT)) == (False, [])
+
+
+def test_it_is_told_behind_the_alerts_in_a_transaction_of_its_own():
+    """Else a reader may have it before the alerts that it speaks of."""
+    court = Court(DROP)
+    told = court.judge([*story(DROP, (60, 0.6), (60, 0.05)), THAT_WAS_ALL])
+    assert {topic for topic, _ in told} == {topics.ALERTS, topics.ALERT_EVENTS}
+    assert (court.room.due(AT), court.room.owes(AT)) == (True, True)
+    assert {topic for topic, _ in court.judge([])} == {topics.JUDGED}
+    assert (court.room.due(AT), court.room.owes(AT)) == (False, False)
+
+
+def test_of_what_was_not_flushed_nothing_is_told():
+    """The next owner hears it anew."""
+    court = Court(DROP)
+    court.judge([*story(DROP, (60, 0.6), (60, 0.05)), THAT_WAS_ALL])
+    court.room.close(0)
+    assert not court.room.due(AT)

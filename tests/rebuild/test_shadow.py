@@ -49,8 +49,10 @@ def letter(offset: int) -> Output:
 
 
 def test_what_readers_would_see_goes_elsewhere():
-    """Each topic to its shadow, with key, value and headers; alert events nowhere; what is between rooms as ever."""
-    said = [(topic, -1, b"k", b"v", [("h", b"1")]) for topic in (*SHADOWED, topics.DELTAS, topics.ALERT_EVENTS)]
+    """Each topic to its shadow, with key, value and headers; what tells people nowhere; what is between rooms as ever."""
+    said = [
+        (topic, -1, b"k", b"v", [("h", b"1")]) for topic in (*SHADOWED, topics.DELTAS, topics.ALERT_EVENTS, topics.JUDGED)
+    ]
     heard = InTheShadow(Saying(*said), "app-g2", {}).drain(MOMENT)
     names = [*(shadow("app-g2", topic).name for topic in SHADOWED), topics.DELTAS]
     assert heard == [(name, -1, b"k", b"v", [("h", b"1")]) for name in names]
