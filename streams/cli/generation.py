@@ -45,7 +45,7 @@ from streams.topics import Topic, all_topics, changelog
 MEMBERS_DEADLINE, STATIC_MEMBERS_DEADLINE = SESSION_TIMEOUT + 3.0, STATIC_SESSION_TIMEOUT + 3.0
 _ANYWAY = "to compute from what is left: dealpulse rebuild --from-what-is-left"
 # Where the new rooms begin at the present end: what is in there is the old generation's.
-_AT_END = {"deals": topics.TICKS, "kpis": topics.DELTAS, "alerts": topics.MATURED}
+_AT_END = {"deals": topics.TICKS, "kpis": topics.DELTAS, "alerts": topics.MATURED, "notify": topics.JUDGED}
 
 
 @dataclass
@@ -318,7 +318,7 @@ def _begin(  # noqa: PLR0913  # what a generation begins with
     ends = present_ends(environment, _AT_END.values(), definitions.partitions, decided=True)
     starts = {room: {one: ends[topic, one] for one in range(definitions.partitions)} for room, topic in _AT_END.items()}
     stood = {
-        one: offsets[topics.ALERT_EVENTS, one]
+        one: {topics.ALERT_EVENTS: offsets[topics.ALERT_EVENTS, one]}
         for one in range(definitions.partitions)
         if (topics.ALERT_EVENTS, one) in offsets
     }
@@ -327,10 +327,10 @@ def _begin(  # noqa: PLR0913  # what a generation begins with
     try:
         with control.transaction() as send:
             send(topics.GENERATIONS, 0, NEXT, msgspec.json.encode(following))
-            for room, topic in {**_AT_END, "notify": topics.ALERT_EVENTS}.items():
-                for partition, offset in (stood if room == "notify" else starts[room]).items():
-                    log = changelog(name, room)
-                    send(log, partition, OFFSETS_KEY, msgspec.json.encode({topic: offset}))
+            for room, topic in _AT_END.items():
+                for partition, offset in starts[room].items():
+                    log, more = changelog(name, room), stood.get(partition, {}) if room == "notify" else {}
+                    send(log, partition, OFFSETS_KEY, msgspec.json.encode({topic: offset, **more}))
                     send(log, partition, FORM_KEY, following.digest.encode())
             for (partition, key), row in heard.items():
                 send(changelog(name, "notify"), partition, key, row)

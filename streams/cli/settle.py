@@ -22,9 +22,9 @@ from streams.cli.read import CALL_DEADLINE, partitions
 from streams.cli.settings import CheckError, Settings
 from streams.kafka.inbox import TopicPart
 from streams.kafka.reading import high
-from streams.topics import ALERT_EVENTS, DELTAS, MATURED, SOURCES, TICKS
+from streams.topics import ALERT_EVENTS, DELTAS, JUDGED, MATURED, SOURCES, TICKS
 
-INPUTS = (*SOURCES, TICKS, DELTAS, MATURED, ALERT_EVENTS)
+INPUTS = (*SOURCES, TICKS, DELTAS, MATURED, ALERT_EVENTS, JUDGED)
 # Without a commit, beside what a flush and a round linger; how long all of the work takes is nobody's fault.
 PATIENCE = 300.0
 _PAUSE, _BUSY_PAUSE = 0.2, 0.5  # each question costs the broker and the worker a little

@@ -1,8 +1,9 @@
 """Has everybody been told?  Each alert event is delivered once, in order, at least once over a crash.
 
 A delivery that fails is tried again, for as long as it takes, unless Slack says that it can never work.
-What was history when it was written (a replay) is not delivered: nobody is woken by it.  The end of an alert is told to
-those who heard that it fired, however late it comes, and to nobody else.
+What was history when it was written (a replay) is not delivered: nobody is woken by it.  What of it still fires when all
+that came before has been judged, and that is history no more, is told in one message.  The end of an alert is told to those
+who heard that it fired, however late it comes, and to nobody else.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
 
@@ -21,19 +23,32 @@ from streams import metrics, topics
 from streams.config import Definitions
 from streams.kafka.room import Moment, Output, StateTable
 from streams.notify import message
+from streams.notify.message import Notice
 from streams.notify.transports import Transport, Verdict
 
 LONGEST_PAUSE = 60.0
 _SENT_KEY = b"sent:"  # the last revision that was dealt with
-_UNHEARD_KEY = b"unheard:"  # nobody was told that it fires
+_UNHEARD_KEY = b"unheard:"  # nobody was told that it fires: its event (of before there were digests: 1)
+_JUDGED_KEY = b"judged"  # partition of the alerts → up to when they are all here, µs
 log = logging.getLogger("dealpulse.notify")
+
+
+class Judged(msgspec.Struct):
+    """What a partition of the alerts says: up to an instant (event time, µs) all is judged, and its events are there."""
+
+    partition: int
+    at: int
+
+
+_judged = msgspec.json.Decoder(Judged)
+_judged_by_partition = msgspec.json.Decoder(dict[int, int])
 
 
 class NotifyRoom:
     """Alert events to people."""
 
     name = "notify"
-    sources: tuple[str, ...] = (topics.ALERT_EVENTS,)
+    sources: tuple[str, ...] = (topics.ALERT_EVENTS, topics.JUDGED)
 
     def __init__(
         self, definitions: Definitions, transport: Transport, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -42,6 +57,8 @@ class NotifyRoom:
         self._oldest = definitions.slack.catch_up_limit
         self._sleep = sleep
         self._tables: dict[int, StateTable] = {}
+        self._partitions_in = definitions.partitions
+        self._digest = asyncio.Lock()  # held while one is told: it speaks of all partitions
 
     def open(self, partition: int, state: StateTable) -> None:
         """Start to own a partition."""
@@ -56,17 +73,48 @@ class NotifyRoom:
         raise NotImplementedError(f"notify waits for the outside world: deliver() {partition} {topic} {len(run)}")
 
     async def deliver(self, partition: int, topic: str, run: Sequence[Message]) -> int:
-        """Tell people of a run of alert events, one after the other."""
-        del topic  # there is one
+        """Tell people of a run of alert events, one after the other; or, where all are there, of what was held back and still fires."""
         state = self._tables[partition]
+        deal_with = self._hear if topic == topics.JUDGED else self._take
         for record in run:
-            event = msgspec.json.decode(record.value())
-            mark = event["fingerprint"].encode()
-            told = state.get(_SENT_KEY + mark)
-            if told is None or int(told) < event["revision"]:
-                await self._deal_with(event, record.timestamp()[1] / 1000, mark, state)
-                state.put(_SENT_KEY + mark, str(event["revision"]).encode())
+            await deal_with(record.value(), record.timestamp()[1] / 1000, state)
         return len(run)
+
+    async def _take(self, value: bytes, written: float, state: StateTable) -> None:
+        """Take in an alert event, unless it is a repeat; `written` in seconds since 1970."""
+        event = msgspec.json.decode(value)
+        mark = event["fingerprint"].encode()
+        told = state.get(_SENT_KEY + mark)
+        if told is None or int(told) < event["revision"]:
+            # A digest under way may name it: then its end is told, too.
+            async with self._digest if state.get(_UNHEARD_KEY + mark) else nullcontext():
+                await self._deal_with(event, written, mark, state)
+            state.put(_SENT_KEY + mark, str(event["revision"]).encode())
+
+    async def _hear(self, value: bytes, written: float, state: StateTable) -> None:
+        """Take in how far a partition of the alerts is; tell what fires if none is in history any more."""
+        said, known = _judged.decode(value), _judged_by_partition.decode(state.get(_JUDGED_KEY) or b"{}")
+        state.put(_JUDGED_KEY, msgspec.json.encode(known | {said.partition: said.at}))
+        if all(self._is_past_history(one, written) for one in self._tables.values()):
+            async with self._digest:
+                await self._tell_what_fires()
+
+    def _is_past_history(self, state: StateTable, now: float) -> bool:
+        """Has a partition heard from all of the alerts, and is none of them further back than what is told one by one?"""
+        judged = _judged_by_partition.decode(state.get(_JUDGED_KEY) or b"{}")
+        return len(judged) == self._partitions_in and min(judged.values()) / 1_000_000 >= now - self._oldest
+
+    async def _tell_what_fires(self) -> None:
+        """Tell in one message of all alerts that fire, of the partitions owned, of which nobody has heard."""
+        unheard = [
+            (state, key, msgspec.json.decode(value))
+            for state in self._tables.values()
+            for key, value in state.items()
+            if key.startswith(_UNHEARD_KEY) and value != b"1"
+        ]
+        if unheard and await self._tell(message.digest([event for _, _, event in unheard])):
+            for state, key, _ in unheard:
+                state.delete(key)
 
     async def _deal_with(self, event: dict[str, Any], written: float, mark: bytes, state: StateTable) -> None:
         """Tell people of an event, or not; `written` in seconds since 1970."""
@@ -76,25 +124,25 @@ class NotifyRoom:
         is_history = written - datetime.fromisoformat(event["at"]).timestamp() > self._oldest
         heard = not unheard if is_known else not is_history
         if heard:
-            heard = await self._tell(event)
+            heard = await self._tell(message.notice(event))
         else:
             metrics.NOTIFICATIONS.labels(self._transport.name, "silenced").inc()
             log.info("not told, it is history: %s", message.text(event))
         if fired and not heard:
-            state.put(_UNHEARD_KEY + mark, b"1")
+            state.put(_UNHEARD_KEY + mark, msgspec.json.encode(event))
         elif unheard:
             state.delete(_UNHEARD_KEY + mark)
 
-    async def _tell(self, event: dict[str, Any]) -> bool:
+    async def _tell(self, notice: Notice) -> bool:
         """Try until it is told; return False when it never can be."""
         tries = 0
         while True:
-            attempt = await self._transport.send(event)
+            attempt = await self._transport.send(notice)
             metrics.NOTIFICATIONS.labels(self._transport.name, attempt.verdict.value).inc()
             if attempt.verdict is Verdict.SENT:
                 return True
             if attempt.verdict is Verdict.NEVER:
-                log.error("alert not delivered, %s; mend the Slack settings: %s", attempt.why, message.text(event))
+                log.error("alert not delivered, %s; mend the Slack settings: %s", attempt.why, notice.text)
                 return False
             tries += 1
             pause = max(attempt.pause, min(LONGEST_PAUSE, 2 ** min(tries, 6) * random.uniform(0.5, 1.0)))  # noqa: S311  # jitter

@@ -18,7 +18,7 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from streams.config import Definitions
 from streams.environment import Environment
-from streams.notify import message
+from streams.notify.message import Notice, escape
 
 TIMEOUT = 10  # seconds
 DEFAULT_PAUSE = 1.0
@@ -66,7 +66,7 @@ class Transport(Protocol):
 
     name: str
 
-    async def send(self, event: dict[str, Any]) -> Attempt:
+    async def send(self, notice: Notice) -> Attempt:
         """Try once."""
 
 
@@ -75,9 +75,9 @@ class Log:
 
     name = "log"
 
-    async def send(self, event: dict[str, Any]) -> Attempt:
+    async def send(self, notice: Notice) -> Attempt:
         """Write a line."""
-        log.warning("ALERT %s", message.text(event))
+        log.warning("ALERT %s", notice.text)
         return Attempt(Verdict.SENT)
 
 
@@ -91,13 +91,13 @@ class Bot:
         self._client = AsyncWebClient(token=str(token), base_url=url, timeout=TIMEOUT, retry_handlers=[], logger=_sdk_log)
         self._channel = channel
 
-    async def send(self, event: dict[str, Any]) -> Attempt:
+    async def send(self, notice: Notice) -> Attempt:
         """Post the message."""
         try:
             await self._client.chat_postMessage(
                 channel=self._channel,
-                text=message.escape(message.text(event)),
-                blocks=message.blocks(event),
+                text=escape(notice.text),
+                blocks=notice.blocks,
                 unfurl_links=False,
                 mrkdwn=False,
                 parse="none",
@@ -121,12 +121,10 @@ class Webhook:
     def __init__(self, url: str) -> None:
         self._client = AsyncWebhookClient(str(url), timeout=TIMEOUT, retry_handlers=[], logger=_sdk_log)
 
-    async def send(self, event: dict[str, Any]) -> Attempt:
+    async def send(self, notice: Notice) -> Attempt:
         """Post the message."""
         try:
-            response = await self._client.send_dict(
-                {"text": message.escape(message.text(event)), "blocks": message.blocks(event), "mrkdwn": False}
-            )
+            response = await self._client.send_dict({"text": escape(notice.text), "blocks": notice.blocks, "mrkdwn": False})
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             return Attempt(Verdict.AGAIN, type(error).__name__)
         except (ValueError, LookupError):

@@ -8,6 +8,7 @@ import pytest
 
 from streams.kafka.embedded import embedded_broker as run_embedded_broker
 from tests.flow.installation import Installation
+from tests.flow.webhook import FakeSlack, listening
 
 BOTH = ["embedded_broker", pytest.param("apache_kafka", marks=[pytest.mark.kafka])]
 
@@ -36,3 +37,10 @@ def broker_of_module(request: pytest.FixtureRequest) -> str:
 def install(tmp_path) -> Callable[..., Installation]:
     """Make an installation on a broker."""
     return lambda url, raw, **environment: Installation(url, tmp_path, raw, **environment)
+
+
+@pytest.fixture
+def slack() -> Iterator[FakeSlack]:
+    """Return a Slack that listens."""
+    with listening() as fake:
+        yield fake

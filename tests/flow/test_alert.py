@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import orjson
 import pytest
@@ -38,32 +35,6 @@ RAW = {
 }
 
 
-class FakeSlack(BaseHTTPRequestHandler):
-    """Takes messages and says ok."""
-
-    def do_POST(self) -> None:  # the library's name
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.heard.append(orjson.loads(body))
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(b"ok")
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture
-def slack() -> Iterator[ThreadingHTTPServer]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), FakeSlack)
-    server.heard = []
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
 def leads(first: int, last: int, advance: int) -> list[tuple[str, dict]]:
     """Return the leads of some days, of which so many a day are qualified, and half of those are won."""
     events = []
@@ -83,8 +54,7 @@ def micros(day: int) -> int:
 
 def test_a_drop_is_told_once_and_its_end_once(broker, install, slack):
     """Half of the leads advance, then one in twenty for four days, then half again; a restart tells nobody again."""
-    url = f"http://127.0.0.1:{slack.server_port}/services/T/B/x"
-    installation = install(broker, RAW, slack_webhook=Secret(url))
+    installation = install(broker, RAW, slack_webhook=Secret(slack.url))
 
     def transitions() -> list[str]:
         return [orjson.loads(message.value())["transition"] for message in installation.messages(ALERT_EVENTS)]
@@ -105,7 +75,7 @@ def test_a_drop_is_told_once_and_its_end_once(broker, install, slack):
         assert transitions() == ["fired", "resolved"]
     assert len(slack.heard) == 2
     assert "Resolved" in slack.heard[1]["text"]
-    assert url.encode() not in worker.log.read_bytes()
+    assert slack.url.encode() not in worker.log.read_bytes()
     for topic in (ALERTS, ALERT_EVENTS):
         assert list(faults(installation.messages(topic))) == []
 
@@ -115,9 +85,7 @@ def test_a_rebuild_tells_nobody_again(embedded_broker, install, slack):
 
     It is old by then: that people were told of the beginning is known to the new generation, too.
     """
-    installation = install(
-        embedded_broker, RAW, slack_webhook=Secret(f"http://127.0.0.1:{slack.server_port}/services/T/B/x")
-    )
+    installation = install(embedded_broker, RAW, slack_webhook=Secret(slack.url))
     with installation.worker() as worker:
         installation.send_events(leads(0, 6, 20))
         installation.process_all(worker, as_of=micros(9))

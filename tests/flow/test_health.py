@@ -46,9 +46,9 @@ def test_from_the_start_over_much_work_to_a_restart(embedded_broker, install):
     with installation.worker() as worker:
         assert until(worker, lambda said: not said["ready"])["missing"]
         said = until(worker, lambda said: said["ready"])
-        # deals, kpis, alerts and notify, two partitions each; six sources
+        # deals, kpis, alerts and notify, two partitions each; seven sources
         assert said["partitions"] == {"restored": 8, "assigned": 8}
-        assert (said["assigned"], said["lag_limit"]) == (12, 500)
+        assert (said["assigned"], said["lag_limit"]) == (14, 500)
         installation.send_all(load.records(20_000, 1))
         said = until(worker, lambda said: not said["ready"])
         assert said["missing"][0].endswith("records wait, more than 500")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-import orjson
 import pytest
 from aiohttp import web
 
@@ -16,54 +14,11 @@ from streams.config import Definitions, Slack
 from streams.environment import Environment, Secret
 from streams.kafka.room import StateTable
 from streams.notify import transports
+from streams.notify.message import notice
 from streams.notify.room import LONGEST_PAUSE, NotifyRoom
 from streams.notify.transports import Bot, Log, Verdict, Webhook, transport_for
-from tests.in_memory import delivered
-from tests.notify.slack import HOOK, TOKEN, FakeSlack, raw, said
-
-NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
-KINDS = ("bot", "webhook")
-
-
-@pytest.fixture
-async def slack() -> AsyncIterator[FakeSlack]:
-    """Return a Slack that listens."""
-    fake = FakeSlack()
-    await fake.start()
-    yield fake
-    await fake.stop()
-
-
-def transport(kind: str, slack: FakeSlack) -> Any:
-    return Bot(Secret(TOKEN), "#sales", f"{slack.url}/api/") if kind == "bot" else Webhook(Secret(slack.url + HOOK))
-
-
-class Office:
-    """The notify room with waits that take no time."""
-
-    def __init__(self, sender: Any, state: StateTable | None = None) -> None:
-        self.state = state or StateTable()
-        self.waits: list[float] = []
-        self.room = NotifyRoom(Definitions(), sender, sleep=self._wait)
-        self.room.open(0, self.state)
-
-    async def _wait(self, pause: float) -> None:
-        self.waits.append(pause)
-
-    async def tell(self, *events: dict[str, Any], written: datetime = NOW) -> None:
-        """Deliver a run of alert events."""
-        run = [delivered(orjson.dumps(one), written.timestamp()) for one in events]
-        await self.room.deliver(0, topics.ALERT_EVENTS, run)
-
-
-def event(revision: int = 1, fingerprint: str = "drop-1", **changed: Any) -> dict[str, Any]:
-    transition = "fired" if revision % 2 else "resolved"
-    at = NOW - timedelta(hours=1)
-    return {
-        "transition": transition, "fingerprint": fingerprint, "rule": "drop", "text": f"Conversion {transition}",
-        "since": at.isoformat(), "at": at.isoformat(), "revision": revision,
-    } | changed  # fmt: skip
-
+from tests.notify.office import KINDS, NOW, Office, days, event, transport
+from tests.notify.slack import HOOK, TOKEN, raw, said
 
 # ------------------------------------------------------------------ once
 
@@ -103,11 +58,6 @@ async def test_nobody_is_woken_by_history(age, told, slack):
     await office.tell(old, old)
     assert len(slack.posted) == told
     assert office.state.get(b"sent:drop-1") == b"1"
-
-
-def days(count: float) -> str:
-    """Return an instant so many days before now."""
-    return (NOW - timedelta(days=count)).isoformat()
 
 
 OLD = NOW - timedelta(days=9)
@@ -250,7 +200,7 @@ async def test_a_time_out_is_tried_again(kind, slack, monkeypatch):
     monkeypatch.setattr(transports, "TIMEOUT", 0.2)
     sender = transport(kind, slack)
     slack.silent = True
-    assert (await sender.send(event())).verdict is Verdict.AGAIN
+    assert (await sender.send(notice(event()))).verdict is Verdict.AGAIN
     slack.silent = False
     await Office(sender).tell(event())
     assert len(slack.posted) == 2
@@ -261,7 +211,7 @@ async def test_a_refused_connection_is_tried_again(kind, slack):
     """Nobody listens any more."""
     sender = transport(kind, slack)
     await slack.stop()
-    assert (await sender.send(event())).verdict is Verdict.AGAIN
+    assert (await sender.send(notice(event()))).verdict is Verdict.AGAIN
 
 
 # ------------------------------------------------------------------ never
@@ -285,7 +235,7 @@ async def test_a_refused_connection_is_tried_again(kind, slack):
 async def test_what_the_bot_is_refused_for(error, verdict, slack):
     """Only what waiting cannot mend is given up."""
     slack.answers = [said({"ok": False, "error": error})]
-    assert (await transport("bot", slack).send(event())).verdict is verdict
+    assert (await transport("bot", slack).send(notice(event()))).verdict is verdict
 
 
 @pytest.mark.parametrize(
@@ -307,7 +257,7 @@ async def test_what_the_bot_is_refused_for(error, verdict, slack):
 async def test_what_a_webhook_answers(status, body, verdict, slack):
     """4xx in Slack's words are settings, 5xx are Slack's, pages somebody else's."""
     slack.answers = [raw(body, status, "text/html")]
-    assert (await transport("webhook", slack).send(event())).verdict is verdict
+    assert (await transport("webhook", slack).send(notice(event()))).verdict is verdict
 
 
 async def test_a_message_that_can_never_work_holds_up_nobody(slack, caplog):
@@ -338,7 +288,7 @@ async def test_no_secret_is_ever_logged(kind, trouble, slack, caplog, monkeypatc
     if trouble == "refused":
         await slack.stop()
     slack.silent = trouble == "time-out"
-    attempt = await sender.send(event())
+    attempt = await sender.send(notice(event()))
     if trouble not in ("refused", "time-out"):
         await Office(sender).tell(event())
     shown = caplog.text + attempt.why + repr(attempt) + repr(sender)
