@@ -1,31 +1,28 @@
-"""Do the published records say what they should?  Only what law 1 speaks of is compared.
+"""Do the published records say what they should?
 
-Not compared: mature_share, pace, target, attainment, revision, watermark and final; snapshots in the history (rolling
-windows of the past, levels of a day); records with n 0 and value 0 or null, which may be there or not; days and weeks
-that are gone.  Percentiles may be 1 % off, as the published ones come from histograms; all else is exact.
+What law 1 does not speak of must follow from the record's own watermark (beside.py).  Not compared: the numbers of snapshots
+in the history (rolling windows of the past, levels of a day); records with n 0 and value 0 or null, which may be there or
+not; days and weeks that are gone.  Percentiles may be 1 % off, as the published ones come from histograms; all else is exact.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
 from math import isclose
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
+from streams.audit.beside import FLOAT_ERROR, Difference, Record, beside, micros, share_differences
 from streams.audit.recompute import Expected, Key, is_gone
 from streams.audit.tally import SHAPES, Number, age, durations
-from streams.audit.windows import CALENDAR, ROLLING, SECOND
+from streams.audit.windows import CALENDAR, ROLLING
+from streams.config import Definitions
 from streams.kpis.catalogue import BY_ID, ENTITY_FIELDS
 
 MAX_EXAMPLES = 20
 PERCENTILE_ERROR = 0.01
-FLOAT_ERROR = 1e-9
 PERCENTILES = ("p50", "p90")
 # Without facts these may be 0 or null.
 EMPTY_OR_NULL = ("value", "numerator", "denominator")
-
-Record = Mapping[str, Any]
-Difference = tuple[str, Any, Any]
 
 
 class Comparison(TypedDict):
@@ -39,7 +36,10 @@ class Comparison(TypedDict):
 
 
 def compare(
-    expected: Mapping[Key, Expected], published: Iterable[Record], latest: Iterable[Record] | None = None
+    expected: Mapping[Key, Expected],
+    definitions: Definitions,
+    published: Iterable[Record],
+    latest: Iterable[Record] | None = None,
 ) -> Comparison:
     """Compare the last record of every key with what is expected.
 
@@ -50,10 +50,11 @@ def compare(
     published = list(published)
     as_of = next((one.as_of for one in expected.values()), None)
     watermark = latest_watermark(published) if as_of is None else as_of
-    seen = {key for record in published if (key := _judge(record, expected, watermark, found))}
+    judge = Judge(expected, definitions, watermark, found)
+    seen = {key for record in published if (key := judge.look_at(record))}
     current: set[Key] | None = None
     if latest is not None:
-        current = {key for record in latest if (key := _judge(record, expected, watermark, found, in_latest=True))}
+        current = {key for record in latest if (key := judge.look_at(record, in_latest=True))}
     for key, one in expected.items():
         if one.required and key not in (current if current is not None and holds(one) else seen):
             found["missing"] += 1
@@ -83,20 +84,35 @@ def key_of(record: Record) -> Key | None:
         return None
 
 
-def _judge(
-    record: Record, expected: Mapping[Key, Expected], watermark: int | None, found: Comparison, *, in_latest: bool = False
-) -> Key | None:
-    """Count one record; return its key if it was compared."""
-    key = key_of(record)
-    one = expected.get(key) if key else None
-    if key and one:
-        found["compared"] += 1
-        _note(found, key, list(differences(key, one, record, in_latest=in_latest)))
-        return key
-    if key is None or not is_outside(key, record, watermark, in_latest=in_latest):
-        found["unexpected"] += 1
-        _note(found, key or (record.get("kpi"), record.get("cut")), [("record", None, record.get("value"))])
-    return None
+class Judge(NamedTuple):
+    """What records are held to, and what was found."""
+
+    expected: Mapping[Key, Expected]
+    definitions: Definitions
+    watermark: int | None
+    found: Comparison
+
+    def look_at(self, record: Record, *, in_latest: bool = False) -> Key | None:
+        """Count one record; return its key if its numbers were compared."""
+        key = key_of(record)
+        if key is None:
+            self._unexpected((record.get("kpi"), record.get("cut")), record)
+            return None
+        differing = list(beside(record, self.watermark, self.definitions))
+        one = self.expected.get(key)
+        if one:
+            self.found["compared"] += 1
+            differing += differences(key, one, record, in_latest=in_latest)
+            differing += share_differences(record, one.mature, self.definitions)
+        elif not is_outside(key, record, self.watermark, in_latest=in_latest):
+            self._unexpected(key, record)
+            return None
+        _note(self.found, key, differing)
+        return key if one else None
+
+    def _unexpected(self, key: tuple[Any, ...], record: Record) -> None:
+        self.found["unexpected"] += 1
+        _note(self.found, key, [("record", None, record.get("value"))])
 
 
 def is_outside(key: Key, record: Record, watermark: int | None, *, in_latest: bool) -> bool:
@@ -163,12 +179,6 @@ def is_same(said: Any, tells: Any, *, near: bool) -> bool:
     if isinstance(said, (int, float)) and isinstance(tells, (int, float)):
         return isclose(said, tells, rel_tol=FLOAT_ERROR) or (near and abs(said - tells) <= PERCENTILE_ERROR * abs(said))
     return bool(said == tells)
-
-
-def micros(text: str) -> int:
-    """Read an instant of a record, in µs."""
-    at = datetime.fromisoformat(text)
-    return int(at.replace(microsecond=0).timestamp()) * SECOND + at.microsecond
 
 
 def _note(found: Comparison, key: tuple[Any, ...], differing: list[Difference]) -> None:

@@ -49,7 +49,7 @@ def run_audit(client_settings: dict[str, Any], definitions: Definitions, progres
     if watermark is None:
         watermark = max([*(event.at for event in events), *read_ticks(client_settings, definitions, said)], default=0)
     said("recompute", 0, len(events))
-    return compare(recompute(events, definitions, watermark), history, latest)
+    return compare(recompute(events, definitions, watermark), definitions, history, latest)
 
 
 def read_events(

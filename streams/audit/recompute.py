@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from streams.audit.beside import OF_SOME_ENTRIES, mature_from
 from streams.audit.deal import read_deal
 from streams.audit.facts import Fact, facts_of, human, one_activity
 from streams.audit.owner import of_rep
@@ -39,13 +40,16 @@ Key = tuple[str, str, tuple[str, ...], str, str | None, str | None]
 SeriesKey = tuple[str, str, tuple[str, ...], str | None]
 
 MADE_OF_DAYS = ("day", "week")
+# Their entries are their facts, so that it is known which of them are mature.
+COHORTS = frozenset(kpi.id for kpi in CATALOGUE if kpi.base == "cohort" and kpi.id not in OF_SOME_ENTRIES)
 CORRECTED = 400 * 86_400 * SECOND
 
 
 class Expected(msgspec.Struct, frozen=True, gc=False):
     """What a record must say, as of a watermark (µs).
 
-    required: it must be there.  since: for an age, the instant (µs) it counts from.
+    required: it must be there.  since: for an age, the instant (µs) it counts from.  mature: of a cohort, the instants
+    (µs, in order) from which on its entries are mature.
     """
 
     value: Number | None
@@ -59,14 +63,16 @@ class Expected(msgspec.Struct, frozen=True, gc=False):
     as_of: int
     required: bool
     since: int | None = None
+    mature: tuple[int, ...] | None = None
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """One fact within its series."""
+    """One fact within its series; `mature`: from when on it is, where that is asked."""
 
     at: int
     day: date
     number: int
+    mature: int = 0
 
 
 def recompute(events: Iterable[StageChange | Activity], definitions: Definitions, watermark: int) -> dict[Key, Expected]:
@@ -114,7 +120,12 @@ def series(facts: Iterable[Fact], definitions: Definitions) -> dict[SeriesKey, l
     }
     found: dict[SeriesKey, list[Entry]] = defaultdict(list)
     for kpi, at, who, number, currency in facts:
-        entry = Entry(at, day_of(at, zone), number)
+        day = day_of(at, zone)
+        if kpi in COHORTS:
+            days = definitions.maturity_of(who["pipeline"] or "")
+            entry = Entry(at, day, number, mature_from(day.toordinal(), days, zone))
+        else:
+            entry = Entry(at, day, number)
         for cut in cuts.get(kpi, ()):
             entity = tuple(who.get(field) for field in ENTITY_FIELDS[cut])
             known = tuple(value for value in entity if value is not None)
@@ -141,13 +152,17 @@ def records(
     zone = definitions.zone
     for name in definitions.windows:
         cells = calendar_cells(name, facts, zone) if name in CALENDAR else rolling_cells(name, facts, zone, watermark)
-        figures = {window: SHAPES[kpi](numbers, currency) for window, numbers in cells.items()}
+        figures = {window: SHAPES[kpi]([fact.number for fact in found], currency) for window, found in cells.items()}
         for window, before in sorted(wanted(name, facts, zone, watermark)):
             previous = figures.get(before, nothing) if before else nothing
             now = figures.get(window, nothing)
             if now.n or previous.n:
                 value_before = previous.value if previous.n else None
-                yield window, expected_record(kpi, window, now, value_before, watermark)
+                record = expected_record(kpi, window, now, value_before, watermark)
+                if kpi in COHORTS:
+                    mature = tuple(sorted(fact.mature for fact in cells.get(window, ())))
+                    record = msgspec.structs.replace(record, mature=mature)
+                yield window, record
 
 
 def wanted(name: str, facts: Sequence[Entry], zone: ZoneInfo, watermark: int) -> set[tuple[Window, Window | None]]:
@@ -160,18 +175,18 @@ def wanted(name: str, facts: Sequence[Entry], zone: ZoneInfo, watermark: int) ->
     return {(window, before) for window, before in windows if not is_gone(name, window.start, watermark)}
 
 
-def calendar_cells(name: str, facts: Sequence[Entry], zone: ZoneInfo) -> dict[Window, list[int]]:
-    """Return the numbers of each calendar window that has facts."""
-    cells: dict[Window, list[int]] = defaultdict(list)
+def calendar_cells(name: str, facts: Sequence[Entry], zone: ZoneInfo) -> dict[Window, list[Entry]]:
+    """Return the facts of each calendar window that has some."""
+    cells: dict[Window, list[Entry]] = defaultdict(list)
     for fact in facts:
-        cells[calendar(name, fact.day, zone)].append(fact.number)
+        cells[calendar(name, fact.day, zone)].append(fact)
     return cells
 
 
-def rolling_cells(name: str, facts: Sequence[Entry], zone: ZoneInfo, watermark: int) -> dict[Window, list[int]]:
-    """Return the numbers of the rolling window at the watermark and of the one before it."""
+def rolling_cells(name: str, facts: Sequence[Entry], zone: ZoneInfo, watermark: int) -> dict[Window, list[Entry]]:
+    """Return the facts of the rolling window at the watermark and of the one before it."""
     windows = rolling(name, watermark, zone)
-    return {window: [fact.number for fact in facts if window.start <= fact.at < window.end] for window in windows}
+    return {window: [fact for fact in facts if window.start <= fact.at < window.end] for window in windows}
 
 
 def expected_record(kpi: str, window: Window, figures: Figures, previous: Number | None, watermark: int) -> Expected:

@@ -90,7 +90,7 @@ class Cohorts:
             first_young = self._last_complete(today, maturity) + 1
             if first_young <= first_day:
                 return 0
-            return total.get(key, 0) - entity.of_days(key, first_young, min(last_day, today))
+            return total.get(key, 0) - entity.of_days(key, first_young, last_day)  # some may be ahead of the clock
 
         most = self._maturity_of(entity)
         found = mature(measure << 16, most)

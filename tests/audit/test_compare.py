@@ -1,10 +1,13 @@
 """What counts as a difference, and what law 1 does not speak of."""
 
+from bisect import bisect_right
+
 import pytest
 
-from streams.audit.compare import compare
+from streams.audit.compare import Comparison
+from streams.audit.compare import compare as compare_under
 from streams.kpis.catalogue import ENTITY_FIELDS
-from tests.audit.tables import Numbers, act, change
+from tests.audit.tables import Numbers, act, change, settings, us
 
 WATERMARK = "2024-06-15 12:07"
 NOON = "2024-06-15T12:07:00+00:00"
@@ -18,6 +21,14 @@ HISTORY = [
 ]
 
 
+TODAY = us("2024-06-15 00:00")
+GRACE_ENDED = "2024-06-15T11:07:00+00:00"
+
+
+def compare(*told) -> Comparison:
+    return compare_under(told[0], settings(), *told[1:])
+
+
 def expected(events=HISTORY):
     return Numbers(events, watermark=WATERMARK).records
 
@@ -29,11 +40,20 @@ def published(records):
             "kpi": kpi, "cut": cut, "entity": dict(zip(ENTITY_FIELDS[cut], entity, strict=True)),
             "window": {"name": name, "start": start, "end": one.end}, "currency": currency,
             "value": one.value, "unit": one.unit, "n": one.n, "numerator": one.numerator, "denominator": one.denominator,
-            "stats": one.stats and dict(one.stats), "previous": one.previous, "watermark": NOON, "final": False,
-            "revision": 7, "mature_share": 0.5, "pace": None, "target": None, "attainment": None,
+            "stats": one.stats and dict(one.stats), "previous": one.previous, "watermark": NOON,
+            "final": one.end is not None and one.end <= GRACE_ENDED, "revision": 7,
+            "mature_share": share_of(records, (kpi, cut, entity, name, start, currency)),
+            "pace": None, "target": None, "attainment": None,
         }
         for (kpi, cut, entity, name, start, currency), one in records.items()
     ]  # fmt: skip
+
+
+def share_of(records, key):
+    """Return the share of a cohort that is mature at the watermark; of those who wait for an answer all count."""
+    kpi = "first_response_answered" if key[0] in ("first_response_time", "first_response_business") else key[0]
+    mature = records[kpi, *key[1:]].mature
+    return bisect_right(mature, TODAY) / len(mature) if mature else None
 
 
 def find(records, kpi, cut="all", window="all"):
@@ -85,14 +105,73 @@ def test_every_field_of_law_one_is_compared(kpi, window, field, value):
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("mature_share", 0.9), ("pace", 3), ("revision", 1), ("final", True), ("target", 5)]
+    ("field", "value"),
+    [
+        ("final", True),
+        ("mature_share", 0.5),
+        ("pace", 3),
+        ("target", 5),
+        ("attainment", 0.5),
+        ("revision", 0),
+        ("revision", True),
+        ("revision", "7"),
+        ("watermark", None),
+        ("watermark", "2024-06-15T12:07:01+00:00"),
+    ],
 )
-def test_fields_outside_law_one_are_not_compared(field, value):
-    """They depend on the watermark or on how often something was published."""
+def test_what_stands_beside_the_number_is_compared(field, value):
+    """It follows from the record's own watermark, or must not be there."""
     table = expected()
     records = published(table)
-    find(records, "calls")[field] = value
+    record = find([one for one in records if is_current(one)], "calls", window="month")
+    assert record[field] != value
+    record[field] = value
+    found = compare(table, records)
+    assert (found["different"], [one["field"] for one in found["examples"]]) == (1, [field])
+    assert found["examples"][0]["found"] == value
+
+
+@pytest.mark.parametrize(("watermark", "final"), [("00:59:59.999999", False), ("01:00:00", True), ("12:07:00", True)])
+def test_a_record_is_final_when_its_own_watermark_has_passed_the_end_and_the_grace(watermark, final):
+    """The day of the 14th; the grace is an hour."""
+    table = expected()
+    records = published(table)
+    day = next(one for one in records if one["window"]["start"] == "2024-06-14T00:00:00+00:00" and one["kpi"] == "new_leads")
+    day |= {"final": final, "watermark": f"2024-06-15T{watermark}+00:00"}
     assert compare(table, records)["different"] == 0
+    day["final"] = not final
+    assert [one["field"] for one in compare(table, records)["examples"]] == ["final"]
+
+
+@pytest.mark.parametrize(("watermark", "share"), [("2024-04-01T23:59:59", 0.0), ("2024-04-02T00:00:00", 1.0)])
+def test_a_cohort_matures_as_of_the_records_own_watermark(watermark, share):
+    """Created on 4 March, 28 days for whoever came with the end of that day: with the beginning of 2 April."""
+    table = expected()
+    records = published(table)
+    march = [one for one in records if one["window"]["start"] == "2024-03-01T00:00:00+00:00" and one["n"]]
+    record = find(march, "lead_conversion", window="month")
+    assert record["mature_share"] == 1.0
+    record |= {"mature_share": share, "watermark": f"{watermark}+00:00", "final": watermark > "2024-04-01T01"}
+    assert compare(table, records)["different"] == 0
+    for wrong in (1 - share, 0.5, None, "1"):
+        record["mature_share"] = wrong
+        assert [one["field"] for one in compare(table, records)["examples"]] == ["mature_share"], wrong
+
+
+def test_the_mature_share_of_answers_is_held_to_what_it_can_be():
+    """Who came without an answer since they were told is not known: in a window that is mature to its end it must be 1."""
+    table = expected([*HISTORY, act("t", "2024-03-05 10:00", direction="outbound")])
+    records = published(table)
+    record = find(records, "first_response_time", window="month")
+    assert record["mature_share"] == 1.0
+    record["mature_share"] = 0.9
+    assert [one["field"] for one in compare(table, records)["examples"]] == ["mature_share"]
+    record["mature_share"] = 1.0
+    life = find(records, "first_response_time")
+    life["mature_share"] = 0.9
+    assert compare(table, records)["different"] == 0
+    life["mature_share"] = None
+    assert compare(table, records)["different"] == 1
 
 
 @pytest.mark.parametrize(("factor", "different"), [(1.0099, 0), (0.9901, 0), (1.011, 1), (0.989, 1)])
@@ -151,7 +230,7 @@ def test_empty_record_with_facts_before_it_must_know_them():
         "window": {"name": "month", "start": "2024-06-01T00:00:00+00:00", "end": "2024-07-01T00:00:00+00:00"}
     }
     others = [one for one in published(table) if one["kpi"] != "revenue" or one["window"] != june["window"]]
-    right = june | {"n": 0, "value": None, "previous": 100.0}
+    right = june | {"n": 0, "value": None, "previous": 100.0, "final": False}
     assert compare(table, others)["different"] == 0
     assert compare(table, [*others, right])["different"] == 0
     assert compare(table, [*others, right | {"previous": None}])["different"] == 1
@@ -161,10 +240,12 @@ def test_snapshots_of_the_past_are_allowed_in_history_only():
     """Rolling windows of the past and levels of a day belong to the history."""
     table = expected()
     rolling = find(published(table), "calls", window="7d") | {
-        "window": {"name": "7d", "start": "2024-06-01T00:00:00+00:00", "end": "2024-06-08T00:00:00+00:00"}
+        "window": {"name": "7d", "start": "2024-06-01T00:00:00+00:00", "end": "2024-06-08T00:00:00+00:00"},
+        "final": True,
     }
     level = find(published(table), "active_deals", window="now") | {
-        "window": {"name": "day", "start": "2024-06-01T00:00:00+00:00", "end": "2024-06-02T00:00:00+00:00"}
+        "window": {"name": "day", "start": "2024-06-01T00:00:00+00:00", "end": "2024-06-02T00:00:00+00:00"},
+        "final": True,
     }
     records = published(table)
     current = [one for one in records if is_current(one)]
@@ -177,10 +258,12 @@ def test_snapshots_are_allowed_when_nothing_is_left():
     table = expected([HISTORY[0]])
     records = published(table)
     rolling = find(records, "new_leads", window="all") | {
-        "window": {"name": "7d", "start": "2024-03-01T00:00:00+00:00", "end": "2024-03-08T00:00:00+00:00"}
+        "window": {"name": "7d", "start": "2024-03-01T00:00:00+00:00", "end": "2024-03-08T00:00:00+00:00"},
+        "final": True,
     }
     level = find(records, "active_deals", window="now") | {
-        "window": {"name": "day", "start": "2024-03-04T00:00:00+00:00", "end": "2024-03-05T00:00:00+00:00"}
+        "window": {"name": "day", "start": "2024-03-04T00:00:00+00:00", "end": "2024-03-05T00:00:00+00:00"},
+        "final": True,
     }
     assert compare({}, [rolling, level])["different"] == 0
     assert compare({}, records)["unexpected"] == sum(one["n"] > 0 for one in records)

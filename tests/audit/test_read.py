@@ -26,16 +26,18 @@ def record(kpi, value, window="all", **more):
     return {
         "kpi": kpi, "cut": "all", "entity": {}, "window": {"name": window, "start": None, "end": None}, "value": value,
         "unit": "count", "n": 1, "numerator": None, "denominator": None, "stats": None, "previous": None,
-        "currency": None, "watermark": WATERMARK,
+        "currency": None, "watermark": WATERMARK, "final": False, "revision": 1,
     } | more  # fmt: skip
 
 
 def ratio(kpi, part):
-    return record(kpi, part / 1, unit="ratio", numerator=part, denominator=1)
+    return record(
+        kpi, part / 1, unit="ratio", numerator=part, denominator=1, mature_share=None if kpi == "win_rate" else 0.0
+    )
 
 
 def wait(kpi, seconds):
-    return record(kpi, seconds, unit="seconds", stats={"mean": seconds, "p50": seconds, "p90": seconds})
+    return record(kpi, seconds, unit="seconds", stats={"mean": seconds, "p50": seconds, "p90": seconds}, mature_share=0.0)
 
 
 # One lead, one call half an hour later: everything there is to say about it.

@@ -51,7 +51,8 @@ def test_replay_gives_what_the_batch_recomputation_gives(tmp_path):
     assert len({(row["topic"], row["key"]) for row in rows}) == len(rows)
     latest, past = ([row["value"] for row in rows if row["topic"] == topic] for topic in (KPI_LATEST, KPI_HISTORY))
     assert max(record["watermark"] for record in latest) == "2024-05-01T12:00:00+00:00"
-    found = compare(recompute(events, definitions_from(RAW), AS_OF_US), past, latest)
+    definitions = definitions_from(RAW)
+    found = compare(recompute(events, definitions, AS_OF_US), definitions, past, latest)
     assert (found["different"], found["compared"] > 1_000) == (0, True), found
 
 

@@ -195,7 +195,7 @@ def test_a_week_is_corrected_as_a_whole_or_not_at_all(today, weeks, restarts):
     flow.feed([])
     assert weeks_of(flow) == {f"2024-01-{day}": told for day, told in weeks.items()}
     expected = recompute([*leads_in(days, "a"), *leads_in(days, "b")], flow.definitions, us(today))
-    assert compare(expected, flow.history.values(), flow.latest.values())["examples"] == []
+    assert compare(expected, flow.definitions, flow.history.values(), flow.latest.values())["examples"] == []
 
 
 def test_what_comes_for_a_week_while_the_clock_passes_it_tells_nothing_of_what_was_let_go():

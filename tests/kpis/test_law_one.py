@@ -27,7 +27,7 @@ def definitions() -> Definitions:
 def check(flow: InMemory, events: list[Any], watermark: int) -> None:
     """Compare everything that was published with what is expected."""
     expected = recompute(events, flow.definitions, watermark)
-    found = compare(expected, [*flow.history.values(), *flow.latest.values()], list(flow.latest.values()))
+    found = compare(expected, flow.definitions, [*flow.history.values(), *flow.latest.values()], list(flow.latest.values()))
     assert found["different"] == 0, found["examples"][:3]
 
 

@@ -24,7 +24,7 @@ from streams.kpis.catalogue import BY_ID, CATALOGUE, ENTITY_FIELDS
 from streams.kpis.room import KpisRoom
 from streams.panes import delta
 from streams.panes.cell import Measure
-from streams.panes.pane import LEVEL, pane
+from streams.panes.pane import DAY, LEVEL, pane
 from tests import strategies
 from tests.audit.tables import act, change, settings, us
 from tests.in_memory import InMemory, delivered
@@ -434,6 +434,19 @@ def test_the_mature_share_of_a_cohort_rises_with_the_watermark():
     flow.feed([change("won", "2024-03-10 12:00", "Won", deal_id="a")])
     told = found(flow.history, "lead_conversion", "month", "2024-02-01 00:00")
     assert (told["numerator"], told["denominator"], told["mature_share"]) == (1, 2, 0.5)
+
+
+def test_who_is_ahead_of_the_clock_is_not_mature():
+    """One partition of the deals is two days ahead of the other, which holds the clock back."""
+    kpis = KpisRoom(settings(partitions=2, windows=["month"]))
+    kpis.open(0, StateTable())
+    day = kpis.calendar.day_of(us("2024-03-07 10:00"))
+    progress = {n: delta.Progress(us(f"2024-03-0{5 + 2 * n} 12:00"), caught_up=True, settled=False) for n in (0, 1)}
+    cells = {pane(DAY, day): {Measure.CREATED << 16: 1}}
+    kpis.handle(0, topics.DELTAS, [delivered(one) for one in delta.encode(progress, 0, [(("all",), cells)])])
+    output = kpis.drain(Moment(1_000_000, frozenset((0, 1))))
+    told = [orjson.loads(value) for topic, _, _, value, _ in output if value and topic == topics.KPI_LATEST]
+    assert [(one["n"], one["mature_share"]) for one in told if one["kpi"] == "lead_conversion"] == [(1, 0.0)]
 
 
 def share_of(flow: InMemory, cut: str, *entity: str) -> float:

@@ -82,7 +82,7 @@ def recomputed(
                     events.append(event)
     latest, history = told[KPI_LATEST].values(), told[KPI_HISTORY].values()
     watermark = latest_watermark(latest)
-    return compare(recompute(events, definitions, watermark or 0), [*history, *latest], list(latest))
+    return compare(recompute(events, definitions, watermark or 0), definitions, [*history, *latest], list(latest))
 
 
 class World:
