@@ -20,7 +20,7 @@ from streams.kafka.admin import check_topics
 from streams.kafka.clients import BROKER_SCAN, TRANSACTION_TIMEOUT
 from streams.kafka.offsets import ask_offsets
 from streams.topics import ACTIVITY, DEAD_LETTER, KPI_HISTORY, KPI_LATEST, STAGE_CHANGE, all_topics
-from tests.faults import workers
+from tests.faults import decoder, workers
 from tests.faults.wide import load, report
 from tests.faults.wide.dose import dose
 from tests.faults.wide.progress import Progress, quantile
@@ -193,12 +193,21 @@ class Crew:
         self.found |= {"cells": audit["compared"], "different": audit["different"], "audit_s": time.monotonic() - began}
         assert audit["different"] == 0, (audit, self.dead_letters(), self.reasons)
         assert audit["compared"] > 1000
+        self._assert_all_is_read_as_it_was_said()
         assert self.dead_letters() == {reason: count for reason, count in self.reasons.items() if reason != "good"}
         self._assert_all_stands_that_was_sent()
         for topic in (KPI_LATEST, KPI_HISTORY):
             self.assert_each_key_told_once(topic)
         self.found["checks_s"] = time.monotonic() - began
         self.settle()  # nothing waits behind what is committed
+
+    def _assert_all_is_read_as_it_was_said(self) -> None:
+        """The audit reads events as the workers do, and looks at the instant that they tell: neither is left to them alone."""
+        stand = (one for topic in (STAGE_CHANGE, ACTIVITY) for one in every_record(self.installation.client, topic))
+        rows = ((one.topic(), one.key(), one.value(), one.timestamp()[1]) for one in stand)
+        newest = decoder.newest_of(rows, self.installation.settings.definitions)
+        told = [one for topic in (KPI_LATEST, KPI_HISTORY) for one in self.installation.records(topic).values()]
+        assert decoder.told_until(told) == newest
 
     def _assert_nothing_stays_open(self) -> None:
         """What is being written just now is decided soon; what a dead worker left is decided by now."""

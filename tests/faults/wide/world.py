@@ -15,15 +15,14 @@ from zlib import crc32
 
 import orjson
 
-from streams.audit.compare import Comparison, compare, latest_watermark
+from streams.audit.compare import Comparison, compare
 from streams.audit.recompute import recompute
 from streams.config import Definitions
 from streams.deals.room import DealsRoom
-from streams.events.contract import Limits, Rejection
-from streams.events.decode import decode_activity, decode_stage_change
 from streams.kafka.room import Moment, Room, StateTable
 from streams.kpis.room import KpisRoom
 from streams.topics import ACTIVITY, DELTAS, KPI_HISTORY, KPI_LATEST, STAGE_CHANGE, TICKS
+from tests.faults import decoder
 from tests.faults.wide.load import Sent
 
 SOURCES = (STAGE_CHANGE, ACTIVITY, TICKS)
@@ -71,18 +70,18 @@ class Record:
 def recomputed(
     definitions: Definitions, sources: Mapping[tuple[str, int], Iterable[Record]], told: Mapping[str, dict[bytes, Any]]
 ) -> Comparison:
-    """Compare what was told with what the source topics say."""
-    limits = Limits(300_000_000, definitions.zone)
-    events = []
-    for topic, decode in ((STAGE_CHANGE, decode_stage_change), (ACTIVITY, decode_activity)):
-        for one in range(definitions.partitions):
-            for record in sources.get((topic, one), ()):
-                event = decode(record.key(), record.value(), record.stamp * 1000, limits)
-                if not isinstance(event, Rejection):
-                    events.append(event)
+    """Compare what was told with what the source topics say, at the newest event; until there it must have been told."""
+    places = [(topic, one) for topic in (STAGE_CHANGE, ACTIVITY) for one in range(definitions.partitions)]
+    stand = [(place[0], record) for place in places for record in sources.get(place, ())]
+    read = (decoder.read(topic, record.key(), record.value()) for topic, record in stand)
+    events = [event for event in read if event is not None]
     latest, history = told[KPI_LATEST].values(), told[KPI_HISTORY].values()
-    watermark = latest_watermark(latest)
-    return compare(recompute(events, definitions, watermark or 0), definitions, [*history, *latest], list(latest))
+    newest, until = max((event.at for event in events), default=0), decoder.told_until([*latest, *history])
+    found = compare(recompute(events, definitions, newest), definitions, [*history, *latest], list(latest))
+    if until != newest:
+        found["different"] += 1
+        found["examples"].insert(0, {"key": [], "field": "watermark", "expected": newest, "found": until})
+    return found
 
 
 class World:
