@@ -31,7 +31,15 @@ CALLS = 80  # of one deal, more than its record keeps
 RAW = load.definitions(
     partitions=PARTITIONS, windows=["28d", "month", "all"], cuts=["all", "stage", "team", "rep", "region"], rules=[]
 )
-INPUTS = (topics.STAGE_CHANGE, topics.ACTIVITY, topics.TICKS, topics.DELTAS, topics.MATURED, topics.ALERT_EVENTS)
+INPUTS = (
+    topics.STAGE_CHANGE,
+    topics.ACTIVITY,
+    topics.TICKS,
+    topics.DELTAS,
+    topics.MATURED,
+    topics.ALERT_EVENTS,
+    topics.JUDGED,
+)
 
 Recording = dict[str, Any]
 
