@@ -126,10 +126,10 @@ def apply_stage_change(deal: Deal, event: StageChange, terms: Terms, noticed: No
 
 def _is_too_late(deal: Deal, kept: StageEvent, before: History) -> bool:
     """Was something let go of that the event would come before, or does it come before the creation?"""
+    if deal.settled_until < 0:  # nothing was, or nothing that anything hangs on; the other mark is not above this one
+        return False
     if says_only_last_words(kept):
         return kept.at <= deal.reworded_until
-    if deal.settled_until < 0:
-        return False
     since = kept.at
     if kept.to_stage is not None and before.was_only_closed and kept.at <= deal.told:
         since -= DAY_US  # the closings of a day before it would count behind it

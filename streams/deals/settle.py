@@ -121,7 +121,6 @@ class _Before:
         said = {name: value for name, value in _TO_BE_SAID.items() if history.present(name) is None}
         self.next = StageEvent(newest + 1, "", None, None, said, [], None)
         self.history = self.asked(deal, terms)
-        self.moved_until = deal.created if history.moved else -1
         self.movable_since = newest - DAY_US if history.was_only_closed else newest
         self.counted = Counter(facts_of_stages(self.history, deal.touch, deal, terms))
         self.moving = _moving(self.history)
@@ -138,11 +137,9 @@ class _Before:
         """Is it the first entry into a stage from which the deal may yet advance, and would be in another pane without it?"""
         return event.event_id in self.converting and event.at // FINE_US != behind.at // FINE_US
 
-    def may_count_elsewhere(self, events: list[StageEvent]) -> bool:
-        """Do closings count, or might they if the deal were created next, behind events that they are held before?"""
-        return events[0].at <= self.moved_until or any(
-            event.to_stage is not None and event.at > self.movable_since for event in events
-        )
+    def may_count_behind_a_creation(self, events: list[StageEvent]) -> bool:
+        """Is one of them a closing that would count elsewhere, with all that it says, if the deal were created next?"""
+        return any(event.to_stage is not None and event.at > self.movable_since for event in events)
 
     def says_who_or_where(self, event: StageEvent) -> bool:
         """Could an activity belong to somebody, or stand in a stage, because of the event?"""
@@ -152,8 +149,8 @@ class _Before:
 def _in_turn(deal: Deal, before: _Before) -> list[int]:
     """Return the places of the events that may go: what moves nothing first, then what says nothing of whose the deal is.
 
-    The newer half goes last, since late events cannot come before what went, and so does what is of the newest instant; then
-    what counts elsewhere than where it is held, or would if the deal were created next.  The event that created the deal is held as long as it lives,
+    The newer half goes last, since late events cannot come before what went; so does what is of the newest instant, and what
+    is before the creation where closings count behind it; and after them what would be if the deal were created next.  The event that created the deal is held as long as it lives,
     and the last one has nobody to inherit from it.
     """
     stages, history = deal.stages, before.history
@@ -162,10 +159,10 @@ def _in_turn(deal: Deal, before: _Before) -> list[int]:
 
     def turn(place: int) -> tuple[bool, bool, bool, bool, int]:
         event = stages[place]
-        elsewhere = before.may_count_elsewhere(stages[place : place + 2])
-        last = 2 * place >= len(stages) or stages[place + 1].at == newest
+        movable = before.may_count_behind_a_creation(stages[place : place + 2])
+        last = 2 * place >= len(stages) or stages[place + 1].at == newest or (history.moved and event.at <= deal.created)
         owns = not OWNERS.keys().isdisjoint((*event.said, *event.clear))
-        return elsewhere, last, event.event_id in before.moving, owns, place
+        return movable, last, event.event_id in before.moving, owns, place
 
     return sorted((place for place, event in enumerate(stages[:-1]) if event is not created), key=turn)
 
