@@ -50,7 +50,8 @@ def _change(event_id: str, at: int, deal_id: str, said: dict[str, Any]) -> Stage
     clear, deleted = tuple(said.pop("clear", ())), said.pop("deleted", None)
     words = {name: str(said.pop(name)) for name in _TEXTS if said.get(name) is not None}
     if said.get("amount") is not None:
-        words["amount"] = f"{Decimal(said.pop('amount')):f}"
+        amount = Decimal(said.pop("amount"))
+        words["amount"] = f"{amount:f}" if amount else "0"
     return StageChange(event_id, at, deal_id, *stages, words, clear, deleted)
 
 
