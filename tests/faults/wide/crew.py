@@ -184,6 +184,7 @@ class Crew:
         last = max([*self.done_at, self._fed_at])
         self.settle()
         self.found["caught_up_s"] = time.monotonic() - last
+        self.found.setdefault("longest_wait_of_a_partition_s", self.progress.longest_wait())  # of the checks it would be another
         assert self.found["caught_up_s"] < CAUGHT_UP
         for worker in self.workers:
             assert worker.code in self._may_end_with, f"exit code {worker.code}: {worker.last_words()}"
@@ -285,7 +286,6 @@ class Crew:
                     "max": max(waits, default=None),
                     "of": len(waits),
                 },
-                "longest_wait_of_a_partition_s": self.progress.longest_wait(),
                 "seconds": time.monotonic() - self._began,
                 **more,
             },
