@@ -184,7 +184,9 @@ class Crew:
         last = max([*self.done_at, self._fed_at])
         self.settle()
         self.found["caught_up_s"] = time.monotonic() - last
-        self.found.setdefault("longest_wait_of_a_partition_s", self.progress.longest_wait())  # of the checks it would be another
+        self.found.setdefault(
+            "longest_wait_of_a_partition_s", self.progress.longest_wait()
+        )  # of the checks it would be another
         assert self.found["caught_up_s"] < CAUGHT_UP
         for worker in self.workers:
             assert worker.code in self._may_end_with, f"exit code {worker.code}: {worker.last_words()}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-A_ROW = 4_000  # bytes of memory that one more state row may cost: twice what one takes, all in
+A_ROW = 2_500  # bytes of memory that one more state row may cost: twice what one takes, all in
 LEAKED = 60.0  # MB an hour that memory may grow beyond that; what leaks grows without rows
 
 
