@@ -1,9 +1,8 @@
 """Do the published records say what they should?
 
-What law 1 does not speak of must follow from the record's own watermark (beside.py).  Not recomputed are the numbers of
-snapshots in the history (rolling windows of the past, levels of a day); they must agree with each other (snapshots.py).  Not
-compared: records with n 0 and value 0 or null, which may be there or not; days and weeks that are gone.  Percentiles may be
-1 % off, as the published ones come from histograms; all else is exact.
+What law 1 does not speak of must follow from the record's own watermark (beside.py).  Not compared: the numbers of snapshots
+in the history (rolling windows of the past, levels of a day); records with n 0 and value 0 or null, which may be there or
+not; days and weeks that are gone.  Percentiles may be 1 % off, as the published ones come from histograms; all else is exact.
 """
 
 from __future__ import annotations
@@ -12,9 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from math import isclose
 from typing import Any, NamedTuple, TypedDict
 
-from streams.audit.beside import FLOAT_ERROR, Difference, Record, beside, micros, own_watermark, share_differences
+from streams.audit.beside import FLOAT_ERROR, Difference, Record, beside, micros, share_differences
 from streams.audit.recompute import Expected, Key, is_gone
-from streams.audit.snapshots import alone, is_snapshot, together
 from streams.audit.tally import SHAPES, Number, age, durations
 from streams.audit.windows import CALENDAR, ROLLING
 from streams.config import Definitions
@@ -25,10 +23,6 @@ PERCENTILE_ERROR = 0.01
 PERCENTILES = ("p50", "p90")
 # Without facts these may be 0 or null.
 EMPTY_OR_NULL = ("value", "numerator", "denominator")
-
-
-# A key that was told again as it must not be.
-Again = tuple[Key, Difference]
 
 
 class Comparison(TypedDict):
@@ -46,7 +40,6 @@ def compare(
     definitions: Definitions,
     published: Iterable[Record],
     latest: Iterable[Record] | None = None,
-    backwards: Iterable[Again] = (),
 ) -> Comparison:
     """Compare the last record of every key with what is expected.
 
@@ -57,33 +50,16 @@ def compare(
     published = list(published)
     as_of = next((one.as_of for one in expected.values()), None)
     watermark = latest_watermark(published) if as_of is None else as_of
-    judge = Judge(expected, definitions, watermark, found, {})
+    judge = Judge(expected, definitions, watermark, found)
     seen = {key for record in published if (key := judge.look_at(record))}
     current: set[Key] | None = None
     if latest is not None:
         current = {key for record in latest if (key := judge.look_at(record, in_latest=True))}
-    for again, difference in backwards:
-        _note(found, again, [difference])
-    for place, difference in together(judge.snapshots, definitions):
-        _note(found, place, [difference])
     for key, one in expected.items():
         if one.required and key not in (current if current is not None and holds(one) else seen):
             found["missing"] += 1
             _note(found, key, [("record", one.value, None)])
     return found
-
-
-def told_again(before: Record, after: Record) -> Again | None:
-    """Say what is wrong with a key that is told again: its revision must rise, and no snapshot is restated; None if nothing is."""
-    key = key_of(after)
-    if key is None:
-        return None  # it is a difference already
-    was, now = before.get("revision"), after.get("revision")
-    if isinstance(was, int) and isinstance(now, int) and now <= was:
-        return key, ("revision", f"more than {was}", now)
-    if is_snapshot(key) and not holds_current(after) and before.get("value") != after.get("value"):
-        return key, ("value", before.get("value"), after.get("value"))
-    return None
 
 
 def latest_watermark(records: Iterable[Record]) -> int | None:
@@ -94,12 +70,6 @@ def latest_watermark(records: Iterable[Record]) -> int | None:
 def holds(one: Expected) -> bool:
     """Say whether an expected record is of a window that holds the watermark, as all of `latest` do."""
     return one.end is None or micros(one.end) > one.as_of
-
-
-def holds_current(record: Record) -> bool:
-    """Say whether a record is of a window that held its own watermark, so that it was no snapshot yet."""
-    watermark = own_watermark(record)
-    return watermark is None or micros(record["window"]["end"]) > watermark
 
 
 def key_of(record: Record) -> Key | None:
@@ -121,7 +91,6 @@ class Judge(NamedTuple):
     definitions: Definitions
     watermark: int | None
     found: Comparison
-    snapshots: dict[Key, Record]
 
     def look_at(self, record: Record, *, in_latest: bool = False) -> Key | None:
         """Count one record; return its key if its numbers were compared."""
@@ -138,9 +107,6 @@ class Judge(NamedTuple):
         elif not is_outside(key, record, self.watermark, in_latest=in_latest):
             self._unexpected(key, record)
             return None
-        elif not in_latest and is_snapshot(key) and (record.get("n") or not holds_current(record)):
-            differing += alone(key, record, self.definitions)
-            self.snapshots[key] = record
         _note(self.found, key, differing)
         return key if one else None
 

@@ -5,7 +5,6 @@ Run it while nothing arrives: an event that is not yet folded into the records i
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from streams.audit.compare import Again, Comparison, compare, latest_watermark, told_again
+from streams.audit.compare import Comparison, compare, latest_watermark
 from streams.audit.recompute import recompute
 from streams.audit.windows import SECOND
 from streams.config import Definitions
@@ -28,7 +27,6 @@ BATCH = 10_000
 # Topic, records read, records to read (offsets, so it includes the transactions' own marks).
 Progress = Callable[[str, int, int], None]
 
-_REVISION = re.compile(rb'"revision":(\d+)')
 _DECODERS = {STAGE_CHANGE: decode_stage_change, ACTIVITY: decode_activity}
 
 
@@ -45,14 +43,13 @@ def run_audit(client_settings: dict[str, Any], definitions: Definitions, progres
     said = progress or _silent
     events = [*read_events(client_settings, STAGE_CHANGE, definitions, said)]
     events += read_events(client_settings, ACTIVITY, definitions, said)
-    backwards: list[Again] = []
-    latest = read_records(client_settings, KPI_LATEST, said, backwards)
-    history = read_records(client_settings, KPI_HISTORY, said, backwards)
+    latest = read_records(client_settings, KPI_LATEST, said)
+    history = read_records(client_settings, KPI_HISTORY, said)
     watermark = latest_watermark(latest)
     if watermark is None:
         watermark = max([*(event.at for event in events), *read_ticks(client_settings, definitions, said)], default=0)
     said("recompute", 0, len(events))
-    return compare(recompute(events, definitions, watermark), definitions, history, latest, backwards)
+    return compare(recompute(events, definitions, watermark), definitions, history, latest)
 
 
 def read_events(
@@ -80,31 +77,15 @@ def read_ticks(client_settings: dict[str, Any], definitions: Definitions, progre
             yield at
 
 
-def read_records(
-    client_settings: dict[str, Any], topic: str, progress: Progress, backwards: list[Again]
-) -> list[dict[str, Any]]:
-    """Return the last record of every key of a KPI topic, without the keys whose last record is a tombstone.
-
-    Of records that were told again as they must not be, append what came before and what came then.
-    """
+def read_records(client_settings: dict[str, Any], topic: str, progress: Progress) -> list[dict[str, Any]]:
+    """Return the last record of every key of a KPI topic, without the keys whose last record is a tombstone."""
     last: dict[bytes, bytes] = {}
     for message in read_topic(client_settings, topic, progress):
-        key, value = message.key(), message.value()
-        if value is None:
-            last.pop(key, None)
-            continue
-        before = last.get(key)
-        # What latest tells again and again is parsed only where something may be wrong.
-        if before is not None and (topic == KPI_HISTORY or _revision(value) <= _revision(before)):
-            again = told_again(orjson.loads(before), orjson.loads(value))
-            backwards += [again] if again else []
-        last[key] = value
+        if message.value() is None:
+            last.pop(message.key(), None)
+        else:
+            last[message.key()] = message.value()
     return [orjson.loads(value) for value in last.values()]
-
-
-def _revision(record: bytes) -> int:
-    found = _REVISION.search(record)
-    return int(found[1]) if found else -1
 
 
 def read_topic(client_settings: dict[str, Any], topic: str, progress: Progress) -> Iterator[Message]:
