@@ -206,7 +206,7 @@ def test_a_newer_generation_stops_it(embedded_broker, new_flow):
 @pytest.mark.timed
 @pytest.mark.timeout(90)
 def test_a_large_state_comes_back_fast(apache_kafka, new_flow, capsys):
-    """400,000 changelog records among 80,000 that are aborted or open; 200,000 per second are promised, half of that is a broken build."""
+    """A million changelog records among 170,000 that are aborted or open; 200,000 per second are promised, half of that is a broken build."""
     flow = new_flow(apache_kafka)
     made = producer(flow)
     log = changelog(flow.app, "counts")
@@ -217,7 +217,7 @@ def test_a_large_state_comes_back_fast(apache_kafka, new_flow, capsys):
             made.produce(log, value, b"key-%d" % (number // 2), number % flow.partitions)
         made.flush(20)
 
-    for first in range(0, 400_000, 100_000):
+    for first in range(0, 1_000_000, 100_000):
         begin(b"x" * 100, range(first, first + 100_000))
         made.commit_transaction(20)
         begin(b"aborted", range(first, first + 15_000))
@@ -226,9 +226,9 @@ def test_a_large_state_comes_back_fast(apache_kafka, new_flow, capsys):
     work = restorer(flow)
     found = work.run()
     made.abort_transaction(20)
-    assert sum(len(one.rows) for one in found.values()) == 400_000
+    assert sum(len(one.rows) for one in found.values()) == 1_000_000
     assert {value for one in found.values() for value in one.rows.values()} == {b"x" * 100}
-    assert work.progress.records == 400_000
+    assert work.progress.records == 1_000_000
     rate = work.progress.records / work.progress.seconds
     with capsys.disabled():
         print(f" restored {rate:,.0f} records/s", end=" ")

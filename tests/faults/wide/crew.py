@@ -21,6 +21,7 @@ from streams.kafka.clients import BROKER_SCAN, TRANSACTION_TIMEOUT
 from streams.kafka.offsets import ask_offsets
 from streams.topics import ACTIVITY, DEAD_LETTER, KPI_HISTORY, KPI_LATEST, STAGE_CHANGE, all_topics
 from tests.faults import decoder, workers
+from tests.faults.load import Sent
 from tests.faults.wide import load, report
 from tests.faults.wide.dose import dose
 from tests.faults.wide.progress import Progress, quantile
@@ -148,12 +149,23 @@ class Crew:
         for sent in load.records(10**9, seed, step, name):
             if self.fed >= self._at_least and self._enough.is_set():
                 break
-            self.installation.send(sent.topic, sent.value, sent.key)
-            self.reasons[sent.reason or "good"] += 1
-            self.fed += 1
+            self._send_one(sent)
             if self.fed % 10 == 0:
                 time.sleep(max(0.0, began + (self.fed - before) / rate - time.monotonic()))
         self.installation.sent()
+
+    def send(self, records: Iterable[Sent]) -> None:
+        """Send records on top, while there is no feed."""
+        assert not self._feed.is_alive()
+        for one in records:
+            self._send_one(one)
+        self.installation.sent()
+        self._fed_at = time.monotonic()
+
+    def _send_one(self, sent: Sent) -> None:
+        self.installation.send(sent.topic, sent.value, sent.key)
+        self.reasons[sent.reason or "good"] += 1
+        self.fed += 1
 
     def settle(self) -> None:
         """Wait until all is processed, and nothing waits in any topic."""

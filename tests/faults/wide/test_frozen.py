@@ -18,6 +18,7 @@ pytestmark = patience(240, 900)
 RATE = 400
 GONE = workers.SESSION + 2  # the others own its partitions, and its transaction has not timed out
 LONG = 14.0  # over the transaction's time-out and the broker's scan
+PAUSE = float(dose("PAUSE", 14, 30))
 
 
 def test_a_frozen_owner_is_fenced(crew):
@@ -67,10 +68,10 @@ def test_a_commit_that_comes_too_late_is_refused(crew):
     one = crew(exits=(70,))
     one.feed(3_000, SEED + 5, RATE)
     for _ in range(dose("LATE_COMMITS", 1, 5)):
-        late = one.join(failpoint=f"C4:15:pause={LONG}")
+        late = one.join(failpoint=f"C4:15:pause={PAUSE}")
         late.wait_until_it_says("failpoint C4", 60)
         one.harm("pause before the commit")
-        assert late.wait(LONG + 15) == 70, late.last_words()
+        assert late.wait(PAUSE + 15) == 70, late.last_words()
         assert "FENCED" in late.last_words(), late.last_words()
     one.join()
     one.fed_up()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from itertools import cycle, islice
 
 import orjson
 import pytest
@@ -13,14 +14,17 @@ import yaml
 from streams.cli.read import every_record
 from streams.topics import DEAD_LETTER
 from tests.faults import workers
+from tests.faults.load import Sent
 from tests.faults.wide import load
 from tests.faults.wide.crew import Crew
 from tests.faults.wide.dose import SEED, dose, only_heavy, patience
+from tests.flow import poison
 
 pytestmark = [*patience(300, 900), only_heavy]
 
 RATE = 400
 SECONDS = dose("FLOOD_SECONDS", 10, 40)
+IN_A_ROW = 100
 SENTENCE = "looks like a wrong deployment"
 
 
@@ -64,6 +68,31 @@ def test_a_flood_that_is_let_through_changes_no_number(crew, monkeypatch, share)
         f"poison-{share:.0%}".replace("%", ""),
         f"{share:.0%} of what is sent is poison for a while, bad_input.stop is off, workers are killed",
         refused=refused,
+    )
+
+
+def test_a_thousand_of_each_reason_are_a_thousand_dead_letters(crew):
+    """A hundred in a row, several times over: nobody restarts, every dead letter stands once, and what comes after them counts."""
+    rows = defaultdict(list)
+    for topic, key, value, reason in poison.ROWS:
+        rows[reason].append(Sent(topic, key, value, reason))
+    two = crew(definitions=_definitions(stop=False))
+    two.join_ready(2)
+    two.feed(2_000, SEED + 72, RATE)
+    two.fed_up()
+    of_each = dose("OF_EACH", 100, 1_000)
+    for _ in range(of_each // IN_A_ROW):
+        for found in rows.values():
+            two.send(islice(cycle(found), IN_A_ROW))
+    two.feed(2_000, SEED + 73, RATE)
+    two.fed_up()
+    assert min(two.reasons[reason] for reason in rows) >= of_each
+    two.assert_exact()
+    assert len(two.living) == len(two.workers) == 2
+    two.report(
+        "poison-each",
+        f"{of_each:,} of each reason to refuse a record, {IN_A_ROW} in a row",
+        refused=two.fed - two.reasons["good"],
     )
 
 

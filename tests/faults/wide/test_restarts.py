@@ -16,7 +16,7 @@ GONE = 5.0
 
 
 def test_rolling_restarts_and_scaling_change_no_number(crew):
-    """1, 2, 3 workers, each replaced in turn, also while others still restore, then 1 again."""
+    """From one worker to five, each replaced in turn, also while others still restore, then 1 again."""
     dice = random.Random(SEED + 10)
     some = crew()
     some.join_ready()
@@ -29,7 +29,7 @@ def test_rolling_restarts_and_scaling_change_no_number(crew):
         took.append(seconds)
         assert (code, seconds < GONE) == (0, True), f"after {seconds:.1f} s: {worker.last_words()}"
 
-    for _ in range(dose("WORKERS", 2, 3) - 1):
+    for _ in range(dose("WORKERS", 2, 5) - 1):
         some.join_ready()
         time.sleep(1)
     for number in range(dose("STOPS", 2, 50)):
