@@ -25,7 +25,7 @@ Difference = tuple[str, Any, Any]
 UNSAID = ("target", "attainment", "pace")
 # Their entries are all that were created, those not answered too; whoever came since they were told is not told anew.
 OF_SOME_ENTRIES = ("first_response_time", "first_response_business")
-FLOAT_ERROR = 1e-9
+FLOAT_ERROR = 1e-12
 _DAY_AND_NIGHT = 86_400 * SECOND
 _MICRO = timedelta(microseconds=1)
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")

@@ -316,22 +316,20 @@ def _begin(  # noqa: PLR0913  # what a generation begins with
         told=places(told), until=places(sources), rules=digest_of_rules(settings.definitions),
     )  # fmt: skip
     ends = present_ends(environment, _AT_END.values(), definitions.partitions, decided=True)
-    starts = {room: {one: ends[topic, one] for one in range(definitions.partitions)} for room, topic in _AT_END.items()}
-    stood = {
-        one: {topics.ALERT_EVENTS: offsets[topics.ALERT_EVENTS, one]}
-        for one in range(definitions.partitions)
-        if (topics.ALERT_EVENTS, one) in offsets
+    starts = {
+        (room, one): {topic: ends[topic, one]} for room, topic in _AT_END.items() for one in range(definitions.partitions)
     }
+    for one in range(definitions.partitions):
+        if (topics.ALERT_EVENTS, one) in offsets:
+            starts["notify", one][topics.ALERT_EVENTS] = offsets[topics.ALERT_EVENTS, one]
     heard = _rows_of_notify(settings, before)
     consumer = _consumer(settings, name)
     try:
         with control.transaction() as send:
             send(topics.GENERATIONS, 0, NEXT, msgspec.json.encode(following))
-            for room, topic in _AT_END.items():
-                for partition, offset in starts[room].items():
-                    log, more = changelog(name, room), stood.get(partition, {}) if room == "notify" else {}
-                    send(log, partition, OFFSETS_KEY, msgspec.json.encode({topic: offset, **more}))
-                    send(log, partition, FORM_KEY, following.digest.encode())
+            for (room, partition), begins in starts.items():
+                send(changelog(name, room), partition, OFFSETS_KEY, msgspec.json.encode(begins))
+                send(changelog(name, room), partition, FORM_KEY, following.digest.encode())
             for (partition, key), row in heard.items():
                 send(changelog(name, "notify"), partition, key, row)
             # The source from its beginning, also where a generation of this number was thrown away.

@@ -166,14 +166,17 @@ def _found(environment: Environment, definitions: Definitions) -> StateGeneratio
     """
     if check_topics(environment, definitions):
         return None
+    why = ""
     for attempt in range(ATTEMPTS):
-        with contextlib.suppress(KafkaException):
+        try:
             _write_first(Control(environment), environment, definitions)
             break
+        except KafkaException as error:
+            why = error.args[0].str()
         time.sleep(random.uniform(0.1, 0.3) * (attempt + 1))  # noqa: S311  # so that two do not keep each other out
     known = read(environment)
     if known.present is None and known.next is None:
-        raise StartError(f"{topics.GENERATIONS} cannot be written; is more than one worker started again and again?")
+        raise StartError(f"{topics.GENERATIONS} cannot be written ({why}); is more than one worker started again and again?")
     return for_worker(environment, definitions)
 
 

@@ -226,8 +226,8 @@ def compile_cut(cut: str, definitions: Definitions, *, levels: bool) -> list[Com
 
 
 def oldest(since: int | None, waiting: int, watermark: int) -> Value:
-    """Return oldest_waiting: seconds since the creation of the lead that waits longest."""
+    """Return oldest_waiting: seconds since the creation of the lead that waits longest; as of all durations, whole ms are counted."""
     if since is None:
         return Value(0, 0)
-    age = max(0, watermark - since)
-    return Value(age // 1_000_000 if age % 1_000_000 == 0 else age / 1_000_000, waiting)
+    age = max(0, watermark - since) // 1_000
+    return Value(age // 1_000 if age % 1_000 == 0 else age / 1_000, waiting)

@@ -101,6 +101,7 @@ def start(
     transactions: bool = True,
     sabotage: Sequence[str] = (),
     accept_older_state: bool = False,
+    ticks: bool = False,
     slot: str | None = None,
 ) -> Worker:
     """Start a worker; `failpoint` is as in DEALPULSE_FAILPOINT, `sabotage` names deeds of sabotage.py."""
@@ -111,7 +112,7 @@ def start(
     if not transactions:
         sabotage = (*sabotage, "strike_only_what_a_room_reads")
     environment = msgspec.structs.asdict(msgspec.structs.replace(settings.environment, web_port=port, slot=slot))
-    options = {"transactions": transactions, "accept_older_state": accept_older_state}
+    options = {"transactions": transactions, "accept_older_state": accept_older_state, "ticks": ticks}
     process = _processes.Process(target=_work, args=(environment, str(log), faults, sabotage, options), daemon=True)
     process.start()
     return Worker(_Polled(process), log, port)  # type: ignore[arg-type]  # it is only ever polled
@@ -135,7 +136,6 @@ def _work(said: dict[str, Any], log: str, faults: dict[str, str], sabotage: Sequ
         run(
             environment,
             read_definitions(environment.config),
-            ticks=False,
             session_timeout=SESSION,
             faults=Faults.read(faults),
             **options,

@@ -162,9 +162,11 @@ def test_talk_time_in_seconds(milliseconds, seconds):
         (None, 0, 5_000_000, Value(0, 0)),
         (1_000_000, 2, 5_000_000, Value(4, 2)),
         (1_000_000, 2, 5_500_000, Value(4.5, 2)),
+        (1_000_000, 2, 5_500_999, Value(4.5, 2)),
+        (1_000_001, 2, 5_000_000, Value(3.999, 2)),
         (9_000_000, 1, 5_000_000, Value(0, 1)),
     ],
-    ids=["nobody", "whole", "fraction", "created-after-the-watermark"],
+    ids=["nobody", "whole", "fraction", "microseconds", "created-within-a-millisecond", "created-after-the-watermark"],
 )
 def test_the_oldest_waiting_lead_in_seconds(since, waiting, now, expected):
     """Never below nothing."""

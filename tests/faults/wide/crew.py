@@ -19,7 +19,7 @@ from streams.cli.stack import observer
 from streams.kafka.admin import check_topics
 from streams.kafka.clients import BROKER_SCAN, TRANSACTION_TIMEOUT
 from streams.kafka.offsets import ask_offsets
-from streams.topics import ACTIVITY, DEAD_LETTER, KPI_HISTORY, KPI_LATEST, STAGE_CHANGE, all_topics
+from streams.topics import ACTIVITY, DEAD_LETTER, KPI_HISTORY, KPI_LATEST, STAGE_CHANGE, TICKS, all_topics
 from tests.faults import decoder, workers
 from tests.faults.load import Sent
 from tests.faults.wide import load, report
@@ -110,6 +110,12 @@ class Crew:
         worker.kill()
         assert worker.code == workers.KILLED, worker.last_words()
         self.harm("kill -9")
+
+    def let_go(self, worker: workers.Worker) -> None:
+        """Ask a worker to end, and start none in its place: the next one to join takes it."""
+        code, _ = worker.stop()
+        self._buried.append(worker)
+        assert code in self._may_end_with, f"exit code {code}: {worker.last_words()}"
 
     def tend(self, count: int) -> None:
         """Start a worker for each that has ended by itself, as a supervisor does; any code but 70 and 1 is a fault."""
@@ -220,7 +226,8 @@ class Crew:
         """The audit reads events as the workers do, and looks at the instant that they tell: neither is left to them alone."""
         stand = (one for topic in (STAGE_CHANGE, ACTIVITY) for one in every_record(self.installation.client, topic))
         rows = ((one.topic(), one.key(), one.value(), one.timestamp()[1]) for one in stand)
-        newest = decoder.newest_of(rows, self.installation.settings.definitions)
+        ticks = [orjson.loads(tick.value()).get("time", -1) for tick in every_record(self.installation.client, TICKS)]
+        newest = max([decoder.newest_of(rows, self.installation.settings.definitions), *ticks])
         told = [one for topic in (KPI_LATEST, KPI_HISTORY) for one in self.installation.records(topic).values()]
         assert decoder.told_until(told) == newest
 

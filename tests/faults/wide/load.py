@@ -10,7 +10,7 @@ import heapq
 import itertools
 import random
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from streams.topics import ACTIVITY, STAGE_CHANGE
@@ -55,14 +55,16 @@ def definitions(**more: Any) -> dict[str, Any]:
     }
 
 
-def records(count: int, seed: int, step: float = 60.0, name: str = "", long: float = LONG) -> Iterator[Sent]:
-    """Yield `count` records; `step` is the event time between two events, in seconds; `name` makes other deals and ids.
+def records(
+    count: int, seed: int, step: float = 60.0, name: str = "", long: float = LONG, begin: datetime = BEGIN
+) -> Iterator[Sent]:
+    """Yield `count` records from `begin` on; `step` is the event time between two events, in seconds; `name` makes other deals and ids.
 
     `long` is the share of events of long deals. Whoever does not read the two topics in step must leave them out: what comes
     to a full record too late is refused.
     """
     dice = random.Random(seed)
-    history = _in_order(dice, step, name, long)
+    history = _in_order(dice, step, name, long, begin)
     soon = max(2, round(TEN_MINUTES / step))
     waiting: list[tuple[int, int, Sent]] = []  # due at that number, serial
     serial = itertools.count()
@@ -92,13 +94,12 @@ def _poison(dice: random.Random) -> Sent:
     return Sent(topic, b"d%d" % dice.randrange(10**6) if elsewhere else key, value, reason)
 
 
-def _in_order(dice: random.Random, step: float, name: str, long: float) -> Iterator[Sent]:
+def _in_order(dice: random.Random, step: float, name: str, long: float, now: datetime) -> Iterator[Sent]:
     """Yield the events of ever new deals, interleaved, each as it happens."""
     story = _Busier()
     running: list[Iterator[Event]] = []
     long_deal: Iterator[Event] = iter(())
     serial = 0
-    now = BEGIN
     while True:
         now += timedelta(seconds=step)
         serial += 1

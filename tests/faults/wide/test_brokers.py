@@ -44,7 +44,7 @@ def _in_a_transaction(crew) -> None:
     It comes in the place of another one.
     """
     crew.tend(WORKERS)
-    crew.living[0].stop()
+    crew.let_go(crew.living[0])
     worker = crew.join(failpoint="C4:10:pause=4")
     worker.wait_until_it_says("failpoint C4")
     assert open_transactions(crew.installation)

@@ -18,7 +18,7 @@ pytestmark = patience(240, 900)
 RATE = 400
 GONE = workers.SESSION + 2  # the others own its partitions, and its transaction has not timed out
 LONG = 14.0  # over the transaction's time-out and the broker's scan
-PAUSE = float(dose("PAUSE", 14, 30))
+PAUSE = float(dose("LATE_PAUSE", 14, 30))
 
 
 def test_a_frozen_owner_is_fenced(crew):

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import random
 import time
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 
+import orjson
 import pytest
 
+from streams.topics import TICKS
 from tests.faults import workers
+from tests.faults.wide import load
 from tests.faults.wide.dose import SEED, dose, only_heavy, patience
 
 pytestmark = patience(240, 1500)
@@ -65,6 +70,37 @@ def test_all_workers_killed_at_once(crew):
     two.fed_up()
     two.assert_exact()
     two.report("kill-bursts", "all workers are killed at once, again and again")
+
+
+@only_heavy
+def test_kill_9_while_the_clock_ticks(crew):
+    """Events of the last days, and long pauses in which ticks alone move the time; at last the clock stands still, for the audit."""
+    dice = random.Random(SEED + 9)
+    three = crew(definitions=load.definitions(tick_interval="1s"))
+    ticking = {"ticks": True}
+    for _ in range(3):
+        three.join(**ticking)
+    for worker in three.living:
+        worker.wait_until_ready()
+    kills = dose("TICKING_KILLS", 3, 20)
+    step, some = 30.0, 400
+    # The skewed clocks of some are two hours ahead, and nothing may be of the future.
+    begin = datetime.now(UTC) - timedelta(hours=3, seconds=step * some * kills)
+    feed = load.records(some * kills, SEED + 9, step, begin=begin)
+    three.progress.start()
+    for _ in range(kills):
+        three.send(islice(feed, some))
+        time.sleep(dice.uniform(0, 6))  # in the middle of what was sent, or when there are ticks alone
+        three.kill(dice.choice(three.living))
+        three.join(**ticking)
+    for worker in three.living:
+        worker.wait_until_ready()
+        assert worker.stop()[0] == 0, worker.last_words()
+    last = max(orjson.loads(tick.value())["time"] for tick in three.installation.messages(TICKS))
+    assert last > time.time() * 1e6 - 60_000_000, "nobody ticked of late"
+    three.join()
+    three.assert_exact()
+    three.report("kill-9-ticks", "workers are killed while the clock ticks, and often nothing else comes")
 
 
 @pytest.mark.parametrize("transactions", [True, False], ids=["transactions", "plain-producing"])
