@@ -72,35 +72,34 @@ def test_all_workers_killed_at_once(crew):
     two.report("kill-bursts", "all workers are killed at once, again and again")
 
 
-@only_heavy
 def test_kill_9_while_the_clock_ticks(crew):
     """Events of the last days, and long pauses in which ticks alone move the time; at last the clock stands still, for the audit."""
     dice = random.Random(SEED + 9)
-    three = crew(definitions=load.definitions(tick_interval="1s"))
+    some = crew(definitions=load.definitions(tick_interval="1s"))
     ticking = {"ticks": True}
-    for _ in range(3):
-        three.join(**ticking)
-    for worker in three.living:
+    for _ in range(dose("TICKING_WORKERS", 2, 3)):
+        some.join(**ticking)
+    for worker in some.living:
         worker.wait_until_ready()
-    kills = dose("TICKING_KILLS", 3, 20)
-    step, some = 30.0, 400
+    kills = dose("TICKING_KILLS", 2, 20)
+    step, at_once = 30.0, 400
     # The skewed clocks of some are two hours ahead, and nothing may be of the future.
-    begin = datetime.now(UTC) - timedelta(hours=3, seconds=step * some * kills)
-    feed = load.records(some * kills, SEED + 9, step, begin=begin)
-    three.progress.start()
+    begin = datetime.now(UTC) - timedelta(hours=3, seconds=step * at_once * kills)
+    feed = load.records(at_once * kills, SEED + 9, step, begin=begin)
+    some.progress.start()
     for _ in range(kills):
-        three.send(islice(feed, some))
+        some.send(islice(feed, at_once))
         time.sleep(dice.uniform(0, 6))  # in the middle of what was sent, or when there are ticks alone
-        three.kill(dice.choice(three.living))
-        three.join(**ticking)
-    for worker in three.living:
+        some.kill(dice.choice(some.living))
+        some.join(**ticking)
+    for worker in some.living:
         worker.wait_until_ready()
         assert worker.stop()[0] == 0, worker.last_words()
-    last = max(orjson.loads(tick.value())["time"] for tick in three.installation.messages(TICKS))
+    last = max(orjson.loads(tick.value())["time"] for tick in some.installation.messages(TICKS))
     assert last > time.time() * 1e6 - 60_000_000, "nobody ticked of late"
-    three.join()
-    three.assert_exact()
-    three.report("kill-9-ticks", "workers are killed while the clock ticks, and often nothing else comes")
+    some.join()
+    some.assert_exact()
+    some.report("kill-9-ticks", "workers are killed while the clock ticks, and often nothing else comes")
 
 
 @pytest.mark.parametrize("transactions", [True, False], ids=["transactions", "plain-producing"])
