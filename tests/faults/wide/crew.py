@@ -47,14 +47,15 @@ class Crew:
         *,
         definitions: dict[str, Any] | None = None,
         exits: Iterable[int] = (),
+        environment: dict[str, Any] | None = None,
         **options,
     ) -> None:
         """Begin without workers.
 
-        `test` is how pytest names the test, `exits` are the codes with which workers may end by themselves, and `options`
-        are those of every worker.
+        `test` is how pytest names the test, `exits` are the codes with which workers may end by themselves, `environment` is
+        what DEALPULSE_ variables say, and `options` are those of every worker.
         """
-        self.installation = Installation(url, folder, definitions or load.definitions())
+        self.installation = Installation(url, folder, definitions or load.definitions(), **(environment or {}))
         _wait_until_seen(self.installation)
         self.admin = AdminClient({**self.installation.client, "log_level": 0})
         self.folder = folder
