@@ -123,7 +123,7 @@ def _in_order(dice: random.Random, step: float, name: str, long: float, now: dat
             running[place] = running[-1]
             running.pop()
             continue
-        back = timedelta(seconds=dice.randrange(600))
+        back = timedelta(microseconds=dice.randrange(600_000_000))
         if dice.random() < VERY_LATE or event[1].pop("known_later", False):
             back += timedelta(seconds=dice.randrange(86_400, 25 * 86_400))
         if dice.random() < SKEWED:
