@@ -10,6 +10,7 @@ from itertools import islice
 import orjson
 import pytest
 
+from streams.config import WINDOWS
 from streams.topics import TICKS
 from tests.faults import workers
 from tests.faults.wide import load
@@ -75,7 +76,7 @@ def test_all_workers_killed_at_once(crew):
 def test_kill_9_while_the_clock_ticks(crew):
     """Events of the last days, and long pauses in which ticks alone move the time; at last the clock stands still, for the audit."""
     dice = random.Random(SEED + 9)
-    some = crew(definitions=load.definitions(tick_interval="1s"))
+    some = crew(definitions=load.definitions(tick_interval="1s", windows=list(WINDOWS)))
     ticking = {"ticks": True}
     for _ in range(dose("TICKING_WORKERS", 2, 3)):
         some.join(**ticking)
