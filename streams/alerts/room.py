@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from streams.panes.text import iso, percent
 _panes = msgspec.json.Decoder(Pane)
 _watches = msgspec.msgpack.Decoder(Watch)
 _encoder = msgspec.msgpack.Encoder()
+log = logging.getLogger("dealpulse.alerts")
 
 
 def fingerprint(rule: str, entity: Sequence[str]) -> str:
@@ -81,8 +83,12 @@ class AlertsRoom:
             if not pane.rule:
                 self._judged[partition] = pane.at
             rule = self._rules.get(pane.rule)
-            if rule is not None:  # the rule may have been taken out since
+            if rule is None:  # the pane of none, or of one that was taken out since
+                continue
+            if 0 <= pane.k <= pane.n:
                 self._judge(partition, pane, rule)
+            else:
+                log.error("not judged, it cannot be: %s; look at the numbers with: dealpulse audit", pane)
         return len(run) * 200
 
     def _judge(self, partition: int, pane: Pane, rule: Rule) -> None:
