@@ -77,10 +77,14 @@ class Worker(WorkerProcess):
     def wait_until_it_says(self, words: str, deadline: float = 60.0) -> None:
         """Wait for words in its log."""
         end = time.monotonic() + deadline
-        while words not in self.log.read_text(errors="replace"):
+        while not self.has_said(words):
             assert self.code is None, f"it ended with {self.code}: {self.last_words()}"
             assert time.monotonic() < end, f"it has not said {words!r}: {self.last_words()}"
             time.sleep(0.02)
+
+    def has_said(self, words: str) -> bool:
+        """Are there these words in its log?"""
+        return words in self.log.read_text(errors="replace")
 
     def rss(self) -> int:
         """Return its resident memory in bytes."""
