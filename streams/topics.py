@@ -39,6 +39,8 @@ _WEEK = {"retention.ms": str(7 * DAY_MS)}
 _MONTH = {"retention.ms": str(30 * DAY_MS)}
 _COMPACT = {"segment.bytes": str(64 << 20), "segment.ms": "600000"}
 _LATEST = {**_COMPACT, "delete.retention.ms": str(7 * DAY_MS)}
+# Tombstones and marks of transactions, which every restore reads, stay for so long after they were compacted: longer than any restore.
+_CHANGELOG = {**_COMPACT, "delete.retention.ms": str(3_600_000)}
 
 
 def changelog(app_id: str, room: str) -> str:
@@ -68,5 +70,5 @@ def all_topics(app_id: str) -> tuple[Topic, ...]:
         Topic(JUDGED, "compact", _COMPACT),
         Topic(GENERATIONS, "compact", _COMPACT),
         Topic(DLQ_REPLAYS, "delete", _KEEP),
-        *(Topic(changelog(app_id, room), "compact", _COMPACT) for room in ROOMS),
+        *(Topic(changelog(app_id, room), "compact", _CHANGELOG) for room in ROOMS),
     )

@@ -78,6 +78,7 @@ class Crew:
         self._enough = threading.Event()
         self._feed = threading.Thread(daemon=True)
         self._fed_at = self._began
+        self._caught_up_at = 0.0
         self._at_least = 0
         self._rate = 0.0
         self._feeds = 0
@@ -199,11 +200,12 @@ class Crew:
     # ------------------------------------------------------------------ what must hold afterwards
 
     def catch_up(self) -> None:
-        """Settle within the deadline after the last harm and the last record, or after what was caught up before."""
+        """Settle within the deadline after the last harm and the last record, or at once where all of it was caught up before."""
         last = max([*self.done_at, self._fed_at])
+        began = last if last > self._caught_up_at else time.monotonic()
         self.settle()
-        self._fed_at = time.monotonic()
-        self.found["caught_up_s"] = max(self.found.get("caught_up_s", 0.0), self._fed_at - last)
+        self._caught_up_at = time.monotonic()
+        self.found["caught_up_s"] = max(self.found.get("caught_up_s", 0.0), self._caught_up_at - began)
         self.found.setdefault(
             "longest_wait_of_a_partition_s", self.progress.longest_wait()
         )  # of the checks it would be another

@@ -18,7 +18,7 @@ from tests.faults.wide.dose import SEED, dose, only_heavy, patience
 pytestmark = [*patience(300, 2_400), only_heavy]
 
 WORKERS = 3
-ROUNDS = dose("BROKER_ROUNDS", 1, 5)
+ROUNDS = dose("BROKER_ROUNDS", 1, 2)
 LED = ("group", "transactions", "dealpulse.kpi.latest.v1")
 
 
@@ -43,9 +43,12 @@ def _in_a_transaction(crew) -> None:
 
     It comes in the place of another one.  While brokers still look for each other it may end, as others do, and is started again.
     """
-    crew.tend(WORKERS)
-    crew.let_go(crew.living[0])
     end = time.monotonic() + 120
+    while not all(worker.readiness().get("restored") for worker in crew.living) or len(crew.living) < WORKERS:
+        assert time.monotonic() < end, [worker.last_words() for worker in crew.living]
+        crew.tend(WORKERS)
+        time.sleep(0.2)
+    crew.let_go(crew.living[0])
     while True:
         worker = crew.join(failpoint="C4:10:pause=4")
         while worker.code is None and not (paused := worker.has_said("failpoint C4")):

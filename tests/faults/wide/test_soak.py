@@ -89,17 +89,25 @@ def _most_that_is_old(logs: dict[str, list[dict[str, float]]]) -> float:
 def growth(crew: Crew, room: str) -> dict[str, float]:
     """Return how many records a changelog holds for each live row: of any age, and of those old enough to be compacted.
 
+    Tombstones are counted apart, all of them: they stay for an hour after compaction, in which months of panes come and go here.
     Offsets say nothing: what is compacted leaves gaps.
     """
     log = changelog(crew.installation.settings.environment.app_id, room)
     live: dict[tuple[int, bytes], bool] = {}
-    records, old, settled = 0, 0, (time.time() - COMPACTED_AFTER) * 1000
+    records, old, tombstones, settled = 0, 0, 0, (time.time() - COMPACTED_AFTER) * 1000
     for message in every_record(crew.installation.client, log):
-        records += 1
-        old += message.timestamp()[1] < settled
-        live[message.partition(), message.key()] = message.value() is not None
+        is_row = message.value() is not None
+        records += is_row
+        tombstones += not is_row
+        old += is_row and message.timestamp()[1] < settled
+        live[message.partition(), message.key()] = is_row
     rows = max(sum(live.values()), 1)
-    return {"rows": rows, "records_per_row": records / rows, "old_records_per_row": old / rows}
+    return {
+        "rows": rows,
+        "records_per_row": records / rows,
+        "old_records_per_row": old / rows,
+        "tombstones_per_row": tombstones / rows,
+    }
 
 
 def _take(samples: Samples, crew: Crew) -> None:
