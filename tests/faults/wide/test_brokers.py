@@ -12,7 +12,7 @@ from itertools import cycle, islice
 import pytest
 
 from tests.faults.wide import load
-from tests.faults.wide.crew import open_transactions
+from tests.faults.wide.crew import CAUGHT_UP, open_transactions
 from tests.faults.wide.dose import SEED, dose, only_heavy, patience
 
 pytestmark = [*patience(300, 2_400), only_heavy]
@@ -71,7 +71,10 @@ def _finish(crew, cluster, name: str, question: str) -> None:
     cluster.wait_until_whole()
     _rest(crew, 12)
     crew.fed_up()
-    crew.tend(WORKERS)
+    end = time.monotonic() + CAUGHT_UP  # a commit that does not return is ended by the watchdog, after a minute
+    while len(crew.living) < WORKERS or any(worker.lag() or not worker.metrics() for worker in crew.living):
+        assert time.monotonic() < end, [worker.last_words() for worker in crew.living]
+        _rest(crew, 1)
     crew.assert_exact()
     crew.report(
         name,
