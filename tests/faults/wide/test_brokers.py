@@ -43,12 +43,9 @@ def _in_a_transaction(crew) -> None:
 
     It comes in the place of another one.  While brokers still look for each other it may end, as others do, and is started again.
     """
-    end = time.monotonic() + 120
-    while not all(worker.readiness().get("restored") for worker in crew.living) or len(crew.living) < WORKERS:
-        assert time.monotonic() < end, [worker.last_words() for worker in crew.living]
-        crew.tend(WORKERS)
-        time.sleep(0.2)
+    _tend_until(crew, 120, lambda worker: worker.readiness().get("restored"))
     crew.let_go(crew.living[0])
+    end = time.monotonic() + 120
     while True:
         worker = crew.join(failpoint="C4:10:pause=4")
         while worker.code is None and not (paused := worker.has_said("failpoint C4")):
@@ -67,14 +64,20 @@ def _rest(crew, seconds: float) -> None:
         time.sleep(0.5)
 
 
+def _tend_until(crew, seconds: float, holds) -> None:
+    """Start what ends again, until all workers are there and this holds of each."""
+    end = time.monotonic() + seconds
+    while len(crew.living) < WORKERS or not all(map(holds, crew.living)):
+        assert time.monotonic() < end, [worker.last_words() for worker in crew.living]
+        _rest(crew, 0.5)
+
+
 def _finish(crew, cluster, name: str, question: str) -> None:
     cluster.wait_until_whole()
     _rest(crew, 12)
     crew.fed_up()
-    end = time.monotonic() + CAUGHT_UP  # a commit that does not return is ended by the watchdog, after a minute
-    while len(crew.living) < WORKERS or any(worker.lag() or not worker.metrics() for worker in crew.living):
-        assert time.monotonic() < end, [worker.last_words() for worker in crew.living]
-        _rest(crew, 1)
+    # A commit that does not return is ended by the watchdog, after a minute.
+    _tend_until(crew, CAUGHT_UP, lambda worker: worker.metrics() and not worker.lag())
     crew.assert_exact()
     crew.report(
         name,

@@ -46,9 +46,8 @@ def test_memory_grows_with_the_state_only(crew):
             two.join_ready()
     two.fed_up()
     two.catch_up()
-    compacted_after = _compacted(
-        two, logs
-    )  # before the checks: nothing is compacted of a segment that nobody writes to any more
+    # Before the checks: nothing is compacted of a segment that nobody writes to any more.
+    compacted_after = _compacted(two, logs)
     two.assert_exact()
     found = samples.slopes()
     two.report(

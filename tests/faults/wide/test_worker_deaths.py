@@ -76,12 +76,8 @@ def test_all_workers_killed_at_once(crew):
 def test_kill_9_while_the_clock_ticks(crew):
     """Events of the last days, and long pauses in which ticks alone move the time; at last the clock stands still, for the audit."""
     dice = random.Random(SEED + 9)
-    some = crew(definitions=load.definitions(tick_interval="1s", windows=list(WINDOWS)))
-    ticking = {"ticks": True}
-    for _ in range(dose("TICKING_WORKERS", 2, 3)):
-        some.join(**ticking)
-    for worker in some.living:
-        worker.wait_until_ready()
+    some = crew(definitions=load.definitions(tick_interval="1s", windows=list(WINDOWS)), ticks=True)
+    some.join_ready(dose("TICKING_WORKERS", 2, 3))
     kills = dose("TICKING_KILLS", 2, 20)
     step, at_once = 30.0, 400
     # The skewed clocks of some are two hours ahead, and nothing may be of the future.
@@ -92,13 +88,13 @@ def test_kill_9_while_the_clock_ticks(crew):
         some.send(islice(feed, at_once))
         time.sleep(dice.uniform(0, 6))  # in the middle of what was sent, or when there are ticks alone
         some.kill(dice.choice(some.living))
-        some.join(**ticking)
+        some.join()
     for worker in some.living:
         worker.wait_until_ready()
         assert worker.stop()[0] == 0, worker.last_words()
     last = max(orjson.loads(tick.value())["time"] for tick in some.installation.messages(TICKS))
     assert last > time.time() * 1e6 - 60_000_000, "nobody ticked of late"
-    some.join()
+    some.join(ticks=False)
     some.assert_exact()
     some.report("kill-9-ticks", "workers are killed while the clock ticks, and often nothing else comes")
 
