@@ -4,8 +4,9 @@ librdkafka goes on sending heartbeats for a worker that is stuck, so the group n
 
 - the main loop: it must answer; a minute without an answer is a fault, whatever waits;
 - the poll thread: it must come round; it waits for the main loop for 20 s at most;
-- commits: when records wait or a commit is under way, the last commit must not be older than the limit, and what a flush
-  lingers;
+- a commit under way: all its calls share one deadline; when twice that has passed, the broker has given the transaction up
+  long since and librdkafka does not come back from a call;
+- commits: when records wait, the last one must not be older than the limit, and what a flush lingers;
 - each room: when records wait for it, it must take some; a room that waits for the outside world may take its time;
 - fetching: of a partition that is not paused, what is there must come; the broker is asked now and then where partitions
   end, since a fetch that no longer brings anything looks like a partition with nothing new;
@@ -32,6 +33,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from streams.kafka.clients import TRANSACTION_TIMEOUT
 from streams.kafka.exits import LOST_ITS_PLACE
 from streams.kafka.inbox import TopicPart
 
@@ -39,6 +41,7 @@ LOOK_EVERY = 1.0
 # A longer pause between two looks means that the process was frozen, not that it was stuck.
 _AWAKE = 3.0
 ALARM_AFTER = 15.0  # seconds behind the limit
+COMMIT_ENDS = 2 * TRANSACTION_TIMEOUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ class Verdict:
 
     def __init__(self, limit: float, lingers: float = 0.0) -> None:
         self._limit, self._lingers = limit, lingers
-        self._loop, self._poll, self._committing = Since(limit), Since(limit), Since(limit)
+        self._loop, self._poll, self._committing = Since(limit), Since(limit), Since(min(limit, COMMIT_ENDS))
         self.begin_anew()
 
     def surely(self, answers: int, beats: int, signs: Signs, awake: float) -> str | None:

@@ -15,8 +15,10 @@ import orjson
 class _Hook(BaseHTTPRequestHandler):
     def do_POST(self) -> None:  # the library's name
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.heard.append(orjson.loads(body))
+        message = orjson.loads(body)
+        self.server.heard.append(message)
         if self.server.silent:
+            self.server.unanswered.append(message)
             time.sleep(1)  # whoever posted is gone by then
             return
         self.send_response(200)
@@ -33,6 +35,7 @@ class FakeSlack(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Hook)
         self.heard: list[dict[str, Any]] = []
+        self.unanswered: list[dict[str, Any]] = []  # those of what was heard that nobody was told of
         self.silent = False
         self.url = f"http://127.0.0.1:{self.server_port}/services/T/B/x"
 

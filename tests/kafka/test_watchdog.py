@@ -16,9 +16,11 @@ from streams.kafka.watchdog import Signs, Verdict, Watchdog
 LIMIT = 60
 
 
-def judged(looks: Iterable[tuple[int, int, Signs]], awake: float = 1.0, lingers: float = 0.0) -> str | None:
+def judged(
+    looks: Iterable[tuple[int, int, Signs]], awake: float = 1.0, lingers: float = 0.0, limit: float = LIMIT
+) -> str | None:
     """Return the first thing found: (answers of the main loop, beats of the poll thread, signs), look by look."""
-    verdict = Verdict(LIMIT, lingers)
+    verdict = Verdict(limit, lingers)
     for answers, beats, signs in looks:
         found = verdict.surely(answers, beats, signs, awake) or verdict.unless_the_broker_is_away(signs, awake)
         if found:
@@ -72,8 +74,11 @@ def test_one_room_is_stuck_while_others_commit():
 
 
 def test_a_commit_that_does_not_end():
-    """Nothing else need wait."""
-    assert judged(looks(lambda _: Signs(committing=True, commits=1.0))) == "a commit does not end for 60 s"
+    """Nothing else need wait, and not for as long: its transaction is over after 10 s; 20, or the limit where that is less."""
+    stuck = looks(lambda _: Signs(committing=True, commits=1.0))
+    assert judged(stuck) == "a commit does not end for 20 s"
+    assert judged(stuck[:20]) is None
+    assert judged(stuck, limit=5) == "a commit does not end for 5 s"
 
 
 def test_many_commits_in_a_row():
@@ -172,7 +177,7 @@ def test_the_broker_is_away():
 
 def test_the_broker_is_away_and_a_commit_hangs():
     """Its calls have deadlines of their own: it is us."""
-    assert looked(Signs(committing=True), answers=False)[0] == "a commit does not end for 60 s"
+    assert looked(Signs(committing=True), answers=False)[0] == "a commit does not end for 20 s"
 
 
 def test_a_fetch_that_brings_nothing():

@@ -76,7 +76,7 @@ def _finish(crew, cluster, name: str, question: str) -> None:
     cluster.wait_until_whole()
     _rest(crew, 12)
     crew.fed_up()
-    # A commit that does not return is ended by the watchdog, after a minute.
+    # A commit that does not return is ended by the watchdog, after 20 s.
     _tend_until(crew, CAUGHT_UP, lambda worker: worker.metrics() and not worker.lag())
     crew.assert_exact()
     crew.report(
