@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
+
+from tests.faults.workers import Worker
 
 A_ROW = 2_500  # bytes of memory that one more state row may cost: twice what one takes, all in
 LEAKED = 60.0  # MB an hour that memory may grow beyond that; what leaks grows without rows
+LEAST = 1 / 8  # hours that a slope is taken over; in less, one restore is a slope of hundreds of MB an hour
 
 
 @dataclass
@@ -15,6 +19,16 @@ class Samples:
     at: list[float] = field(default_factory=list)
     rss: list[float] = field(default_factory=list)
     rows: list[float] = field(default_factory=list)
+
+    def take(self, worker: Worker) -> None:
+        """Look at a worker now."""
+        self.at.append(time.monotonic())
+        self.rss.append(worker.rss())
+        self.rows.append(sum(value for (name, _), value in worker.metrics().items() if name == "dealpulse_table_keys"))
+
+    def rss_mb(self, count: int = 30) -> list[float]:
+        """Return so many samples of the memory, evenly spread from the first to the last."""
+        return [self.rss[place * (len(self.rss) - 1) // (count - 1)] / 2**20 for place in range(count)]
 
     def slopes(self) -> dict[str, float]:
         """Return slopes over the last third: before that rows are learned and caches filled, and what a start took is given back."""
