@@ -5,7 +5,7 @@ librdkafka goes on sending heartbeats for a worker that is stuck, so the group n
 - the main loop: it must answer; a minute without an answer is a fault, whatever waits;
 - the poll thread: it must come round; it waits for the main loop for 20 s at most;
 - a commit under way: all its calls share one deadline; when twice that has passed, the broker has given the transaction up
-  long since and librdkafka does not come back from a call;
+  long since, and the call never returns (while librdkafka looks for a group's coordinator it heeds none: its issue 5456);
 - commits: when records wait, the last one must not be older than the limit, and what a flush lingers;
 - each room: when records wait for it, it must take some; a room that waits for the outside world may take its time;
 - fetching: of a partition that is not paused, what is there must come; the broker is asked now and then where partitions
