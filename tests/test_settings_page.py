@@ -11,7 +11,7 @@ from streams.config import Definitions, Rule, definitions_from
 from streams.state import HARMLESS
 
 PAGE = (Path(__file__).parents[1] / "docs" / "settings.md").read_text(encoding="utf-8")
-ROWS = re.findall(r"^\| `([\w.]+)` \| ([^|]*) \| (yes)? ?\|", PAGE, re.MULTILINE)
+ROWS = re.findall(r"^\| `([\w.]+)` \| ([^|]*) \| (yes|refused)? ?\|", PAGE, re.MULTILINE)
 RULE_ROWS = re.findall(r"^\| `(\w+)` \|", PAGE.partition("A rule:")[2], re.MULTILINE)
 
 

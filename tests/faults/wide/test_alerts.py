@@ -36,6 +36,7 @@ BEFORE, BAD, AFTER = 3, 4, 12  # days: at least as usual, then bad, then as usua
 DAYS = dose("ALERT_DAYS", 20, 40)
 KILLS = dose("ALERT_KILLS", 3, 30)
 SILENCES = dose("ALERT_SILENCES", 1, 5)
+LAST_WORDS = 30.0  # seconds; who takes over after a death in a flush waits for less
 RULE = {"name": "wins", "kind": "conversion_drop", "cut": "rep", "baseline": 0.5, "budget_days": 365}
 DEFINITIONS = {
     "partitions": 12,
@@ -91,10 +92,7 @@ def test_every_pane_is_judged_once_and_every_alert_told(crew):
                 some.kill(dice.choice(some.living))
                 some.join()
                 time.sleep(dice.uniform(0, 3))
-        while silence.times == 0:
-            silence.look()
-            time.sleep(0.1)
-        slack.silent = False
+        silence.go_on()
         some.assert_exact()
         heard, unanswered = list(slack.texts), Counter(one["text"] for one in slack.unanswered)
     panes = _judged(some, counted)
@@ -143,6 +141,16 @@ class Silence:
                 self._crew.join()
         elif not slack.silent and self.times < SILENCES and answered > self._answered:
             self._unanswered, slack.silent = unanswered, True
+
+    def go_on(self) -> None:
+        """Look until the dose is done, or Slack hears no more; it must have been silent once."""
+        heard, since = len(self._slack.heard), time.monotonic()
+        while self.times < SILENCES and (self.times == 0 or time.monotonic() - since < LAST_WORDS):
+            self.look()
+            time.sleep(0.1)
+            if len(self._slack.heard) > heard:
+                heard, since = len(self._slack.heard), time.monotonic()
+        self._slack.silent = False
 
 
 def _judged(some, counted: Counted) -> list[bytes]:
