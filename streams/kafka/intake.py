@@ -27,8 +27,6 @@ from streams.kafka.room import DeliveringRoom, Room
 # meanwhile is written once.
 LATER = 0.2
 LATEST = 3.0
-# A delivery that is cut short repeats at most this much.
-DELIVERY = 100
 
 Ack = Callable[[], object]
 Fail = Callable[[str, BaseException], None]
@@ -192,13 +190,12 @@ class Intake:
     async def _deliver(self, generation: Generation, state: StatePartition, line: asyncio.Queue[Run | None]) -> None:
         deliver: Callable[..., Awaitable[int]] = cast(DeliveringRoom, state.room).deliver
         while (run := await line.get()) is not None:
-            records = new_records(run, state)
-            for at in range(0, len(records), DELIVERY):
+            # One by one: while the world keeps the next one waiting, whoever takes over repeats none that it has heard.
+            for record in new_records(run, state):
                 if generation.closing:
                     return
-                piece = records[at : at + DELIVERY]
-                pending = await deliver(run.partition, run.topic, piece)
-                self._advance(state, run.topic, piece, run.bytes * len(piece) // len(run.records), pending)
+                pending = await deliver(run.partition, run.topic, [record])
+                self._advance(state, run.topic, [record], run.bytes // len(run.records), pending)
             generation.inbox.done(run)
 
     def _on_end(self, what: str, task: asyncio.Task[None]) -> None:

@@ -120,9 +120,9 @@ class DeliveringRoom(Room, Protocol):
     """A room that waits for the outside world: it is handed its records by `deliver` instead of `handle`."""
 
     async def deliver(self, partition: int, topic: str, run: Sequence[Message]) -> int:
-        """As handle, but may wait.  Later runs of this partition wait for it, nobody else does.
+        """As handle, but of one record at a time, and may wait.  Later ones of this partition wait for it, nobody else does.
 
-        Its records count as handled when it returns.  What it puts into its table before that may be
+        The record counts as handled when it returns.  What it puts into its table before that may be
         flushed earlier.  When the partition is taken away or the worker stops it is cancelled after a
-        moment, and its records are delivered again, perhaps elsewhere.
+        moment, and the record is delivered again, perhaps elsewhere.
         """

@@ -363,6 +363,22 @@ async def test_a_delivery_counts_when_it_returns():
     assert stuck.failures == []
 
 
+async def test_what_was_delivered_before_one_that_waits_counts():
+    """The world answers the first and not the second: whoever takes over must not repeat the first."""
+
+    class Waiting(toy.Posting):
+        async def deliver(self, partition: int, topic: str, run: list) -> int:
+            if run[0].offset() > 10:
+                await asyncio.Event().wait()
+            return await super().deliver(partition, topic, run)
+
+    bench = Bench(Waiting("counts", (SOURCE,), "out", tell_change=True))
+    await bench.take(run([10, 11, 12]))
+    await asyncio.sleep(0.05)
+    assert bench.state.offsets == {SOURCE: 11}
+    await bench.intake.end(bench.generation, 0.01)
+
+
 async def test_a_stop_in_the_middle_of_a_revoke_cuts_deliveries_short():
     """Both end what is under way, and the stop has less time."""
     stuck = Bench(toy.Posting("counts", (SOURCE,), "out", tell_change=True, stuck=True))
