@@ -67,5 +67,5 @@ def _missing(status: Status, lag: int | None, lag_limit: int) -> list[str]:
     if not status.ready:
         return ["no place in the group: not joined yet, or its partitions are being given up"]
     if lag is not None and lag > lag_limit:
-        return [f"{lag:,} records wait, more than {lag_limit:,}"]
+        return [f"{lag:,} records wait, more than DEALPULSE_READY_LAG={lag_limit}"]
     return []

@@ -101,17 +101,21 @@ UNCONFIGURED_STAGE = _counter("unconfigured_stage", "Entries into a stage that i
 # ------------------------------------------------------------------ time
 
 LAG_RECORDS = _gauge("consumer_lag_records", "Records between the position and the end.", ("topic", "partition"))
-LAG_SECONDS = _gauge("consumer_lag_seconds", "Age of the next unread record, 0 when all is read.", ("topic", "partition"))
+LAG_SECONDS = _gauge(
+    "consumer_lag_seconds",
+    "Age of the last record handled where others wait; 0 when all is read, or none was handled yet.",
+    ("topic", "partition"),
+)
 WATERMARK = _gauge("watermark_timestamp_seconds", "Event time up to which windows are judged, since 1970.")
 LAST_EVENT = _gauge("last_event_timestamp_seconds", "Kafka timestamp of the newest source record read, since 1970.")
 PROCESSING = Distribution(
     "dealpulse_event_processing_seconds",
-    "Work on one source event in the deals room: the time of its run, divided by the events in it.",
+    "Work of the rooms for a flush with source events, taken in and computed, divided by their number.",
     (1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0),
 )
 DELAY = Distribution(
     "dealpulse_event_delay_seconds",
-    "End to end: from a source record's Kafka timestamp to the commit that made its KPI records visible.",
+    "End to end, of the oldest event behind a round: from its Kafka timestamp to the commit that made its KPI records visible.",
     (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0),
 )
 
@@ -133,7 +137,11 @@ RESTORED_RECORDS = _counter("restored_records", "Changelog records read to resto
 
 ALERTS = _gauge("alerts", "Alerts of this worker's partitions, by rule and state.", ("rule", "state"))
 ALERT_TRANSITIONS = _counter("alert_transitions", "Changes of an alert's state, by rule and new state.", ("rule", "to"))
-NOTIFICATIONS = _counter("notifications", "Attempts to tell somebody, by transport and outcome.", ("transport", "outcome"))
+NOTIFICATIONS = _counter(
+    "notifications",
+    "Attempts to tell somebody, and what was not told since it was history, by transport and outcome.",
+    ("transport", "outcome"),
+)
 
 Info("dealpulse_build", "What is running.", registry=REGISTRY).info(
     {"version": version("dealpulse"), "python": platform.python_version(), "faust": version("faust-streaming")}

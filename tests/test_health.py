@@ -31,7 +31,7 @@ NO_PLACE = "no place in the group: not joined yet, or its partitions are being g
     ("shown", "lags", "stuck", "missing"),
     [
         pytest.param(OWNS, {"deals": 60, "kpis": 40}, None, [], id="at the limit"),
-        pytest.param(OWNS, {"deals": 61, "kpis": 40}, None, ["101 records wait, more than 100"], id="over the limit"),
+        pytest.param(OWNS, {"deals": 61, "kpis": 40}, None, ["101 records wait, more than DEALPULSE_READY_LAG=100"], id="over the limit"),
         pytest.param(
             RESTORING, {}, None, ["3 of 12 partitions of state are restored (1,234 records so far)"], id="restoring"
         ),

@@ -65,12 +65,12 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 ((rate("events_accepted"), ""),), "stat", 4,
             ),
             Panel(
-                "Oldest unread event", "The greatest age of a next unread record over all partitions; 0 when all is read.",
+                "Waiting for", "How long ago the last record came that a room has handled, where others wait: the greatest of all partitions; 0 when all is read.",
                 "s", ((f"max(dealpulse_consumer_lag_seconds{{{ME}}})", ""),), "stat", 4,
                 ((None, "green"), (10, "orange"), (300, "red")),
             ),
             Panel(
-                "Delay", "From an event's arrival in Kafka to its visible KPI records: what nine of ten events stay below.",
+                "Delay", "From an event's arrival in Kafka to its visible KPI records: what nine of ten rounds stay below, by their oldest event.",
                 "s", ((quantiles("event_delay", 0.9)[0][0], ""),), "stat", 4, ((None, "green"), (5, "orange"), (60, "red")),
             ),
             Panel(
@@ -108,7 +108,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel(
                 "Doubts about the data",
                 "Accepted, but worth a look: a from_stage that does not fit, stages missing in dealpulse.yaml, "
-                "closes before the creation, events too old to be corrected again.", "cps",
+                "closes before the creation, events that a full record let go of.", "cps",
                 (
                     (rate("stage_mismatch"), "from_stage does not fit"),
                     (rate("unconfigured_stage"), "stage not configured"),
@@ -125,24 +125,24 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 ((f"sum by (topic) (dealpulse_consumer_lag_records{{{ME}}})", "{{topic}}"),),
             ),
             Panel(
-                "Age of the oldest unread record", "Greatest over the partitions of a topic; 0 when all is read.", "s",
+                "Waiting for", "How long ago the last record came that was handled, where others wait: the greatest of a topic's partitions; 0 when all is read.", "s",
                 ((f"max by (topic) (dealpulse_consumer_lag_seconds{{{ME}}})", "{{topic}}"),),
             ),
             Panel(
                 "Distance to the present",
-                "How far event time and the newest record are behind the clock. Both grow when no events come; "
-                "in a replay of history event time is years behind.", "s",
+                "How far event time and the newest record are behind the clock. The record's grows when no events come; event time "
+                "follows the clock then. In a replay of history event time is years behind.", "s",
                 (
                     (f"time() - min(dealpulse_watermark_timestamp_seconds{{{ME}}} > 0)", "watermark"),
                     (f"time() - max(dealpulse_last_event_timestamp_seconds{{{ME}}} > 0)", "newest record"),
                 ),
             ),
             Panel(
-                "Delay, end to end", "From an event's arrival in Kafka to the commit that made its KPI records visible.",
+                "Delay, end to end", "From the arrival in Kafka of the oldest event behind a round to the commit that made its KPI records visible.",
                 "s", quantiles("event_delay", 0.5, 0.9, 0.99), width=12,
             ),
             Panel(
-                "Work on one event", "Time in the deals room, without waiting for Kafka.", "s",
+                "Work on one event", "Time in the rooms, without waiting for Kafka.", "s",
                 quantiles("event_processing", 0.5, 0.9, 0.99), width=12,
             ),
         ),

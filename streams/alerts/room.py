@@ -147,7 +147,7 @@ class AlertsRoom:
 
 
 def alert_record(watch: Watch, pane: Pane, rule: Rule, mark: str) -> dict[str, Any]:
-    """Return an alert as it is published; schemas/alert."""
+    """Return an alert as it is published; schemas/alert.v1.json."""
     cut, *values = pane.entity
     entity = dict(zip(ENTITY_FIELDS[cut], values, strict=True))
     return {

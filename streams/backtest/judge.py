@@ -47,7 +47,7 @@ def only_judged(definitions: Definitions) -> Definitions:
 
 @dataclass
 class Alert:
-    """One alert: the records (schemas/alert) of its begin and of its end, if it has one."""
+    """One alert: the records (schemas/alert.v1.json) of its begin and of its end, if it has one."""
 
     fired: dict[str, Any]
     fired_at: int  # µs

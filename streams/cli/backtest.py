@@ -153,7 +153,7 @@ class Report:
         return self.backtest.taken - self.backtest.rejected.total()
 
     def as_json(self) -> dict[str, Any]:
-        """Return all of it; alerts in the fields of schemas/alert."""
+        """Return all of it; alerts in the fields of schemas/alert.v1.json."""
         return {
             "events": self.events,
             "rejected": dict(sorted(self.rejected.items())),

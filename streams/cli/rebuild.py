@@ -38,7 +38,7 @@ AGAIN = "run dealpulse rebuild again"
 
 @click.command("rebuild")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-@click.option("--abandon", is_flag=True, help="Throw away what an interrupted rebuild has computed.")
+@click.option("--abandon", is_flag=True, help="Give up an interrupted rebuild that has computed nothing yet.")
 @click.option("--from-what-is-left", is_flag=True, help="Go on although events are gone from the source topics.")
 @with_settings
 def command(settings: Settings, *, as_json: bool, abandon: bool, from_what_is_left: bool) -> None:

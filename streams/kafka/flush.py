@@ -37,7 +37,7 @@ class Batch:
     offsets: list[TopicPartition]
     metadata: Any
     handled: dict[tuple[str, str], int]  # (room, source topic) -> records
-    compute_seconds: float
+    compute_seconds: float  # in the rooms: taking in, and working out what is sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +60,24 @@ class Handled:
 
     records: int = 0
     by_source: dict[tuple[str, str], int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)  # by room
 
     def add(self, room: str, topic: str, records: int) -> None:
         """Count records of a run."""
         self.records += records
         self.by_source[room, topic] = self.by_source.get((room, topic), 0) + records
 
+    def took(self, room: str, seconds: float) -> None:
+        """Count the time that a room took for a run."""
+        self.seconds[room] = self.seconds.get(room, 0.0) + seconds
+
     def take(self, rooms: Collection[str]) -> Handled:
         """Take out what these rooms were handed."""
         by_source = {source: records for source, records in self.by_source.items() if source[0] in rooms}
         for source in by_source:
             del self.by_source[source]
-        taken = Handled(sum(by_source.values()), by_source)
+        seconds = {room: self.seconds.pop(room) for room in rooms if room in self.seconds}
+        taken = Handled(sum(by_source.values()), by_source, seconds)
         self.records -= taken.records
         return taken
 
@@ -96,7 +102,8 @@ def refuse_oversized(batch: Batch) -> str | None:
     for records, limit, what in ((batch.rows, MAX_STATE_VALUE, "state row"), (batch.outputs, MAX_RECORD, "record")):
         for topic, _, key, value, _ in records:
             if value is not None and len(value) > limit:
-                return f"a {what} of {len(value)} bytes for {topic}, key {key!r}, is over the limit of {limit}"
+                size = f"a {what} of {len(value)} bytes for {topic}, key {key!r}"
+                return f"{size}, is over the limit of {limit}, also after a restart: report it"
     return None
 
 

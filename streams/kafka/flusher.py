@@ -90,6 +90,10 @@ class Flusher:
             self._full.set()
         self._news.set()
 
+    def took(self, room: str, seconds: float) -> None:
+        """Count the time that a room took to take records in."""
+        self._handled.took(room, seconds)
+
     async def space(self) -> None:
         """Wait until more may be handled."""
         while self._full.is_set():
@@ -242,7 +246,8 @@ class Flusher:
         changed |= {key for key, state in states.items() if not state.anchored}
         rows = collect_rows(self._app_id, generation, sorted(changed))
         offsets = generation.commits(changed | touched)
-        return Batch(outputs, rows, offsets, generation.metadata, handled.by_source, time.perf_counter() - started)
+        took = time.perf_counter() - started + sum(handled.seconds.values())
+        return Batch(outputs, rows, offsets, generation.metadata, handled.by_source, took)
 
     def _drain(self, generation: Generation, rooms: Iterable[Room], busy: set[str]) -> tuple[list[Output], set[StateKey]]:
         """Ask every room for its output; a room that writes anything commits the offsets of all it owns.

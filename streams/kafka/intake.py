@@ -162,8 +162,9 @@ class Intake:
         if piece is None:
             return 0
         if piece.records:
-            state = lane.state
+            state, began = lane.state, time.perf_counter()
             pending = state.room.handle(state.partition, piece.topic, piece.records)
+            self._flusher.took(state.room.name, time.perf_counter() - began)
             self._advance(state, piece.topic, piece.records, piece.bytes, pending)
         for run in piece.finished:
             generation.inbox.done(run)

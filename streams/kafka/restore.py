@@ -219,7 +219,7 @@ class Restorer:
         )
         if not self.accept_older_state:
             raise RestoreError(
-                f"{sentence}; set the group's offsets back, or start once with the option to go on from the older state"
+                f"{sentence}; set the group's offsets back to where the state stands, or compute it anew: dealpulse rebuild"
             )
         log.warning("%s; going on from the state, as asked", sentence)
 

@@ -103,7 +103,7 @@ class Room(Protocol):
     def handle(self, partition: int, topic: str, run: Sequence[Message]) -> int:
         """Take in a run of records of one partition; return how many bytes of work are now pending.
 
-        Bad input never raises.  Whatever is raised ends the process.
+        A bad record does not raise; too many of them may.  Whatever is raised ends the process.
         """
 
     def drain(self, moment: Moment) -> list[Output]:

@@ -1,6 +1,6 @@
 """How is a KPI written down?  Keys, records and headers of the two KPI topics, and nothing else.
 
-The record is a fixed contract: schemas/kpi.  `value` is null when there is nothing to divide by.
+The record is a fixed contract: schemas/kpi-record.v1.json.  `value` is null when there is nothing to divide by.
 """
 
 from __future__ import annotations

@@ -142,11 +142,11 @@ class NotifyRoom:
             if attempt.verdict is Verdict.SENT:
                 return True
             if attempt.verdict is Verdict.NEVER:
-                log.error("alert not delivered, %s; mend the Slack settings: %s", attempt.why, notice.text)
+                log.error("alert not delivered, %s; look at the DEALPULSE_SLACK_ settings: %s", attempt.why, notice.text)
                 return False
             tries += 1
             pause = max(attempt.pause, min(LONGEST_PAUSE, 2 ** min(tries, 6) * random.uniform(0.5, 1.0)))  # noqa: S311  # jitter
-            log.warning("%s: trying again in %.0f s", attempt.why, pause)
+            log.warning("an alert waits, %s: trying again in %.0f s", attempt.why, pause)
             await self._sleep(pause)
 
     def due(self, moment: Moment) -> bool:

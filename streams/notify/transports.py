@@ -106,7 +106,7 @@ class Bot:
         except SlackApiError as error:
             return _refused(error.response)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            return Attempt(Verdict.AGAIN, type(error).__name__)
+            return Attempt(Verdict.AGAIN, f"Slack does not answer ({type(error).__name__})")
         except (AttributeError, ValueError, LookupError):
             # slack-sdk decodes the body and asks it for its "ok", also when somebody in between answered with a page.
             return Attempt(Verdict.AGAIN, _NOT_SLACKS)
@@ -126,7 +126,7 @@ class Webhook:
         try:
             response = await self._client.send_dict({"text": escape(notice.text), "blocks": notice.blocks, "mrkdwn": False})
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            return Attempt(Verdict.AGAIN, type(error).__name__)
+            return Attempt(Verdict.AGAIN, f"Slack does not answer ({type(error).__name__})")
         except (ValueError, LookupError):
             return Attempt(Verdict.AGAIN, _NOT_SLACKS)
         status, said = response.status_code, (response.body or "").strip()

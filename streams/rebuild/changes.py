@@ -37,7 +37,7 @@ def is_snapshot(key: bytes) -> bool:
 def alert_changes(
     told: Mapping[bytes, bytes], judged: Mapping[bytes, bytes], revision: int, watermark: str
 ) -> Iterator[tuple[bytes, bytes | None, bytes | None]]:
-    """Yield (fingerprint, alert or None for gone, alert event or None) of every alert that is not as it was told.
+    """Yield (fingerprint, alert or None for gone, alert event or None) of every alert, told or judged.
 
     `told` is what readers have, `judged` what the new generation found.  An event only where the state differs: firing
     now but not before, or no longer firing.  It is as of the watermark: the change is of now, whatever day was judged, and

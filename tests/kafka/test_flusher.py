@@ -60,6 +60,7 @@ class Clocked:
         self.offsets: list[dict[str, int]] = []
         self.written: list[set[str]] = []  # whose output
         self.takes = 0.0
+        self.worked: list[float] = []  # seconds
 
     def begin(self, deadline: float = 0) -> None:
         """Nothing."""
@@ -68,6 +69,7 @@ class Clocked:
         """Note it."""
         self.at.append(time.monotonic())
         self.rooms.append({room for room, _ in batch.handled})
+        self.worked.append(batch.compute_seconds)
         self.offsets.append({one.topic: one.offset for one in batch.offsets})
         self.written.append({str(key, "ascii") for _, _, key, _, _ in batch.outputs if key})
         time.sleep(self.takes)
@@ -134,6 +136,21 @@ async def test_the_next_one_lingers():
         await asyncio.sleep(SOON)
     assert len(chain.committer.at) == 2
     assert INTERVAL <= second - first + 0.01 < INTERVAL + SOON
+
+
+async def test_the_time_of_taking_in_goes_with_the_flush_of_its_room():
+    """The work on an event is taking it in, too; that of a room that does not take part stays with it."""
+    async with Chain() as chain:
+        chain.flusher.took("first", 40.0)
+        chain.take(chain.first)
+        await chain.commits(1)
+        chain.flusher.took("first", 70.0)
+        chain.flusher.took("second", 20.0)
+        chain.take(chain.second)
+        await chain.commits(2)
+        chain.take(chain.first)
+        await chain.commits(3)
+    assert [int(seconds) for seconds in chain.committer.worked] == [40, 20, 70]
 
 
 async def test_what_came_of_a_flush_follows_it_at_once():

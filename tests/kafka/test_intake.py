@@ -347,6 +347,22 @@ def test_whatever_comes_in_is_handed_over_once_and_in_order(bundles, turns):
         asyncio.run(hand_over())
 
 
+async def test_the_time_that_a_room_takes_is_counted():
+    """Of its own runs, and of nobody else's."""
+
+    class Slow(toy.Counting):
+        def handle(self, partition: int, topic: str, run: list) -> int:
+            time.sleep(0.05)
+            return super().handle(partition, topic, run)
+
+    bench = Bench(Slow("counts", (SOURCE,), "out", tell_change=True))
+    await bench.take(run([10, 11]))
+    await asyncio.sleep(0.1)
+    assert bench.flusher._handled.seconds.keys() == {"counts"}
+    assert 0.05 <= bench.flusher._handled.seconds["counts"] < 1
+    await bench.intake.end(bench.generation, 0.1)
+
+
 async def test_a_delivery_counts_when_it_returns():
     """Cut short it leaves the position where it was; what finished counts."""
     room = toy.Posting("counts", (SOURCE,), "out", tell_change=True)

@@ -162,7 +162,7 @@ async def test_what_slack_refuses_for_good_stays_untold(slack, caplog):
     office = Office(transport("bot", slack))
     await office.tell(old("a"), old("b"))
     await office.judged()
-    assert "mend the Slack settings" in caplog.text
+    assert "look at the DEALPULSE_SLACK_ settings" in caplog.text
     await office.tell(event(2, "a", text="a"))
     await office.judged()
     assert heard(slack) == [["a", "b"], ["b"]]

@@ -265,7 +265,7 @@ async def test_a_message_that_can_never_work_holds_up_nobody(slack, caplog):
     slack.answers = [said({"ok": False, "error": "channel_not_found"})]
     await Office(transport("bot", slack)).tell(event(1, "drop-1"), event(1, "drop-2"))
     assert len(slack.posted) == 2
-    assert "mend the Slack settings" in caplog.text
+    assert "look at the DEALPULSE_SLACK_ settings" in caplog.text
 
 
 # ------------------------------------------------------------------ secrets

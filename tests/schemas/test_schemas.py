@@ -197,6 +197,8 @@ FINE = [
     CALL | {"deal_id": None, "rep_id": "anna"},
     CALL | {"direction": "inbound", "outcome": "no_answer", "duration_s": 0},
     CALL | {"planned": True, "due_at": "2026-03-05", "automated": False},
+    CALL | {"due_at": "2026-03-05 09:00:00.123456789z"},
+    CALL | {"deal_id": "", "rep_id": "anna"},
 ]
 WRONG = [
     {key: value for key, value in STAGE.items() if key != "event_id"},
@@ -206,6 +208,8 @@ WRONG = [
     STAGE | {"deal_id": " "},
     STAGE | {"deal_id": "d" * 257},
     STAGE | {"occurred_at": "yesterday"},
+    STAGE | {"occurred_at": "2026-03-02T09:12:31"},
+    STAGE | {"occurred_at": "2026-03-02T09:12Z"},
     STAGE | {"occurred_at": 1e17},
     STAGE | {"occurred_at": False},
     STAGE | {"to_stage": 3},
@@ -226,6 +230,9 @@ WRONG = [
     CALL | {"duration_s": "60"},
     CALL | {"automated": 1},
     CALL | {"deal_id": None},
+    CALL | {"deal_id": ""},
+    CALL | {"due_at": "tomorrow"},
+    CALL | {"due_at": 1e17},
 ]
 
 
