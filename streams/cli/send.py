@@ -14,7 +14,7 @@ from streams.cli.settings import CheckError
 from streams.kafka.admin import metadata
 from streams.kafka.clients import TRANSACTION_TIMEOUT
 from streams.kafka.poll import describe
-from streams.kafka.transaction import transaction
+from streams.kafka.transaction import transaction, why_not_begun
 
 DELIVERY_DEADLINE = 30.0
 _QUEUE_WAIT = 0.05
@@ -68,7 +68,7 @@ class Sender:
         try:
             self._producer.init_transactions(TRANSACTION_TIMEOUT)
         except KafkaException as error:
-            raise CheckError(f"the broker begins no transaction: {describe(error)}") from None
+            raise CheckError(why_not_begun(error.args[0])) from None
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:

@@ -17,6 +17,7 @@ from streams.config import Definitions
 from streams.environment import Environment, bootstrap, client_settings
 from streams.kafka.embedded import CLUSTER_ID
 from streams.kafka.poll import describe
+from streams.kafka.transaction import why_not_begun
 from streams.topics import Topic, all_topics
 
 DEADLINE = 8.0
@@ -101,12 +102,12 @@ class BrokerAdmin:
         return found
 
     def has_transactions(self, transactional_id: str) -> str | None:
-        """Return None, or why no transaction can be begun."""
+        """Return None, or why no transaction can be begun and what to do."""
         producer = Producer({**self._settings, "transactional.id": transactional_id})
         try:
             producer.init_transactions(TRANSACTIONS_DEADLINE)
         except KafkaException as error:
-            return describe(error)
+            return why_not_begun(error.args[0])
         return None
 
 
@@ -195,7 +196,7 @@ def check_broker(
     except AdminError as error:
         return [str(error)]
     why = admin.has_transactions(f"{environment.app_id}-check") if transactions and not problems else None
-    return [*problems, f"the broker begins no transaction: {why}"] if why else problems
+    return [*problems, why] if why else problems
 
 
 def is_embedded(environment: Environment) -> bool:

@@ -22,6 +22,7 @@ from streams.kafka.faults import Faults, die
 from streams.kafka.ownership import FLUSHES, OFFSETS_KEY, Generation, StateKey
 from streams.kafka.poll import describe
 from streams.kafka.room import Output
+from streams.kafka.transaction import why_not_begun
 from streams.topics import changelog
 
 INIT_DEADLINE = 20.0
@@ -123,7 +124,7 @@ class Transactions:
         try:
             self._producer.init_transactions(deadline)
         except KafkaException as error:
-            raise StartError(_why_no_transactions(error.args[0])) from error
+            raise StartError(why_not_begun(error.args[0])) from error
 
     def commit(self, batch: Batch) -> FlushReport:
         """Make the batch visible, or end the process.  Blocks."""
@@ -233,18 +234,6 @@ def report(batch: Batch, produce_seconds: float, commit_seconds: float) -> Flush
 def _left(end: float) -> float:
     """Return what is left of the flush's time; a call without any would wait for ever."""
     return max(0.1, end - time.monotonic())
-
-
-def _why_no_transactions(error: KafkaError) -> str:
-    said = f"{error.name()}: {error.str()}"
-    if error.code() == KafkaError._UNSUPPORTED_FEATURE:  # noqa: SLF001
-        return f"the broker has no transactions, which dealpulse needs; use Apache Kafka 2.5 or newer ({said})"
-    if error.code() in {KafkaError._TIMED_OUT, KafkaError._TRANSPORT}:  # noqa: SLF001
-        return (
-            f"the broker did not begin a transaction within {INIT_DEADLINE:.0f} s ({said}); on a single broker set "
-            "transaction.state.log.replication.factor=1 and transaction.state.log.min.isr=1"
-        )
-    return f"the broker refuses transactions: {said}"
 
 
 def _on_producer_error(error: KafkaError) -> None:

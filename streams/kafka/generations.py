@@ -26,7 +26,7 @@ from streams.kafka.inbox import TopicPart
 from streams.kafka.poll import describe
 from streams.kafka.reading import until_end
 from streams.kafka.room import Headers
-from streams.kafka.transaction import transaction
+from streams.kafka.transaction import transaction, why_not_begun
 from streams.state import differences, digest, in_words, meaning
 
 DEADLINE = 8.0
@@ -325,7 +325,7 @@ class Control:
         try:
             self._producer.init_transactions(BEGIN_DEADLINE)
         except KafkaException as error:
-            raise StartError(f"the broker begins no transaction: {describe(error)}") from None
+            raise StartError(why_not_begun(error.args[0])) from None
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Send]:

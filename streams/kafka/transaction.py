@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 ABORT_DEADLINE = 2.0
 
@@ -24,3 +24,16 @@ def transaction(producer: Producer, deadline: float) -> Iterator[None]:
         with contextlib.suppress(KafkaException):
             producer.abort_transaction(ABORT_DEADLINE)
         raise
+
+
+def why_not_begun(error: KafkaError) -> str:
+    """Return why a producer could not register for transactions, and what to do."""
+    said = f"{error.name()}: {error.str()}"
+    if error.code() == KafkaError._UNSUPPORTED_FEATURE:  # noqa: SLF001
+        return f"the broker has no transactions, which dealpulse needs; use Apache Kafka 2.5 or newer ({said})"
+    if error.code() in {KafkaError._TIMED_OUT, KafkaError._TRANSPORT}:  # noqa: SLF001
+        return (
+            f"the broker begins no transaction ({said}); on a single broker set "
+            "transaction.state.log.replication.factor=1 and transaction.state.log.min.isr=1"
+        )
+    return f"the broker refuses transactions: {said}"

@@ -51,7 +51,7 @@ def test_from_the_start_over_much_work_to_a_restart(embedded_broker, install):
         assert (said["assigned"], said["lag_limit"]) == (14, 500)
         installation.send_all(load.records(20_000, 1))
         said = until(worker, lambda said: not said["ready"])
-        assert said["missing"][0].endswith("records wait, more than 500")
+        assert said["missing"][0].endswith("records wait, more than DEALPULSE_READY_LAG=500")
         assert said["lag"] > 500
         assert said["restored"]
         until(worker, lambda said: said["ready"], 90)

@@ -12,7 +12,7 @@ from flow import Flow
 from streams.config import Definitions
 from streams.environment import Environment
 from streams.kafka.admin import AdminError, check_broker, check_topics, create_topics, is_embedded
-from streams.kafka.flush import _why_no_transactions
+from streams.kafka.transaction import why_not_begun
 from streams.topics import Topic, all_topics
 from tests.brokers.ports import reserved_port
 
@@ -107,4 +107,4 @@ def test_the_embedded_broker_is_recognised(embedded_broker):
 )
 def test_why_there_is_no_transaction(code, sentence):
     """Each cause has its remedy."""
-    assert sentence in _why_no_transactions(KafkaError(code))
+    assert sentence in why_not_begun(KafkaError(code))
