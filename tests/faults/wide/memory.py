@@ -11,7 +11,7 @@ from tests.faults.workers import Worker
 
 A_ROW = 2_500  # bytes of memory that one more state row may cost: twice what one takes, all in
 LEAKED = 60.0  # MB an hour that memory may grow beyond that; what leaks grows without rows
-LEAST = 1 / 8  # hours that a slope is taken over; in less, what one restore takes is too much of it
+LEAST = 1 / 8  # hours that a slope is taken over; in less, one minute is too much of it
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Samples:
 def slope(x: list[float], y: list[float]) -> float:
     """Return the median of the slopes from each sample to each later one (Theil and Sen).
 
-    A restore takes twice the memory for a minute; in a line of least squares that is hundreds of MB an hour, up or down.
+    What a minute takes, in a line of least squares, is hundreds of MB an hour, up or down.
     """
     pairs = combinations(zip(x, y, strict=True), 2)
     return median((later[1] - sooner[1]) / (later[0] - sooner[0]) for sooner, later in pairs)
