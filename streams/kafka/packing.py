@@ -44,11 +44,13 @@ class Packing:
         pause = LOOK
         while True:
             await asyncio.sleep(pause)
-            present = generation()
-            if present is None or not present.restored or present.closing or waiting() > PIECE:
-                continue
-            tables = [state.table for state in present.states.values()]
-            pause = await self.step([(one, one.resting) for one in tables if one.resting is not None], time.monotonic())
+            pause = await self._look(generation(), waiting)  # names no table itself: those would live through the pause
+
+    async def _look(self, present: Generation | None, waiting: Callable[[], int]) -> float:
+        if present is None or not present.restored or present.closing or waiting() > PIECE:
+            return LOOK
+        tables = [state.table for state in present.states.values()]
+        return await self.step([(one, one.resting) for one in tables if one.resting is not None], time.monotonic())
 
     async def step(self, tables: Tables, now: float) -> float:
         """Do what is to be done next; return after how many seconds there is more."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -196,6 +198,27 @@ async def test_a_worker_that_has_better_things_to_do_packs_nothing(monkeypatch, 
     running.cancel()
     assert (resting.count() == ENOUGH, resting.packer.has_learned) == (may, may)
     assert len(other.rows) == ENOUGH
+
+
+async def test_tables_that_are_given_up_are_let_go_of(monkeypatch):
+    """Whoever restores the next ones needs their memory."""
+    monkeypatch.setattr(packing, "LOOK", 0.0)
+
+    class Table(StateTable):
+        """One that can be watched."""
+
+    table, present = Table(), Generation(1, None, frozenset(), Plan([ROOM]))
+    present.states = {("counts", 0): StatePartition(ROOM, 0, table, {}, anchored=True)}
+    present.restored = True
+    generations, gone = [present], weakref.ref(table)
+    running = asyncio.create_task(Packing().run(lambda: generations[0], lambda: 0))
+    await asyncio.sleep(0.02)
+    generations[0] = None
+    del present, table
+    await asyncio.sleep(0.02)
+    gc.collect()
+    assert gone() is None
+    running.cancel()
 
 
 async def test_without_a_generation_nothing_happens(monkeypatch):
