@@ -114,14 +114,17 @@ class Flusher:
             async with self._lock:
                 if not self._full.is_set():
                     await self._settled()
-                present = generation()
-                if present is None or not present.restored or present.closing:
-                    self.release()
-                    continue
-                batch = self._compute(present, self._taking_part(present))
-                if batch is not None:
-                    await self._settled()
-                    self._commit(batch)
+                # Kept by no name here: what is given up would live until the next one flushes.
+                await self._flush(generation())
+
+    async def _flush(self, present: Generation | None) -> None:
+        if present is None or not present.restored or present.closing:
+            self.release()
+            return
+        batch = self._compute(present, self._taking_part(present))
+        if batch is not None:
+            await self._settled()
+            self._commit(batch)
 
     async def _until_due(self, generation: Callable[[], Generation | None], patience: Callable[[], float]) -> bool:
         """Wait until a flush is due; return whether one may follow it at once."""

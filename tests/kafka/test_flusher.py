@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
+import weakref
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -122,6 +124,18 @@ async def test_the_first_record_after_a_while_is_flushed_at_once():
         at = chain.take(chain.first)
         [flushed] = await chain.commits(1)
     assert flushed - at < SOON
+
+
+async def test_a_generation_that_is_given_up_is_let_go_of():
+    """Whoever restores the next one needs its memory."""
+    async with Chain() as chain:
+        chain.take(chain.first)
+        await chain.commits(1)
+        await asyncio.sleep(SOON)
+        gone, chain.generation = weakref.ref(chain.generation), None
+        await asyncio.sleep(SOON)
+        gc.collect()
+        assert gone() is None
 
 
 async def test_the_next_one_lingers():
