@@ -195,7 +195,7 @@ class Intake:
             for record in new_records(run, state):
                 if generation.closing:
                     return
-                pending = await deliver(run.partition, run.topic, [record])
+                pending = await deliver(run.partition, run.topic, record)
                 self._advance(state, run.topic, [record], run.bytes // len(run.records), pending)
             generation.inbox.done(run)
 

@@ -119,8 +119,8 @@ class Room(Protocol):
 class DeliveringRoom(Room, Protocol):
     """A room that waits for the outside world: it is handed its records by `deliver` instead of `handle`."""
 
-    async def deliver(self, partition: int, topic: str, run: Sequence[Message]) -> int:
-        """As handle, but of one record at a time, and may wait.  Later ones of this partition wait for it, nobody else does.
+    async def deliver(self, partition: int, topic: str, record: Message) -> int:
+        """As handle, but of one record, and may wait.  Later ones of this partition wait for it, nobody else does.
 
         The record counts as handled when it returns.  What it puts into its table before that may be
         flushed earlier.  When the partition is taken away or the worker stops it is cancelled after a

@@ -72,13 +72,11 @@ class NotifyRoom:
         """Not used: this room delivers."""
         raise NotImplementedError(f"notify waits for the outside world: deliver() {partition} {topic} {len(run)}")
 
-    async def deliver(self, partition: int, topic: str, run: Sequence[Message]) -> int:
-        """Tell people of a run of alert events, one after the other; or, where all are there, of what was held back and still fires."""
-        state = self._tables[partition]
+    async def deliver(self, partition: int, topic: str, record: Message) -> int:
+        """Tell people of an alert event; or, where all are there, of what was held back and still fires."""
         deal_with = self._hear if topic == topics.JUDGED else self._take
-        for record in run:
-            await deal_with(record.value(), record.timestamp()[1] / 1000, state)
-        return len(run)
+        await deal_with(record.value(), record.timestamp()[1] / 1000, self._tables[partition])
+        return 0  # nothing is left to do for it
 
     async def _take(self, value: bytes, written: float, state: StateTable) -> None:
         """Take in an alert event, unless it is a repeat; `written` in seconds since 1970."""

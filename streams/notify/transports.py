@@ -106,7 +106,7 @@ class Bot:
         except SlackApiError as error:
             return _refused(error.response)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            return Attempt(Verdict.AGAIN, f"Slack does not answer ({type(error).__name__})")
+            return _no_answer(error)
         except (AttributeError, ValueError, LookupError):
             # slack-sdk decodes the body and asks it for its "ok", also when somebody in between answered with a page.
             return Attempt(Verdict.AGAIN, _NOT_SLACKS)
@@ -126,7 +126,7 @@ class Webhook:
         try:
             response = await self._client.send_dict({"text": escape(notice.text), "blocks": notice.blocks, "mrkdwn": False})
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            return Attempt(Verdict.AGAIN, f"Slack does not answer ({type(error).__name__})")
+            return _no_answer(error)
         except (ValueError, LookupError):
             return Attempt(Verdict.AGAIN, _NOT_SLACKS)
         status, said = response.status_code, (response.body or "").strip()
@@ -135,6 +135,10 @@ class Webhook:
         if status in (_TIMED_OUT, _TOO_MANY) or status >= _SERVER_ERROR or not _CODE.fullmatch(said):
             return Attempt(Verdict.AGAIN, f"Slack, or who answers for it, says {status}", _pause(status, response.headers))
         return Attempt(Verdict.NEVER, f"Slack says {status} {said}")
+
+
+def _no_answer(error: Exception) -> Attempt:
+    return Attempt(Verdict.AGAIN, f"Slack does not answer ({type(error).__name__})")
 
 
 def _refused(response: Any) -> Attempt:

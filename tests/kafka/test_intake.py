@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import toy
+from confluent_kafka import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -383,10 +384,10 @@ async def test_what_was_delivered_before_one_that_waits_counts():
     """The world answers the first and not the second: whoever takes over must not repeat the first."""
 
     class Waiting(toy.Posting):
-        async def deliver(self, partition: int, topic: str, run: list) -> int:
-            if run[0].offset() > 10:
+        async def deliver(self, partition: int, topic: str, record: Message) -> int:
+            if record.offset() > 10:
                 await asyncio.Event().wait()
-            return await super().deliver(partition, topic, run)
+            return await super().deliver(partition, topic, record)
 
     bench = Bench(Waiting("counts", (SOURCE,), "out", tell_change=True))
     await bench.take(run([10, 11, 12]))
@@ -411,7 +412,7 @@ async def test_a_delivery_that_raises_is_a_failure():
     """It names the room and the partition."""
 
     class Broken(toy.Posting):
-        async def deliver(self, partition: int, topic: str, run: object) -> int:
+        async def deliver(self, partition: int, topic: str, record: Message) -> int:
             raise RuntimeError("no")
 
     bench = Bench(Broken("counts", (SOURCE,), "out", tell_change=True))

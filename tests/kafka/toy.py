@@ -101,10 +101,10 @@ class Posting(Counting):
 
     stuck: bool = False
 
-    async def deliver(self, partition: int, topic: str, run: Sequence[Message]) -> int:
+    async def deliver(self, partition: int, topic: str, record: Message) -> int:
         """Wait, then count."""
         await asyncio.sleep(3600 if self.stuck else 0.001)
-        return self.handle(partition, topic, run)
+        return self.handle(partition, topic, [record])
 
 
 def rooms(app_id: str, slow: float = 0.0, posts: str | None = None) -> list[Room]:

@@ -17,6 +17,15 @@ def lead(name: str, at: str, stage: str = "New", **said: Any):
     return change(name, at, stage, deal_id=name, **said)
 
 
+def active_deals(flow: InMemory) -> dict[str, int]:
+    """Return how many deals each rep has, as latest tells it."""
+    return {
+        one["entity"]["rep_id"]: one["value"]
+        for one in flow.latest.values()
+        if (one["kpi"], one["cut"]) == ("active_deals", "rep")
+    }
+
+
 def found(records: dict[bytes, dict[str, Any]], kpi: str, window: str, start: str | None = None, cut: str = "all"):
     """Return the records of a KPI and window, by start; one of them when its start is said."""
     by_start = {

@@ -14,7 +14,8 @@ from streams.kpis.room import KpisRoom
 from streams.panes import delta
 from streams.panes.cell import Cell
 from tests.audit.tables import change, settings, us
-from tests.in_memory import InMemory, delivered
+from tests.in_memory import delivered
+from tests.kpis.rounds import active_deals, flow_of, lead
 
 HOUR = 3_600_000_000
 FINE = 300_000_000
@@ -22,19 +23,14 @@ FINE = 300_000_000
 
 def test_a_level_that_was_flushed_but_not_yet_told_is_told_by_the_next_worker():
     """The deal goes from anna to borys, who has nothing else; the worker dies after the flush, before the round."""
-    flow = InMemory(settings(partitions=1))
-    flow.feed([change("a", "2024-03-01 10:00", "New", deal_id="a", rep_id="anna")])
+    flow = flow_of()
+    flow.feed([lead("a", "2024-03-01 10:00", rep_id="anna")])
     flow.round = lambda: flow.kpis.drain(Moment(flow.clock + 1, frozenset((0,))))  # too early for a round
     flow.feed([change("b", "2024-03-01 11:00", deal_id="a", rep_id="borys")])
     del flow.round
     flow.restart()
     flow.feed([])
-    told = {
-        one["entity"]["rep_id"]: one["value"]
-        for one in flow.latest.values()
-        if (one["kpi"], one["cut"]) == ("active_deals", "rep")
-    }
-    assert told == {"anna": 0, "borys": 1}
+    assert active_deals(flow) == {"anna": 0, "borys": 1}
 
 
 def test_what_left_the_window_is_subtracted_also_when_partitions_were_far_apart():

@@ -14,7 +14,7 @@ from streams.panes.cell import Measure
 from streams.panes.pane import LEVEL, pane
 from tests.audit.tables import act, change, settings, us
 from tests.in_memory import delivered
-from tests.kpis.rounds import flow_of, found, lead
+from tests.kpis.rounds import active_deals, flow_of, found, lead
 
 # ------------------------------------------------------------------ levels
 
@@ -47,12 +47,7 @@ def test_levels_move_with_the_owner():
     flow = flow_of()
     flow.feed([lead("a", "2024-03-01 10:00", rep_id="anna")])
     flow.feed([change("b", "2024-03-01 11:00", deal_id="a", rep_id="borys")])
-    told = {
-        one["entity"]["rep_id"]: one["value"]
-        for one in flow.latest.values()
-        if (one["kpi"], one["cut"]) == ("active_deals", "rep")
-    }
-    assert told == {"anna": 0, "borys": 1}
+    assert active_deals(flow) == {"anna": 0, "borys": 1}
 
 
 def test_the_age_of_the_oldest_waiting_lead_rises_by_time_alone():

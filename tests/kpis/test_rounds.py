@@ -300,7 +300,7 @@ def test_no_count_is_ever_below_nothing(events):
 
 def test_a_call_tells_nothing_anew_of_other_types():
     """What is told again is activities, calls and what is made of calls; the e-mails stand as they were told."""
-    flow = InMemory(settings(partitions=1))
+    flow = flow_of()
     flow.feed([act("a", "2024-03-01 10:00", "email", rep_id="anna"), act("b", "2024-03-01 10:01", "call", rep_id="anna")])
     told = {one["kpi"]: one["revision"] for one in flow.latest.values() if one["window"]["name"] == "all"}
     flow.feed([act("c", "2024-03-01 10:02", "call", rep_id="anna")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -39,15 +40,17 @@ class Office:
         self.waits.append(pause)
 
     async def tell(self, *events: dict[str, Any], written: datetime = NOW, partition: int = 0) -> None:
-        """Deliver a run of alert events."""
-        run = [delivered(orjson.dumps(one), written.timestamp()) for one in events]
-        await self.room.deliver(partition, topics.ALERT_EVENTS, run)
+        """Deliver alert events, one after the other."""
+        await self._deliver(partition, topics.ALERT_EVENTS, events, written)
 
     async def judged(self, *alerts: int, at: datetime = NOW, written: datetime = NOW, partition: int = 0) -> None:
         """Deliver that these partitions of the alerts (the first one unless said) have judged all up to an instant."""
         said = [{"partition": one, "at": round(at.timestamp() * 1_000_000)} for one in alerts or (0,)]
-        run = [delivered(orjson.dumps(one), written.timestamp()) for one in said]
-        await self.room.deliver(partition, topics.JUDGED, run)
+        await self._deliver(partition, topics.JUDGED, said, written)
+
+    async def _deliver(self, partition: int, topic: str, values: Iterable[dict[str, Any]], written: datetime) -> None:
+        for one in values:
+            await self.room.deliver(partition, topic, delivered(orjson.dumps(one), written.timestamp()))
 
 
 def event(revision: int = 1, fingerprint: str = "drop-1", **changed: Any) -> dict[str, Any]:
