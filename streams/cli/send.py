@@ -14,7 +14,7 @@ from streams.cli.settings import CheckError
 from streams.kafka.admin import metadata
 from streams.kafka.clients import TRANSACTION_TIMEOUT
 from streams.kafka.poll import describe
-from streams.kafka.transaction import transaction, why_not_begun
+from streams.kafka.transaction import register, transaction
 
 DELIVERY_DEADLINE = 30.0
 _QUEUE_WAIT = 0.05
@@ -54,8 +54,9 @@ class Sender:
             }
         )
         self._look(client["bootstrap.servers"])
-        if transactional_id:
-            self._begin()
+        why_not = register(self._producer, TRANSACTION_TIMEOUT) if transactional_id else None
+        if why_not:
+            raise CheckError(why_not)
 
     def _look(self, address: str) -> None:
         # Otherwise the first record would wait for the whole delivery deadline before anybody is told.
@@ -63,12 +64,6 @@ class Sender:
         missing = [topic for topic in TOPICS if topic not in there]
         if missing:
             raise CheckError(f"there is no topic {missing[0]}; create it with: dealpulse topics create")
-
-    def _begin(self) -> None:
-        try:
-            self._producer.init_transactions(TRANSACTION_TIMEOUT)
-        except KafkaException as error:
-            raise CheckError(why_not_begun(error.args[0])) from None
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
@@ -109,7 +104,9 @@ class Sender:
         while self._producer.flush(0.2):
             self.poll(0)
             if time.monotonic() > end:
-                raise CheckError(f"{len(self._producer)} records are not confirmed by the broker")
+                raise CheckError(
+                    f"{len(self._producer)} records are not confirmed by the broker; send all again: what arrived is counted once"
+                )
         self.poll(0)
 
     def abandon(self) -> None:
@@ -119,4 +116,4 @@ class Sender:
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None and self._failed is None:
-            self._failed = f"a record for {message.topic()} was not delivered: {error.str()}"
+            self._failed = f"a record for {message.topic()} was not delivered: {error.str()}; send all again: what arrived is counted once"

@@ -92,7 +92,9 @@ class Group:
                     waiting.add(place)
                 undecided.discard(place)
             if time.monotonic() > end:
-                raise CheckError("the broker does not say whether records wait")
+                raise CheckError(
+                    f"the broker does not say within {CALL_DEADLINE:.0f} s whether records wait; look at its log"
+                )
         self._consumer.unassign()
         return frozenset(waiting)
 
@@ -165,7 +167,9 @@ def _watch(
             if (after, look) != seen:
                 moved, seen = time.monotonic(), (after, look)
             elif time.monotonic() - moved > patience:
-                raise CheckError(f"the worker has more to do, and has not moved for {patience:.0f} s")
+                raise CheckError(
+                    f"the worker has more to do, and has not moved for {patience:.0f} s; look at its log, and ask dealpulse doctor"
+                )
             time.sleep(_BUSY_PAUSE if look.waiting else _PAUSE)
     finally:
         group.close()

@@ -35,7 +35,7 @@ def create(settings: Settings) -> None:
 @group.command("check")
 @with_settings
 def check(settings: Settings) -> None:
-    """Refuse wrong partition counts, replication and cleanup policies."""
+    """Refuse missing topics, wrong partition counts, replication and cleanup policies."""
     _refuse_wrong(in_force(settings.environment), settings)
     click.echo("all topics are right")
 

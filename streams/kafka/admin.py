@@ -17,7 +17,7 @@ from streams.config import Definitions
 from streams.environment import Environment, bootstrap, client_settings
 from streams.kafka.embedded import CLUSTER_ID
 from streams.kafka.poll import describe
-from streams.kafka.transaction import why_not_begun
+from streams.kafka.transaction import register
 from streams.topics import Topic, all_topics
 
 DEADLINE = 8.0
@@ -103,12 +103,7 @@ class BrokerAdmin:
 
     def has_transactions(self, transactional_id: str) -> str | None:
         """Return None, or why no transaction can be begun and what to do."""
-        producer = Producer({**self._settings, "transactional.id": transactional_id})
-        try:
-            producer.init_transactions(TRANSACTIONS_DEADLINE)
-        except KafkaException as error:
-            return why_not_begun(error.args[0])
-        return None
+        return register(Producer({**self._settings, "transactional.id": transactional_id}), TRANSACTIONS_DEADLINE)
 
 
 def _settings_of(topic: Topic, definitions: Definitions) -> dict[str, str]:

@@ -105,7 +105,9 @@ def restore_consumer(connection: Connection) -> dict[str, Any]:
         "enable.partition.eof": True,
         "fetch.wait.max.ms": 50,
         "fetch.queue.backoff.ms": 5,
-        "queued.max.messages.kbytes": 65_536,
+        # What waits to be read is beside the rows of two generations: a fetch of 50 MB, the default, is unpacked all at once.
+        "fetch.max.bytes": 8 << 20,
+        "queued.max.messages.kbytes": 16_384,
         "queued.min.messages": 200_000,
         "fetch.message.max.bytes": 4 << 20,
         "check.crcs": False,

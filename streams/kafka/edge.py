@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from faust.types import TP
 
 from streams.kafka.admin import AdminError
+from streams.kafka.allocator import trim
 from streams.kafka.clients import Connection
 from streams.kafka.exits import log, lose_place
 from streams.kafka.faults import Faults
@@ -365,12 +366,12 @@ class Edge:
         try:
             if generation.number == 1:
                 await in_thread(self.options.refuse_to_work)
-            found = await in_thread(restorer.run)
+            found = await in_thread(_restore, restorer)
         except Superseded:
             log.info("generation %d: the group moved on while it was restored; what was read is dropped", generation.number)
             return
         except (RestoreError, StartError, AdminError) as error:
-            lose_place(str(error))
+            lose_place(str(error), remedy="restart it once that is mended")
         if await self._open(generation, found):
             positions = generation.positions()
             generation.reach = {part: Reach(at) for part, at in positions.items()}
@@ -392,7 +393,10 @@ class Edge:
     def _refuse_company(self, parts: frozenset[TopicPart]) -> None:
         count = self.options.partitions
         if count is not None and len(parts) < count * len(self.plan.topics):
-            lose_place("another worker has joined, but the embedded broker, and a rebuild, are for one alone")
+            lose_place(
+                "another worker has joined, but the embedded broker, and a rebuild, are for one alone",
+                remedy="restart it once the other has ended",
+            )
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -404,3 +408,11 @@ class Edge:
         error = None if task.cancelled() else task.exception()
         if error is not None:
             self.fail(f"the worker failed: {error!r}", error)
+
+
+def _restore(restorer: Restorer) -> dict[StateKey, Restored]:
+    """Restore; first what the last generation held is given back to the system, then what was read and is not kept."""
+    trim()
+    found = restorer.run()
+    trim()
+    return found

@@ -15,9 +15,9 @@ LOST_ITS_PLACE = 70
 log = logging.getLogger("dealpulse.kafka")
 
 
-def lose_place(sentence: str, error: BaseException | None = None) -> NoReturn:
-    """Log the sentence and end the process with exit code 70."""
-    log.critical("%s; the process ends, restart it", sentence, exc_info=error)
+def lose_place(sentence: str, error: BaseException | None = None, *, remedy: str = "restart it") -> NoReturn:
+    """Log the sentence and what to do about it, and end the process with exit code 70."""
+    log.critical("%s; the process ends, %s", sentence, remedy, exc_info=error)
     for handler in [*log.handlers, *logging.getLogger().handlers]:
         handler.flush()
     os._exit(LOST_ITS_PLACE)

@@ -22,7 +22,7 @@ from streams.kafka.faults import Faults, die
 from streams.kafka.ownership import FLUSHES, OFFSETS_KEY, Generation, StateKey
 from streams.kafka.poll import describe
 from streams.kafka.room import Output
-from streams.kafka.transaction import why_not_begun
+from streams.kafka.transaction import register
 from streams.topics import changelog
 
 INIT_DEADLINE = 20.0
@@ -103,8 +103,7 @@ def refuse_oversized(batch: Batch) -> str | None:
     for records, limit, what in ((batch.rows, MAX_STATE_VALUE, "state row"), (batch.outputs, MAX_RECORD, "record")):
         for topic, _, key, value, _ in records:
             if value is not None and len(value) > limit:
-                size = f"a {what} of {len(value)} bytes for {topic}, key {key!r}"
-                return f"{size}, is over the limit of {limit}, also after a restart: report it"
+                return f"a {what} of {len(value)} bytes for {topic}, key {key!r}, is over the limit of {limit}"
     return None
 
 
@@ -121,16 +120,15 @@ class Transactions:
 
     def begin(self, deadline: float = INIT_DEADLINE) -> None:
         """Register with the broker.  Raises StartError."""
-        try:
-            self._producer.init_transactions(deadline)
-        except KafkaException as error:
-            raise StartError(why_not_begun(error.args[0])) from error
+        why_not = register(self._producer, deadline)
+        if why_not:
+            raise StartError(why_not)
 
     def commit(self, batch: Batch) -> FlushReport:
         """Make the batch visible, or end the process.  Blocks."""
         oversized = refuse_oversized(batch)
         if oversized:
-            lose_place(oversized)
+            lose_place(oversized, remedy="and a restart meets it again: report it")
         end = time.monotonic() + TRANSACTION_TIMEOUT
         started = time.perf_counter()
         self._faults.hit("C1")

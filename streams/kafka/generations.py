@@ -26,7 +26,7 @@ from streams.kafka.inbox import TopicPart
 from streams.kafka.poll import describe
 from streams.kafka.reading import until_end
 from streams.kafka.room import Headers
-from streams.kafka.transaction import transaction, why_not_begun
+from streams.kafka.transaction import register, transaction
 from streams.state import differences, digest, in_words, meaning
 
 DEADLINE = 8.0
@@ -322,10 +322,9 @@ class Control:
                 "logger": _silent,
             }
         )
-        try:
-            self._producer.init_transactions(BEGIN_DEADLINE)
-        except KafkaException as error:
-            raise StartError(why_not_begun(error.args[0])) from None
+        why_not = register(self._producer, BEGIN_DEADLINE)
+        if why_not:
+            raise StartError(why_not)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Send]:

@@ -30,7 +30,7 @@ T = TypeVar("T")
 # A dead owner's transaction is decided by then at the latest.
 DEADLINE = TRANSACTION_TIMEOUT + BROKER_SCAN + 10.0
 CALL = 5.0
-BATCH = 50_000
+BATCH = 5_000  # records; more at once are no faster, and all of them are in memory beside the rows
 # Nothing new for so long, and nothing open: nothing will come.
 QUIET = 1.0
 

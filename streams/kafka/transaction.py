@@ -26,6 +26,15 @@ def transaction(producer: Producer, deadline: float) -> Iterator[None]:
         raise
 
 
+def register(producer: Producer, deadline: float) -> str | None:
+    """Let a producer begin transactions; return None, or why it cannot and what to do, after `deadline` (s) at the latest."""
+    try:
+        producer.init_transactions(deadline)
+    except KafkaException as error:
+        return why_not_begun(error.args[0])
+    return None
+
+
 def why_not_begun(error: KafkaError) -> str:
     """Return why a producer could not register for transactions, and what to do."""
     said = f"{error.name()}: {error.str()}"

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import random
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -18,6 +23,8 @@ from streams.kafka.clients import Connection
 from streams.kafka.ownership import OFFSETS_KEY, Plan
 from streams.kafka.restore import Progress, RestoreError, Restorer, Superseded
 from streams.topics import changelog
+
+GROWN = 100  # MB
 
 
 def restorer(flow: Flow, **options) -> Restorer:
@@ -255,3 +262,45 @@ def test_a_broker_that_has_just_been_met_answers_at_once(apache_kafka, new_flow)
 def test_it_gives_up_in_time():
     """A dead owner's transaction is decided by then."""
     assert restore.DEADLINE == 30.0
+
+
+_PEAK = """
+import sys
+from pathlib import Path
+import toy
+from streams.kafka.allocator import few_arenas
+from streams.kafka.clients import Connection
+from streams.kafka.ownership import Plan
+from streams.kafka.restore import Progress, Restorer
+few_arenas()
+address, app = sys.argv[1:]
+progress = Progress()
+made = Restorer(Connection({"bootstrap.servers": address}, app), Plan(toy.rooms(app)[:1]), [("counts", 0)], progress, lambda: False)
+def now(what):
+    return int(Path("/proc/self/status").read_text().partition(what)[2].split()[0]) // 1024
+before = now("VmRSS:")
+made.run()
+print(progress.records, now("VmHWM:") - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.kafka
+@pytest.mark.timeout(120)
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux only")
+def test_what_is_read_and_not_kept_is_little(apache_kafka, new_flow):
+    """A changelog of 200 MB with a hundred rows in it: what waits to be read is bounded in bytes, whatever the broker offers."""
+    flow = new_flow(apache_kafka)
+    made = producer(flow, **{"batch.size": 900_000, "linger.ms": 20})
+    noise = random.Random(1)
+    made.begin_transaction()
+    for number in range(200_000):
+        made.produce(changelog(flow.app, "counts"), noise.randbytes(300).ljust(1000), b"%d" % (number % 100), 0)
+    made.commit_transaction(60)
+    command = [sys.executable, "-c", _PEAK, flow.address, flow.app]
+    done = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    records, grown = map(int, done.stdout.split())
+    assert records == 200_000
+    assert grown < GROWN
