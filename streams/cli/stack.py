@@ -7,6 +7,7 @@ signal; and if the command itself is killed, the broker and the worker notice an
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import signal
 import subprocess
@@ -14,8 +15,6 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,11 +67,7 @@ class WorkerProcess:
 
     def metrics(self) -> Series:
         """Return the metrics; none while the worker does not answer."""
-        try:
-            with urllib.request.urlopen(self.metrics_url, timeout=SCRAPE_DEADLINE) as answer:  # noqa: S310  # our own
-                text = answer.read().decode()
-        except (OSError, urllib.error.URLError):
-            return {}
+        text = (self._answer("/metrics") or b"").decode()
         return {
             (sample.name, "/".join(sample.labels.values())): sample.value
             for family in text_string_to_metric_families(text)
@@ -106,16 +101,20 @@ class WorkerProcess:
         return self._health("ready")
 
     def _health(self, what: str) -> dict[str, Any]:
+        return orjson.loads(self._answer(f"/health/{what}") or b"{}")  # type: ignore[no-any-return]  # an object, always
+
+    def _answer(self, path: str) -> bytes | None:
+        """Return all of its answer, be it yes or no; None while there is none, or it ends in the middle of it."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SCRAPE_DEADLINE)
         try:
-            with urllib.request.urlopen(  # noqa: S310  # our own
-                self.metrics_url.replace("/metrics", f"/health/{what}"), timeout=SCRAPE_DEADLINE
-            ) as answer:
-                return orjson.loads(answer.read())  # type: ignore[no-any-return]  # an object, always
-        except urllib.error.HTTPError as error:
-            with error:
-                return orjson.loads(error.read())  # type: ignore[no-any-return]  # an object, always
-        except OSError:
-            return {}
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            body = answer.read()
+        except (OSError, http.client.HTTPException):
+            return None
+        finally:
+            connection.close()
+        return body if "Content-Length" in answer.headers else None  # else it did not even come to the end of its headers
 
 
 def observer(workers: Sequence[WorkerProcess], progress: Callable[[Look], None] = lambda _look: None) -> Observer:
