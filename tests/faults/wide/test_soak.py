@@ -9,6 +9,7 @@ from streams.topics import ROOMS, changelog
 from tests.faults.wide.crew import Crew
 from tests.faults.wide.dose import SEED, dose, only_heavy, patience
 from tests.faults.wide.memory import LEAKED, LEAST, Samples
+from tests.faults.workers import Worker
 
 pytestmark = [*patience(300, dose("SOAK_SECONDS", 60, 1_800) + 1_200), only_heavy]
 
@@ -22,6 +23,8 @@ CLEANED_WITHIN = 240.0  # seconds
 MOST = 3.0  # records for a live row, of those that are old
 A_LOOK = 150.0  # seconds between two looks into the changelogs
 
+Logs = dict[str, list[dict[str, float]]]  # room -> what each look found in its changelog
+
 
 def test_memory_grows_with_the_state_only(crew):
     """The first worker runs from beginning to end; the second is stopped or killed three times."""
@@ -29,22 +32,16 @@ def test_memory_grows_with_the_state_only(crew):
     two.join_ready(2)
     two.feed(RATE * SECONDS, SEED + 60, RATE, step=STEP)
     samples, began, restarts = Samples(), time.monotonic(), 0
-    logs: dict[str, list[dict[str, float]]] = {room: [] for room in ROOMS}
+    logs: Logs = {room: [] for room in ROOMS}
     while two.feeding:
         samples.take(two.living[0])  # the one that runs from beginning to end
-        if time.monotonic() - began > A_LOOK * (len(logs["deals"]) + 1):
-            for room, looks in logs.items():
-                looks.append(growth(two, room))
-        time.sleep(EVERY)
-        if restarts < RESTARTS and (time.monotonic() - began) / SECONDS > (restarts + 1) / 5:
+        since = time.monotonic() - began
+        if since > A_LOOK * (len(logs["deals"]) + 1):
+            _look(two, logs)
+        if restarts < RESTARTS and since / SECONDS > (restarts + 1) / 5:
             restarts += 1
-            other = two.living[1]
-            if restarts == 2:
-                two.kill(other)
-            else:
-                assert other.stop()[0] == 0, other.last_words()
-                two.harm("SIGTERM")
-            two.join_ready()
+            _restart(two, two.living[1], kill=restarts == 2)
+        time.sleep(EVERY)
     two.fed_up()
     two.catch_up()
     # Before the checks: nothing is compacted of a segment that nobody writes to any more.
@@ -69,22 +66,35 @@ def test_memory_grows_with_the_state_only(crew):
         assert _most_that_is_old(logs) < MOST
 
 
-def _compacted(crew: Crew, logs: dict[str, list[dict[str, float]]]) -> float:
+def _restart(crew: Crew, worker: Worker, *, kill: bool) -> None:
+    if kill:
+        crew.kill(worker)
+    else:
+        assert worker.stop()[0] == 0, worker.last_words()
+        crew.harm("SIGTERM")
+    crew.join_ready()
+
+
+def _look(crew: Crew, logs: Logs) -> None:
+    for room, looks in logs.items():
+        looks.append(growth(crew, room))
+
+
+def _compacted(crew: Crew, logs: Logs) -> float:
     """Look until what is old is compacted, for some minutes at most; return after how many seconds it was.
 
     A broker compacts one partition after the other, those of every topic, with a thread that has to share two cores.
     """
     began = time.monotonic()
     while True:
-        for room, looks in logs.items():
-            looks.append(growth(crew, room))
+        _look(crew, logs)
         took = time.monotonic() - began
         if _most_that_is_old(logs) < MOST or took > CLEANED_WITHIN:
             return took
         time.sleep(EVERY)
 
 
-def _most_that_is_old(logs: dict[str, list[dict[str, float]]]) -> float:
+def _most_that_is_old(logs: Logs) -> float:
     return max(looks[-1]["old_records_per_row"] for looks in logs.values())
 
 
