@@ -41,7 +41,7 @@ def run(definitions: dict[str, Any], app_id: str, wanted: Wanted) -> dict[str, A
         if fed.refused:
             say(fed.refusals())
         process_all(stack, wanted.as_of)
-        series = stack.worker.metrics()
+        series = stack.worker.counted()
         records = 0 if wanted.out is None else write_result(stack.client, wanted.out)
     rejected = rejections(series) + fed.refused
     return {

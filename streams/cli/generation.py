@@ -20,6 +20,7 @@ from streams.cli.settings import CheckError, Settings
 from streams.cli.switch import Ledger, ledger
 from streams.environment import bootstrap
 from streams.kafka.admin import BrokerAdmin, check_topics, create_topics, is_embedded, wrong_topics
+from streams.kafka.answers import answer_of
 from streams.kafka.clients import SESSION_TIMEOUT, STATIC_SESSION_TIMEOUT
 from streams.kafka.embedded import SecondWorkerError, claim_for_one_worker
 from streams.kafka.generations import (
@@ -199,7 +200,7 @@ def _members(admin: Any, names: list[str]) -> list[Any]:
 
 def _members_of(answer: Any) -> list[Any]:
     try:
-        return list(answer.result(CALL_DEADLINE + 1).members)
+        return list(answer_of(answer, CALL_DEADLINE).members)
     except KafkaException as error:
         if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
             return []

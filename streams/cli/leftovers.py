@@ -13,6 +13,7 @@ from streams import topics
 from streams.cli.read import CALL_DEADLINE
 from streams.cli.settings import Settings
 from streams.kafka.admin import BrokerAdmin
+from streams.kafka.answers import answer_of
 from streams.kafka.generations import StateGeneration, read
 from streams.rebuild.shadow import SHADOWED
 from streams.state import digest, digest_of_rules, meaning
@@ -53,7 +54,7 @@ def _delete_groups(settings: Settings, names: Iterable[str]) -> None:
     admin = AdminClient({**settings.client, "log_level": 0})
     for gone in admin.delete_consumer_groups(sorted(names), request_timeout=CALL_DEADLINE).values():
         with contextlib.suppress(KafkaException):  # it never was, or the broker forgets it by itself
-            gone.result(CALL_DEADLINE + 1)
+            answer_of(gone, CALL_DEADLINE)
 
 
 def delete_topics(settings: Settings, names: list[str]) -> list[str]:
@@ -66,7 +67,7 @@ def delete_topics(settings: Settings, names: list[str]) -> list[str]:
     left = []
     for name, gone in admin.delete_topics(wanted, request_timeout=CALL_DEADLINE).items():
         try:
-            gone.result(CALL_DEADLINE + 1)
+            answer_of(gone, CALL_DEADLINE)
         except KafkaException:
             left.append(name)
     _until_gone(settings, set(wanted) - set(left))

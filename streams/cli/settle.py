@@ -27,6 +27,8 @@ from streams.topics import ALERT_EVENTS, DELTAS, JUDGED, MATURED, SOURCES, TICKS
 INPUTS = (*SOURCES, TICKS, DELTAS, MATURED, ALERT_EVENTS, JUDGED)
 # Without a commit, beside what a flush and a round linger; how long all of the work takes is nobody's fault.
 PATIENCE = 300.0
+# The broker may be silent that long: a coordinator moves, a transaction whose worker died is decided.
+SILENCE = 60.0
 _PAUSE, _BUSY_PAUSE = 0.2, 0.5  # each question costs the broker and the worker a little
 
 
@@ -155,12 +157,20 @@ def wait_until_read(settings: Settings, observer: Observer, until: Mapping[Topic
 def _watch(
     settings: Settings, observer: Observer, group: Group, is_reached: Callable[[Said | None, Look, Said | None], bool]
 ) -> None:
-    moved, seen = time.monotonic(), None
+    moved, heard, seen = time.monotonic(), time.monotonic(), None
     patience = PATIENCE + 2 * (settings.definitions.flush_every + settings.definitions.publish_interval)
     try:
         while True:
             observer.check()
-            before, look, after = observer.says(), group.look(), observer.says()
+            before = observer.says()
+            try:
+                look = group.look()
+            except CheckError:
+                if time.monotonic() - heard > SILENCE:
+                    raise
+                time.sleep(_BUSY_PAUSE)
+                continue
+            heard, after = time.monotonic(), observer.says()
             observer.progress(look)
             if is_reached(before, look, after):
                 return

@@ -74,6 +74,18 @@ class WorkerProcess:
             for sample in family.samples
         }
 
+    def counted(self) -> Series:
+        """Return the metrics of a worker that must answer.  Raises CheckError when it does not."""
+        end = time.monotonic() + READY_DEADLINE
+        while not (series := self.metrics()):
+            self.check()
+            if time.monotonic() > end:
+                raise CheckError(
+                    f"the worker has not said for {READY_DEADLINE:.0f} s what it has counted:\n{self.last_words()}"
+                )
+            time.sleep(0.1)
+        return series
+
     def says(self) -> Said | None:
         """Return what it says of its work; None while it does not answer."""
         answer = self._health("idle")

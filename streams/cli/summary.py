@@ -33,7 +33,7 @@ HEADLINES = (
 
 def summary(found: Sample, watch: Watch, stack: Stack, seconds: float) -> dict[str, Any]:
     """Return the summary as plain data."""
-    series = stack.worker.metrics()
+    series = stack.worker.counted()
     return {
         "events": {
             "sent": len(found.records),

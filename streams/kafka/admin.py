@@ -15,6 +15,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 
 from streams.config import Definitions
 from streams.environment import Environment, bootstrap, client_settings
+from streams.kafka.answers import answer_of
 from streams.kafka.embedded import CLUSTER_ID
 from streams.kafka.poll import describe
 from streams.kafka.transaction import register
@@ -71,7 +72,7 @@ class BrokerAdmin:
         ]
         for name, future in self._client.create_topics(new, request_timeout=DEADLINE).items():
             try:
-                future.result(DEADLINE + 1)
+                answer_of(future, DEADLINE)
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # somebody was faster
                     why = _ANSWERED.get(error.args[0].code(), "the broker refuses it")

@@ -170,18 +170,19 @@ class Transactions:
             self._give_up(name, describe(error), can_abort=not found.fatal() and found.code() != KafkaError._FENCED)  # noqa: SLF001
 
     def _give_up(self, call: str, why: str, *, can_abort: bool) -> NoReturn:
+        sentence = f"the transaction failed in {call}: {why}"
         if can_abort:
             # Else readers of what we wrote wait for the transaction's time-out.
-            aborting = threading.Thread(target=self._abort, daemon=True)
+            aborting = threading.Thread(target=self._abort, args=(sentence,), daemon=True)
             aborting.start()
             aborting.join(ABORT_DEADLINE + 0.5)
-        lose_place(f"the transaction failed in {call}: {why}")
+        lose_place(sentence)
 
-    def _abort(self) -> None:
+    def _abort(self, sentence: str) -> None:
         try:
             self._producer.abort_transaction(ABORT_DEADLINE)
         except KafkaException as error:
-            lose_place(f"the transaction failed, and so did its abort: {describe(error)}")
+            lose_place(f"{sentence}; its abort failed, too: {describe(error)}")
 
 
 class PlainProducing:

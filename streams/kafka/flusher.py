@@ -215,10 +215,9 @@ class Flusher:
     async def _commit_in_thread(self, batch: Batch) -> None:
         self.committing, started = True, time.monotonic()
         try:
-            report = await asyncio.get_running_loop().run_in_executor(self._thread, self._committer.commit, batch)
+            report = await asyncio.get_running_loop().run_in_executor(self._thread, self._commit_now, batch)
         except Exception as error:  # noqa: BLE001  # any: whether it is committed is unknown
             lose_place(f"the flush failed: {error}", error)
-        self.committing = False
         self.last_commit = report.at
         self.commits += 1
         # Where commits take long, lingering is what keeps a worker from doing nothing else.
@@ -231,6 +230,12 @@ class Flusher:
             self._part = max(1, self._part // 2)
         self._news.set()
         self._on_report(report)
+
+    def _commit_now(self, batch: Batch) -> FlushReport:
+        try:
+            return self._committer.commit(batch)
+        finally:
+            self.committing = False  # at once: the main loop may be waiting for it
 
     # ------------------------------------------------------------------ what goes into it
 

@@ -21,6 +21,7 @@ from streams import topics
 from streams.config import Definitions
 from streams.environment import Environment, bootstrap, client_settings
 from streams.kafka.admin import AdminError, BrokerAdmin, check_topics, metadata
+from streams.kafka.answers import answer_of
 from streams.kafka.flush import StartError
 from streams.kafka.inbox import TopicPart
 from streams.kafka.poll import describe
@@ -221,7 +222,7 @@ def identities(environment: Environment, names: Iterable[str]) -> dict[str, str]
     found = {}
     for name, answer in admin.describe_topics(TopicCollection(list(names)), request_timeout=DEADLINE).items():
         try:
-            identity = answer.result(DEADLINE + 1).topic_id
+            identity = answer_of(answer, DEADLINE).topic_id
         except KafkaException as error:
             if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:  # the check of topics says so
                 continue

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from confluent_kafka import IsolationLevel, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from streams.kafka.answers import answer_of
 from streams.kafka.inbox import TopicPart
 
 
@@ -15,7 +16,7 @@ def ask_offsets(
 ) -> dict[TopicPart, int]:
     """Return an offset of each partition, as readers of that level see it; `timeout` in seconds.
 
-    Raises KafkaException and TimeoutError, also without partitions when no broker answers.
+    Raises KafkaException, also without partitions when no broker answers.
     """
     # A client that has not heard of the topics answers one time in five only after 1 or 3 s.
     admin.list_topics(timeout=timeout)
@@ -23,4 +24,4 @@ def ask_offsets(
     if not asked:
         return {}
     answers = admin.list_offsets(asked, isolation_level=level, request_timeout=timeout)
-    return {(part.topic, part.partition): answer.result(timeout + 1).offset for part, answer in answers.items()}
+    return {(part.topic, part.partition): answer_of(answer, timeout).offset for part, answer in answers.items()}

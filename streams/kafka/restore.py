@@ -33,6 +33,7 @@ CALL = 5.0
 BATCH = 5_000  # records; more at once are no faster, and all of them are in memory beside the rows
 # Nothing new for so long, and nothing open: nothing will come.
 QUIET = 1.0
+_HANGS = "a transaction hangs; look for it with kafka-transactions.sh find-hanging"
 
 
 class RestoreError(Exception):
@@ -119,7 +120,7 @@ class Restorer:
             lambda: list(consumer.committed(asked, CALL)),
             deadline,
             "the group's committed offsets",
-            f"they stay undecided for {DEADLINE:.0f} s: a transaction hangs; look for it with kafka-transactions.sh find-hanging",
+            f"they stay undecided for {DEADLINE:.0f} s: {_HANGS}",
         )
 
     def _ask_offsets(
@@ -168,7 +169,7 @@ class Restorer:
             self.progress.restored = len(logs) - len(behind)
             if messages or not at_end >= behind.keys():
                 quiet = time.monotonic()
-            elif time.monotonic() - quiet > QUIET and behind and self._nothing_comes(list(behind), deadline):
+            elif time.monotonic() - quiet > QUIET and behind and self._nothing_comes(list(behind), quiet + DEADLINE):
                 if not decided:  # perhaps only since we last looked: whatever there is can be read now
                     decided, quiet = True, time.monotonic()
                     continue
@@ -205,12 +206,18 @@ class Restorer:
         return ended
 
     def _nothing_comes(self, parts: list[TopicPart], deadline: float) -> bool:
-        """Tell whether waiting is in vain: nothing is open on the changelogs, or it took too long."""
-        if time.monotonic() > deadline:
-            return True
+        """Tell whether waiting is in vain: nothing is open on the changelogs.  Raises RestoreError when something stays open."""
         time.sleep(0.2)
-        committed = self._ask_offsets(parts, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED, deadline)
-        return committed == self._ask_offsets(parts, OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED, deadline)
+        decided = self._ask_offsets(parts, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED, deadline)
+        written = self._ask_offsets(parts, OffsetSpec.latest(), IsolationLevel.READ_UNCOMMITTED, deadline)
+        still_open = [
+            f"{topic}[{partition}]" for topic, partition in parts if decided[topic, partition] != written[topic, partition]
+        ]
+        if still_open and time.monotonic() > deadline:
+            raise RestoreError(
+                f"the state cannot be read: {', '.join(still_open)} stays undecided for {DEADLINE:.0f} s: {_HANGS}"
+            )
+        return not still_open
 
     def _still_older(self, key: StateKey, own: dict[str, int], committed: dict[str, int]) -> None:
         sentence = (

@@ -1,8 +1,12 @@
 """When will nothing more come out of the workers?"""
 
+from types import SimpleNamespace
+
 import pytest
 
-from streams.cli.settle import Look, Said, is_settled, together
+from streams.cli import settle
+from streams.cli.settings import CheckError
+from streams.cli.settle import Look, Observer, Said, is_settled, together
 
 NOTHING = Look({}, frozenset())
 WAITING = Look({}, frozenset({("crm.activity", 0)}))
@@ -38,3 +42,42 @@ def test_all_is_told(before, look, after, settled):
 def test_several_workers_are_asked_as_one(said, one):
     """Idle when all are."""
     assert together(said) == one
+
+
+class Silent:
+    """A group of which the broker says nothing so many times, then that nothing waits."""
+
+    def __init__(self, times: int) -> None:
+        self.left, self.closed = times, False
+
+    def look(self) -> Look:
+        self.left -= 1
+        if self.left >= 0:
+            raise CheckError("the broker does not say how far the group is")
+        return NOTHING
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def waited(group: Silent) -> None:
+    settings = SimpleNamespace(definitions=SimpleNamespace(flush_every=0.0, publish_interval=0.0))
+    settle._watch(settings, Observer(lambda: IDLE, lambda: None, lambda _look: None), group, is_settled)
+
+
+def test_a_broker_that_is_silent_for_a_moment_ends_nothing(monkeypatch):
+    """A coordinator moves in the third hour of a rebuild."""
+    monkeypatch.setattr(settle, "_BUSY_PAUSE", 0.001)
+    group = Silent(3)
+    waited(group)
+    assert group.closed
+
+
+def test_a_broker_that_stays_silent_is_an_error(monkeypatch):
+    """Its own sentence."""
+    monkeypatch.setattr(settle, "_BUSY_PAUSE", 0.001)
+    monkeypatch.setattr(settle, "SILENCE", 0.05)
+    group = Silent(10**9)
+    with pytest.raises(CheckError, match="how far the group is"):
+        waited(group)
+    assert group.closed

@@ -5,9 +5,12 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
+from streams.cli import stack
+from streams.cli.settings import CheckError
 from streams.cli.stack import WorkerProcess
 from tests.brokers.ports import reserved_port
 
@@ -59,3 +62,18 @@ def test_half_an_answer_is_none(answering, cut):
 def test_where_nobody_listens_there_is_no_answer(tmp_path):
     """As before a worker has begun."""
     assert WorkerProcess(None, tmp_path / "worker.log", reserved_port()).readiness() == {}  # type: ignore[arg-type]  # not asked
+
+
+def test_who_counts_waits_for_an_answer(monkeypatch, tmp_path):
+    """No answer is no zero: it is asked again, and in the end it is an error."""
+    (tmp_path / "worker.log").write_text("busy")
+    answers = iter([{}, {}, {("dealpulse_events_accepted_total", ""): 5.0}])
+    monkeypatch.setattr(WorkerProcess, "metrics", lambda _self: next(answers, {}))
+    monkeypatch.setattr(stack, "READY_DEADLINE", 0.3)
+    worker = WorkerProcess(SimpleNamespace(poll=lambda: None), tmp_path / "worker.log", 1)  # type: ignore[arg-type]  # only polled
+    assert worker.counted() == {("dealpulse_events_accepted_total", ""): 5.0}
+    with pytest.raises(CheckError, match="has not said for 0 s what it has counted:\nbusy"):
+        worker.counted()
+    ended = WorkerProcess(SimpleNamespace(poll=lambda: 70), tmp_path / "worker.log", 1)  # type: ignore[arg-type]  # only polled
+    with pytest.raises(CheckError, match="the worker ended with exit code 70"):
+        ended.counted()

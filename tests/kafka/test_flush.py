@@ -97,6 +97,18 @@ def test_what_is_not_delivered_is_not_committed(ended):
     assert asked.calls == ["begin_transaction", "produce", "abort_transaction"]
 
 
+def test_an_abort_that_fails_too_does_not_hide_why(ended):
+    """A broker that is away refuses both; what an operator wants to know is the first."""
+    asked = Refusing("abort_transaction", KafkaException(KafkaError(KafkaError._TIMED_OUT)))
+    asked.flush = lambda _left: 1
+    with pytest.raises(EndedError):
+        transactions(asked)._abort("the transaction failed in flush: records are not delivered")
+    assert ended[0].startswith("the transaction failed in flush: records are not delivered; its abort failed, too: ")
+    with pytest.raises(EndedError):
+        transactions(Refusing("begin_transaction", KafkaException(KafkaError(KafkaError._STATE)))).commit(batch())
+    assert ended[1].startswith("the transaction failed in begin_transaction: ")
+
+
 def test_an_oversized_record_ends_the_process_before_anything_is_sent(ended):
     """Topic and key are named."""
     refusing = Refusing("", EndedError())

@@ -287,3 +287,13 @@ async def test_where_a_commit_takes_long_less_goes_into_the_next_one(monkeypatch
             await chain.commits(len(sizes))
             await asyncio.sleep(2 * SOON)  # until it has ended
     assert sizes == [4, 4, 2, 1, 2, 4]
+
+
+async def test_who_fails_waits_for_a_commit_no_longer_than_it_takes():
+    """In the main loop, which would else be the one to note that it has ended."""
+    async with Chain() as chain:
+        chain.committer.takes = 0.3
+        at = chain.take(chain.first)
+        await chain.commits(1)
+        chain.flusher.wait_for_commit()
+        assert 0.25 < time.monotonic() - at < 0.3 + SOON

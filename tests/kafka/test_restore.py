@@ -259,9 +259,42 @@ def test_a_broker_that_has_just_been_met_answers_at_once(apache_kafka, new_flow)
     assert max(waits[1:]) < 0.9  # the first one may wait: right after creation nobody leads some of them
 
 
-def test_it_gives_up_in_time():
-    """A dead owner's transaction is decided by then."""
-    assert restore.DEADLINE == 30.0
+def test_a_dead_owners_transaction_is_decided_before_it_gives_up():
+    """The broker ends it when it is too old, at its next look."""
+    assert restore.DEADLINE > restore.TRANSACTION_TIMEOUT + restore.BROKER_SCAN
+
+
+def test_offsets_that_stay_undecided():
+    """After the deadline it says what hangs, and how to find it."""
+
+    def committed(_asked, _deadline):
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+    made = Restorer(Connection({}, "app"), Plan([]), [], Progress(), lambda: False)
+    with pytest.raises(RestoreError, match=r"committed offsets cannot be read: they stay undecided .* find-hanging"):
+        made._ask_committed(SimpleNamespace(committed=committed), [TopicPartition("events", 0)], time.monotonic())
+
+
+@pytest.mark.parametrize(
+    ("behind", "until", "waits"),
+    [
+        pytest.param(2, 5.0, "on", id="a moment"),
+        pytest.param(2, -1.0, "no longer", id="for too long"),
+        pytest.param(0, -1.0, "in vain", id="nothing is open, however late it is"),
+    ],
+)
+def test_what_stays_open_on_a_changelog(monkeypatch, behind, until, waits):
+    """A state behind the group is told to have lost data only where nothing that is still open could bring it."""
+    ends = {IsolationLevel.READ_COMMITTED: 10 - behind, IsolationLevel.READ_UNCOMMITTED: 10}
+    monkeypatch.setattr(
+        Restorer, "_ask_offsets", lambda _self, parts, _spec, level, _deadline: dict.fromkeys(parts, ends[level])
+    )
+    made = Restorer(Connection({}, "app"), Plan([]), [], Progress(), lambda: False)
+    if waits == "no longer":
+        with pytest.raises(RestoreError, match=r"log\[3\] stays undecided .* find-hanging"):
+            made._nothing_comes([("log", 3)], time.monotonic() + until)
+    else:
+        assert made._nothing_comes([("log", 3)], time.monotonic() + until) is (waits == "in vain")
 
 
 _PEAK = """

@@ -73,6 +73,16 @@ def test_one_room_is_stuck_while_others_commit():
     assert found == "5 records wait for kpis, which takes none for 60 s"
 
 
+def test_a_commit_of_which_nobody_has_heard_since():
+    """A loop that works on a large batch for half a minute has not said yet that the commit before it has ended."""
+    commits = Signs(committing=True, commits=1.0)
+    busy = [(10 if 10 < second < 50 else second, second, commits) for second in range(50)]
+    assert judged(busy) is None
+    ended = [(second, second, Signs(commits=2.0)) for second in range(50, 100)]
+    assert judged(busy + ended) is None
+    assert judged(looks(lambda _: commits)) == "a commit does not end for 20 s"
+
+
 def test_a_commit_that_does_not_end():
     """Nothing else need wait, and not for as long: its transaction is over after 10 s; 20, or the limit where that is less."""
     stuck = looks(lambda _: Signs(committing=True, commits=1.0))
