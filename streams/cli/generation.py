@@ -38,6 +38,7 @@ from streams.kafka.generations import (
 )
 from streams.kafka.inbox import TopicPart
 from streams.kafka.ownership import FORM_KEY, OFFSETS_KEY
+from streams.notify.room import greatest_told
 from streams.rebuild.shadow import SHADOWED, shadow_topics
 from streams.state import digest, digest_of_rules, meaning
 from streams.topics import Topic, all_topics, changelog
@@ -96,7 +97,7 @@ def begun(settings: Settings, *, from_what_is_left: bool) -> Iterator[Rebuild]:
         watermark, history, revision = _look_at_told(settings)
         following, resumed = known.next, True
         if following is None or not _goes_on(following, settings, offsets):
-            following, resumed = _begin_anew(settings, control, known, revision + 1, offsets), False
+            following, resumed = _begin_anew(settings, control, known, revision, offsets), False
     # A worker that began before this was written is a member by now, or will see it when it is.
     with alone(settings, [_name(known.present, settings), following.name]):
         yield Rebuild(settings, control, known.present, following, watermark, history, resumed)
@@ -105,17 +106,19 @@ def begun(settings: Settings, *, from_what_is_left: bool) -> Iterator[Rebuild]:
 def _begin_anew(
     settings: Settings, control: Control, known: Generations, revision: int, offsets: dict[TopicPart, int]
 ) -> StateGeneration:
-    read_by_any = offsets
+    read_by_any, no_way_back = offsets, False
     if known.next is not None:
-        read_by_any = _later(offsets, committed(settings, known.next.name))
-        _throw_away(settings, control, known.next)
+        stands = committed(settings, known.next.name)
+        read_by_any, no_way_back = _later(offsets, stands), _has_computed(known.next, stands)
     anew = _created_anew(settings, known.present)  # what was read of their namesakes says nothing of them
     read_before = _later(
         _read_before(settings), {place: at for place, at in read_by_any.items() if place[0] in topics.SOURCES}
     )
     told = {place: at for place, at in read_before.items() if place[0] not in anew}
-    number = 1 + max((one.number for one in (known.present, known.next) if one), default=1)
-    return _begin(settings, control, number, _name(known.present, settings), revision, offsets, told)
+    following = _begin(settings, control, known, revision, offsets, told, no_way_back=no_way_back)
+    if known.next is not None:  # not before: what is written about it has kept workers out until now
+        _delete_topics_of(settings, known.next.name)
+    return following
 
 
 def abandon(settings: Settings) -> int | None:
@@ -144,11 +147,18 @@ def abandon(settings: Settings) -> int | None:
 
 
 def _refuse_if_computed(settings: Settings, following: StateGeneration) -> None:
-    if any(offset for (topic, _), offset in committed(settings, following.name).items() if topic in topics.SOURCES):
+    if _has_computed(following, committed(settings, following.name)):
         raise CheckError(
-            f"generation {following.number} has written changes into {topics.DELTAS} that workers of the present one would "
-            "count a second time; run dealpulse rebuild to its end instead, with the old definitions to get their numbers back"
+            f"generation {following.number}, or one before it that was interrupted, has written changes into {topics.DELTAS} that "
+            "workers of the present one would count a second time; run dealpulse rebuild to its end instead, with the old "
+            "definitions to get their numbers back"
         )
+
+
+def _has_computed(following: StateGeneration, stands: dict[TopicPart, int]) -> bool:
+    """May there be deltas of it?  `stands` is where its group stands: at 0 when it began, and nowhere when the broker has forgotten."""
+    read = [offset for (topic, _), offset in stands.items() if topic in topics.SOURCES]
+    return following.no_way_back or not read or any(read)
 
 
 def first_offsets(settings: Settings, places: Iterable[TopicPart]) -> dict[TopicPart, int]:
@@ -297,24 +307,34 @@ def _look_at_told(settings: Settings) -> tuple[int | None, Ledger, int]:
 
 
 def _begin(  # noqa: PLR0913  # what a generation begins with
-    settings: Settings, control: Control, number: int, before: str, revision: int, offsets: dict[TopicPart, int], told: dict[TopicPart, int],
+    settings: Settings, control: Control, known: Generations, revision: int, offsets: dict[TopicPart, int],
+    told: dict[TopicPart, int], *, no_way_back: bool,
 ) -> StateGeneration:  # fmt: skip
     """Create the topics of a generation, and write down that it is being computed and where its rooms begin.
 
     Notify begins with all that it has: whom it told stays true.
     """
     environment, definitions = settings.environment, settings.definitions
-    name = generation_name(settings, number)
-    _delete_topics_of(settings, name)
+    number = 1 + max((one.number for one in (known.present, known.next) if one), default=1)
+    name, before = generation_name(settings, number), _name(known.present, settings)
+    left = _delete_topics_of(settings, name)
+    if left:
+        raise CheckError(
+            f"{', '.join(left)} cannot be deleted, and the generation that is to begin would count what they hold; delete them, "
+            "or let the broker do so (delete.topic.enable, rights), then run dealpulse rebuild again"
+        )
     create_topics(environment, definitions, shadow_topics(name))
     means = meaning(definitions)
+    heard = _rows_of_notify(settings, before)
+    # Whoever was told of a revision takes a smaller one for old news, also where the topics that told it are gone.
+    seen = max(revision, greatest_told(heard), known.present.first_revision if known.present else 0)
     # What is undecided in the source is for the workers afterwards; what old workers left so in ours becomes visible, and
     # must not be read as the new generation's.
     sources = present_ends(environment, topics.SOURCES, definitions.partitions, decided=False)
     following = StateGeneration(
-        number=number, app_id=environment.app_id, name=name, digest=digest(means), meaning=means, first_revision=revision,
+        number=number, app_id=environment.app_id, name=name, digest=digest(means), meaning=means, first_revision=seen + 1,
         topics=identities(environment, stands_on(name)), before=before, old_offsets=places(offsets),
-        told=places(told), until=places(sources), rules=digest_of_rules(settings.definitions),
+        told=places(told), until=places(sources), rules=digest_of_rules(settings.definitions), no_way_back=no_way_back,
     )  # fmt: skip
     ends = present_ends(environment, _AT_END.values(), definitions.partitions, decided=True)
     starts = {
@@ -323,7 +343,6 @@ def _begin(  # noqa: PLR0913  # what a generation begins with
     for one in range(definitions.partitions):
         if (topics.ALERT_EVENTS, one) in offsets:
             starts["notify", one][topics.ALERT_EVENTS] = offsets[topics.ALERT_EVENTS, one]
-    heard = _rows_of_notify(settings, before)
     consumer = _consumer(settings, name)
     try:
         with control.transaction() as send:
@@ -375,18 +394,14 @@ _letters = msgspec.json.Decoder(_Letter)
 # ------------------------------------------------------------------ throw away
 
 
-def _throw_away(settings: Settings, control: Control, following: StateGeneration) -> None:
-    _write_next(control, None)
-    _delete_topics_of(settings, following.name)
-
-
 def _write_next(control: Control, following: StateGeneration | None) -> None:
     with control.transaction() as send:
         send(topics.GENERATIONS, 0, NEXT, None if following is None else msgspec.json.encode(following))
 
 
-def _delete_topics_of(settings: Settings, name: str) -> None:
-    delete_topics(settings, [one.name for one in shadow_topics(name) if one.name.startswith(name)])
+def _delete_topics_of(settings: Settings, name: str) -> list[str]:
+    """Delete what a generation alone has; return the topics that are still there."""
+    return delete_topics(settings, [one.name for one in shadow_topics(name) if one.name.startswith(name)])
 
 
 def _consumer(settings: Settings, name: str) -> Consumer:

@@ -58,7 +58,7 @@ def _delete_groups(settings: Settings, names: Iterable[str]) -> None:
 
 
 def delete_topics(settings: Settings, names: list[str]) -> list[str]:
-    """Delete those of the topics that are there; return the ones that could not be deleted."""
+    """Delete those of the topics that are there; return the ones that are still there afterwards."""
     there = BrokerAdmin(settings.environment).look().topics
     wanted = sorted({name for name in names if name in there})
     if not wanted:
@@ -70,11 +70,12 @@ def delete_topics(settings: Settings, names: list[str]) -> list[str]:
             answer_of(gone, CALL_DEADLINE)
         except KafkaException:
             left.append(name)
-    _until_gone(settings, set(wanted) - set(left))
-    return left
+    return left + sorted(_not_gone(settings, set(wanted) - set(left)))
 
 
-def _until_gone(settings: Settings, names: set[str]) -> None:
+def _not_gone(settings: Settings, names: set[str]) -> set[str]:
+    """Wait until the broker knows these topics no more; return those that it still knows after the deadline."""
     end = time.monotonic() + CALL_DEADLINE
-    while names & set(BrokerAdmin(settings.environment).look().topics) and time.monotonic() < end:
+    while (there := names & set(BrokerAdmin(settings.environment).look().topics)) and time.monotonic() < end:
         time.sleep(0.1)
+    return there

@@ -61,6 +61,9 @@ class StateGeneration(msgspec.Struct, frozen=True, omit_defaults=True):
     old_offsets: dict[str, int] = {}  # where the present generation's group stood when it began
     told: dict[str, int] = {}  # below these offsets dead letters are written already
     until: dict[str, int] = {}  # up to where the source topics are read; what came later is for the workers afterwards
+    no_way_back: bool = (
+        False  # one that was thrown away for it had computed: its deltas stand where the present one reads on
+    )
 
 
 class Generations(msgspec.Struct, frozen=True):
@@ -351,7 +354,7 @@ class Control:
 
 def present(generation: StateGeneration) -> bytes:
     """Return the record of a generation that has become the present one."""
-    return msgspec.json.encode(msgspec.structs.replace(generation, old_offsets={}, told={}, until={}))
+    return msgspec.json.encode(msgspec.structs.replace(generation, old_offsets={}, told={}, until={}, no_way_back=False))
 
 
 def places(offsets: Mapping[TopicPart, int]) -> dict[str, int]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
@@ -38,6 +38,11 @@ class Judged(msgspec.Struct):
 
     partition: int
     at: int
+
+
+def greatest_told(rows: Mapping[tuple[int, bytes], bytes]) -> int:
+    """Return the greatest revision that these rows of the room's state, by partition and key, say was dealt with."""
+    return max((int(row) for (_, key), row in rows.items() if key.startswith(_SENT_KEY)), default=0)
 
 
 _judged = msgspec.json.Decoder(Judged)

@@ -26,6 +26,7 @@ from streams.cli.settings import CheckError, Settings
 from streams.config import definitions_from
 from streams.kafka import generations
 from streams.kafka.admin import create_topics
+from streams.kafka.flush import StartError
 from streams.kafka.generations import in_force
 from streams.rebuild.shadow import shadow_topics
 from streams.topics import DEAD_LETTER, GENERATIONS, KPI_HISTORY, KPI_LATEST, all_topics
@@ -487,6 +488,94 @@ def test_a_generation_that_began_to_compute_while_it_was_given_up_stays(embedded
     assert generations.read(settings.environment).next == following
 
 
+def begin_one_that_computes_and_another(installation: Installation) -> None:
+    """Begin generation 2, let it have computed something, and begin generation 3 since the definitions have changed again."""
+    redefine(installation, CHANGED)
+    with generation.begun(installation.settings, from_what_is_left=False) as one:
+        name = one.next.name
+    commit(installation, name, topics.STAGE_CHANGE, 20)
+    redefine(installation, {**CHANGED, "windows": ["24h", "28d", "all"]})
+    with generation.begun(installation.settings, from_what_is_left=False) as one:
+        assert (one.next.number, one.resumed) == (3, False)
+
+
+def test_there_is_no_way_back_behind_one_that_has_computed(embedded_broker, install):
+    """Its deltas stand where the present generation's workers read on, although another one is begun since."""
+    installation = install(embedded_broker, RAW)
+    feed(installation, 300, 1)
+    process_all(installation)
+    begin_one_that_computes_and_another(installation)
+    with pytest.raises(CheckError, match=r"or one before it .* run dealpulse rebuild to its end instead"):
+        generation.abandon(installation.settings)
+    redefine(installation, RAW)
+    with generation.begun(installation.settings, from_what_is_left=False) as one:
+        assert (one.next.number, one.next.no_way_back) == (4, True)  # the old definitions are no way back either
+    assert rebuilt(installation)["generation"] == 4
+    assert not generations.read(installation.settings.environment).present.no_way_back
+    process_all(installation)
+    assert installation.audit()["different"] == 0
+
+
+@pytest.mark.parametrize("step", ["present_ends", "create_topics", "_rows_of_notify", "_read_before"])
+def test_workers_are_kept_out_until_another_one_is_begun(embedded_broker, install, monkeypatch, step):
+    """A rebuild that dies while it begins anew leaves what is written about the one before it, whose deltas are there."""
+    installation = install(embedded_broker, RAW)
+    settings = installation.settings
+    generations.for_worker(settings.environment, settings.definitions)
+    with generation.begun(settings, from_what_is_left=False) as one:
+        before = one.next
+    redefine(installation, CHANGED)
+    real = getattr(generation, step)
+
+    def dies(*told, **more):
+        if step == "present_ends" and not more["decided"] and told[1] == topics.SOURCES:
+            return real(*told, **more)  # asked before, whether events are gone
+        if step == "create_topics" and len(told) > 2 and told[2][0].name == topics.GENERATIONS:
+            return real(*told, **more)
+        raise CheckError("killed")
+
+    monkeypatch.setattr(generation, step, dies)
+    with pytest.raises(CheckError, match="killed"), generation.begun(installation.settings, from_what_is_left=False):
+        pass
+    assert generations.read(settings.environment).next == before
+    with pytest.raises(StartError, match="no worker may run meanwhile"):
+        generations.for_worker(settings.environment, settings.definitions)
+
+
+def test_one_whose_group_the_broker_has_forgotten_is_not_given_up(embedded_broker, install, monkeypatch):
+    """Offsets of a group without members expire, after a week as a rule: nobody knows any more what it has computed."""
+    installation = install(embedded_broker, RAW)
+    generations.for_worker(installation.settings.environment, installation.settings.definitions)
+    with generation.begun(installation.settings, from_what_is_left=False):
+        pass
+    monkeypatch.setattr(generation, "committed", lambda _settings, _name: {})
+    with pytest.raises(CheckError, match="run dealpulse rebuild to its end instead"):
+        generation.abandon(installation.settings)
+
+
+def test_no_generation_begins_on_topics_that_cannot_be_deleted(embedded_broker, install, monkeypatch):
+    """What a generation of the same name left in them would be in its numbers."""
+    installation = install(embedded_broker, RAW)
+    generations.for_worker(installation.settings.environment, installation.settings.definitions)
+    monkeypatch.setattr(generation, "delete_topics", lambda _settings, names: names[:1])
+    with (
+        pytest.raises(CheckError, match=r"-g2-.* cannot be deleted"),
+        generation.begun(installation.settings, from_what_is_left=False),
+    ):
+        pass
+
+
+def test_revisions_go_on_behind_what_people_were_told(embedded_broker, install):
+    """Where the topics of alerts were lost, who was told is still known; a smaller revision would be taken for old news."""
+    installation = install(embedded_broker, RAW)
+    settings = installation.settings
+    name = generations.for_worker(settings.environment, settings.definitions).name
+    installation.send(topics.changelog(name, "notify"), b"5000", b"sent:somebody", 0)
+    installation.sent()
+    with generation.begun(settings, from_what_is_left=False) as one:
+        assert one.next.first_revision == 5001
+
+
 def test_a_number_that_was_given_up_is_used_again_from_the_beginning(embedded_broker, install):
     """What its group had committed is no matter."""
     installation = install(embedded_broker, RAW)
@@ -495,11 +584,8 @@ def test_a_number_that_was_given_up_is_used_again_from_the_beginning(embedded_br
     redefine(installation, CHANGED)
     with generation.begun(installation.settings, from_what_is_left=False) as one:
         name = one.next.name
+    assert generation.abandon(installation.settings) == 2
     commit(installation, name, topics.STAGE_CHANGE, 20)
-    redefine(installation, {**CHANGED, "windows": ["24h", "28d", "all"]})
-    with generation.begun(installation.settings, from_what_is_left=False) as one:
-        assert one.next.number == 3
-    assert generation.abandon(installation.settings) == 3
     assert rebuilt(installation)["generation"] == 2
     process_all(installation)
     assert installation.audit()["different"] == 0
