@@ -59,7 +59,9 @@ def batches(consumer: Consumer, assigned: int, *, decided: bool, most: int = _BA
             elif not error.retriable():
                 raise AdminError(f"{message.topic()} cannot be read: {error.str()}")
         over |= ended.keys()
+        given = time.monotonic()
         yield records, ended
+        heard += time.monotonic() - given  # however long the reader takes: it is the broker that must not be silent
 
 
 def high(consumer: Consumer, place: TopicPart) -> int:

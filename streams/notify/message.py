@@ -57,6 +57,12 @@ def digest(events: Sequence[Event]) -> Notice:
     )
 
 
+def perhaps_again(notice: Notice) -> Notice:
+    """Return what is said a second time of what may have been heard."""
+    mark = "perhaps told already: Slack did not answer"
+    return Notice(f"{notice.text} ({mark})", notice.blocks + _rich_text(_section(_word(f"({mark})"))))
+
+
 def lost(event: Event) -> float:
     """Return how many of the entries since the change began went otherwise than they do as a rule."""
     n, k, baseline = event["n"], event["k"], event["baseline"] or 0.0

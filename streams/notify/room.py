@@ -27,8 +27,12 @@ from streams.notify.message import Notice
 from streams.notify.transports import Transport, Verdict
 
 LONGEST_PAUSE = 60.0
+# After one that may have been heard, twice as long each time: while Slack is slow each attempt is one more message to people.
+UNANSWERED_PAUSE, LONGEST_UNANSWERED_PAUSE = 60.0, 600.0
+REFUSED_PAUSE = 12 * 3600.0  # what Slack refuses for good is tried once a day: when the kpis say that a day is over
 _SENT_KEY = b"sent:"  # the last revision that was dealt with
 _UNHEARD_KEY = b"unheard:"  # nobody was told that it fires: its event (of before there were digests: 1)
+_UNENDED_KEY = b"unended:"  # people believe that it fires, and Slack has refused to tell them of the end: its event
 _JUDGED_KEY = b"judged"  # partition of the alerts → up to when they are all here, µs
 log = logging.getLogger("dealpulse.notify")
 
@@ -64,6 +68,8 @@ class NotifyRoom:
         self._tables: dict[int, StateTable] = {}
         self._partitions_in = definitions.partitions
         self._digest = asyncio.Lock()  # held while one is told: it speaks of all partitions
+        self._rules = {rule.name for rule in definitions.rules}
+        self._refused_until = 0.0  # seconds since 1970, as records are written: until then nothing that was refused is tried
 
     def open(self, partition: int, state: StateTable) -> None:
         """Start to own a partition."""
@@ -90,7 +96,8 @@ class NotifyRoom:
         told = state.get(_SENT_KEY + mark)
         if told is None or int(told) < event["revision"]:
             # A digest under way may name it: then its end is told, too.
-            async with self._digest if state.get(_UNHEARD_KEY + mark) else nullcontext():
+            kept = state.get(_UNHEARD_KEY + mark) or state.get(_UNENDED_KEY + mark)
+            async with self._digest if kept else nullcontext():
                 await self._deal_with(event, written, mark, state)
             state.put(_SENT_KEY + mark, str(event["revision"]).encode())
 
@@ -98,47 +105,71 @@ class NotifyRoom:
         """Take in how far a partition of the alerts is; tell what fires if none is in history any more."""
         said, known = _judged.decode(value), _judged_by_partition.decode(state.get(_JUDGED_KEY) or b"{}")
         state.put(_JUDGED_KEY, msgspec.json.encode(known | {said.partition: said.at}))
-        if all(self._is_past_history(one, written) for one in self._tables.values()):
+        if written >= self._refused_until and all(self._is_past_history(one, written) for one in self._tables.values()):
             async with self._digest:
-                await self._tell_what_fires()
+                if not await self._tell_what_is_kept():
+                    self._refused_until = written + REFUSED_PAUSE
 
     def _is_past_history(self, state: StateTable, now: float) -> bool:
         """Has a partition heard from all of the alerts, and is none of them further back than what is told one by one?"""
         judged = _judged_by_partition.decode(state.get(_JUDGED_KEY) or b"{}")
         return len(judged) == self._partitions_in and min(judged.values()) / 1_000_000 >= now - self._oldest
 
-    async def _tell_what_fires(self) -> None:
-        """Tell in one message of all alerts that fire, of the partitions owned, of which nobody has heard."""
-        unheard = [
-            (state, key, msgspec.json.decode(value))
-            for state in self._tables.values()
-            for key, value in state.items()
-            if key.startswith(_UNHEARD_KEY) and value != b"1"
-        ]
-        if unheard and await self._tell(message.digest([event for _, _, event in unheard])):
-            for state, key, _ in unheard:
+    async def _tell_what_is_kept(self) -> bool:
+        """Tell, of the partitions owned, of ends that Slack had refused, then in one message of all that fires unheard.
+
+        Return False when Slack refuses that for good, again.
+        """
+        for state, key, event in self._kept(_UNENDED_KEY):
+            if not await self._tell(message.notice(event)):
+                return False
+            state.delete(key)
+        unheard = []
+        for state, key, event in self._kept(_UNHEARD_KEY):
+            if event["rule"] in self._rules:
+                unheard.append((state, key, event))
+            else:  # nothing judges it any more, so nobody would ever hear of its end
                 state.delete(key)
+        if unheard and not await self._tell(message.digest([event for _, _, event in unheard])):
+            return False
+        for state, key, _ in unheard:
+            state.delete(key)
+        return True
+
+    def _kept(self, prefix: bytes) -> list[tuple[StateTable, bytes, dict[str, Any]]]:
+        rows = [(state, key, value) for state in self._tables.values() for key, value in state.items()]
+        return [
+            (state, key, msgspec.json.decode(value))
+            for state, key, value in rows
+            if key.startswith(prefix) and value != b"1"
+        ]
 
     async def _deal_with(self, event: dict[str, Any], written: float, mark: bytes, state: StateTable) -> None:
         """Tell people of an event, or not; `written` in seconds since 1970."""
         fired, unheard = event["transition"] == "fired", state.get(_UNHEARD_KEY + mark) is not None
+        believed = state.get(_UNENDED_KEY + mark) is not None  # that it fires
         # Of an end whose beginning this room never met (a rebuild wrote it) its age decides, too.
         is_known = not fired and state.get(_SENT_KEY + mark) is not None
         is_history = written - datetime.fromisoformat(event["at"]).timestamp() > self._oldest
-        heard = not unheard if is_known else not is_history
-        if heard:
+        heard = wanted = not unheard if is_known else not is_history
+        if wanted:
             heard = await self._tell(message.notice(event))
         else:
             metrics.NOTIFICATIONS.labels(self._transport.name, "silenced").inc()
             log.info("not told, it is history: %s", message.text(event))
-        if fired and not heard:
+        if fired and not heard and not believed:
             state.put(_UNHEARD_KEY + mark, msgspec.json.encode(event))
+            self._refused_until = 0.0
         elif unheard:
             state.delete(_UNHEARD_KEY + mark)
+        if wanted and not heard and not fired:
+            state.put(_UNENDED_KEY + mark, msgspec.json.encode(event))
+        elif believed:
+            state.delete(_UNENDED_KEY + mark)
 
     async def _tell(self, notice: Notice) -> bool:
         """Try until it is told; return False when it never can be."""
-        tries = 0
+        tries = unanswered = 0
         while True:
             attempt = await self._transport.send(notice)
             metrics.NOTIFICATIONS.labels(self._transport.name, attempt.verdict.value).inc()
@@ -149,6 +180,11 @@ class NotifyRoom:
                 return False
             tries += 1
             pause = max(attempt.pause, min(LONGEST_PAUSE, 2 ** min(tries, 6) * random.uniform(0.5, 1.0)))  # noqa: S311  # jitter
+            if attempt.perhaps_heard:
+                unanswered += 1
+                pause = min(UNANSWERED_PAUSE * 2 ** min(unanswered - 1, 6), LONGEST_UNANSWERED_PAUSE)
+                if unanswered == 1:
+                    notice = message.perhaps_again(notice)
             log.warning("an alert waits, %s: trying again in %.0f s", attempt.why, pause)
             await self._sleep(pause)
 

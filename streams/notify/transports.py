@@ -22,6 +22,7 @@ from streams.notify.message import Notice, escape
 
 TIMEOUT = 10  # seconds
 DEFAULT_PAUSE = 1.0
+LONGEST_ASKED = 3600.0  # a proxy may ask for years
 # docs.slack.dev/reference/methods/chat.postMessage, errors: those that waiting does not mend.
 _PERMANENT = {
     "access_denied", "account_inactive", "as_user_not_supported", "cannot_reply_to_message", "channel_not_found",
@@ -59,6 +60,7 @@ class Attempt:
     verdict: Verdict
     why: str = ""
     pause: float = 0.0
+    perhaps_heard: bool = False  # it was sent and not answered
 
 
 class Transport(Protocol):
@@ -138,7 +140,9 @@ class Webhook:
 
 
 def _no_answer(error: Exception) -> Attempt:
-    return Attempt(Verdict.AGAIN, f"Slack does not answer ({type(error).__name__})")
+    # A connection that was not to be had has carried nothing; of any other end nobody knows.
+    perhaps_heard = not isinstance(error, aiohttp.ClientConnectorError)
+    return Attempt(Verdict.AGAIN, f"Slack does not answer ({type(error).__name__})", perhaps_heard=perhaps_heard)
 
 
 def _refused(response: Any) -> Attempt:
@@ -154,12 +158,12 @@ def _refused(response: Any) -> Attempt:
 
 
 def _pause(status: int, headers: Any) -> float:
-    """Return Slack's Retry-After in seconds on a 429, a second when it is missing or no number."""
+    """Return Slack's Retry-After in seconds on a 429, an hour at most, a second when it is missing or no number."""
     if status != _TOO_MANY:
         return 0.0
     said: Any = next((value for name, value in dict(headers).items() if name.lower() == "retry-after"), "")
     text = str(said[0] if isinstance(said, list) and said else said)
-    return float(text) if _SECONDS.fullmatch(text) else DEFAULT_PAUSE
+    return min(float(text), LONGEST_ASKED) if _SECONDS.fullmatch(text) else DEFAULT_PAUSE
 
 
 def transport_for(environment: Environment, definitions: Definitions) -> Transport:

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import orjson
 
 from streams import topics
-from streams.config import Definitions
+from streams.config import DEFAULT_RULES, Definitions
 from streams.environment import Secret
 from streams.kafka.room import StateTable
 from streams.notify.room import NotifyRoom
@@ -19,6 +20,7 @@ from tests.notify.slack import HOOK, TOKEN, FakeSlack
 
 NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
 KINDS = ("bot", "webhook")
+RULES = (msgspec.structs.replace(DEFAULT_RULES[0], name="drop"),)
 
 
 def transport(kind: str, slack: FakeSlack) -> Any:
@@ -32,7 +34,7 @@ class Office:
         self.tables = tables or (StateTable(),)
         self.state = self.tables[0]
         self.waits: list[float] = []
-        self.room = NotifyRoom(Definitions(partitions=partitions), sender, sleep=self._wait)
+        self.room = NotifyRoom(Definitions(partitions=partitions, rules=RULES), sender, sleep=self._wait)
         for partition, table in enumerate(self.tables):
             self.room.open(partition, table)
 

@@ -165,10 +165,68 @@ async def test_what_slack_refuses_for_good_stays_untold(slack, caplog):
     assert "look at the DEALPULSE_SLACK_ settings" in caplog.text
     await office.tell(event(2, "a", text="a"))
     await office.judged()
+    assert heard(slack) == [
+        ["a", "b"]
+    ]  # not a hundred times a day: each partition of the kpis says so to each of the alerts
+    await office.judged(written=NOW + A_DAY, at=NOW + A_DAY)
     assert heard(slack) == [["a", "b"], ["b"]]
     slack.posted.clear()
+    await office.judged(written=NOW + 2 * A_DAY, at=NOW + 2 * A_DAY)
+    assert heard(slack) == [["b"]]
+
+
+async def test_what_is_refused_is_tried_at_once_when_there_is_more(slack):
+    """Somebody may have mended it; and a refusal of one is none of the next."""
+    slack.answers = [said({"ok": False, "error": "channel_not_found"})] * 2
+    office = Office(transport("bot", slack))
+    await office.tell(old("a"))
+    await office.judged()
+    await office.tell(event(1, "b", text="b"))
+    await office.judged()
+    assert heard(slack) == [["a"], ["b"], ["a", "b"]]
+
+
+async def test_an_alert_of_a_rule_that_was_taken_out_is_not_told(slack):
+    """Nothing judges it any more: of its end nobody would ever hear."""
+    office = Office(transport("bot", slack))
+    await office.tell(old("a", rule="gone"), old("b"))
     await office.judged()
     assert heard(slack) == [["b"]]
+    assert office.state.get(b"unheard:a") is None
+
+
+# ------------------------------------------------------------------ ends that Slack refused
+
+
+async def test_an_end_that_slack_refuses_is_told_later(slack):
+    """Else people believe for ever that it fires; once a day, before what fires unheard."""
+    office = Office(transport("bot", slack))
+    await office.tell(event(1, "a", text="a fires"))
+    slack.posted.clear()
+    slack.answers = [said({"ok": False, "error": "token_revoked"})] * 2
+    await office.tell(event(2, "a", text="a ends"), old("b"))
+    await office.judged()
+    await office.judged()
+    assert [one["text"].split(" [")[0] for one in slack.posted] == ["a ends", "a ends"]
+    slack.posted.clear()
+    restarted = Office(transport("bot", slack), office.state)
+    for _ in range(2):
+        await restarted.judged(written=NOW + A_DAY, at=NOW + A_DAY)
+    assert [one["text"].split(" [")[0] for one in slack.posted] == ["a ends", "1 alert fires that nobody was told of: b"]
+
+
+@pytest.mark.parametrize("refused", [False, True])
+async def test_an_alert_that_fires_again_has_not_ended(refused, slack):
+    """Who believes that it fires is right again, heard or not; of its end they hear."""
+    office = Office(transport("bot", slack))
+    await office.tell(event(1, "a", text="a fires"))
+    slack.answers = [said({"ok": False, "error": "token_revoked"})] * (1 + refused)
+    await office.tell(event(2, "a", text="a ends"), event(3, "a", text="a fires again"))
+    slack.posted.clear()
+    await office.judged()
+    assert slack.posted == []
+    await office.tell(event(4, "a", text="a ends at last"))
+    assert [one["text"].split(" [")[0] for one in slack.posted] == ["a ends at last"]
 
 
 async def test_an_alert_that_was_refused_by_itself_is_in_the_next_digest(slack):

@@ -207,11 +207,40 @@ async def test_a_time_out_is_tried_again(kind, slack, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+async def test_a_slow_slack_is_not_told_again_and_again(kind, slack, monkeypatch):
+    """Each attempt may be a message to people: it says so, and there are ever fewer."""
+    monkeypatch.setattr(transports, "TIMEOUT", 0.05)
+    office = Office(transport(kind, slack))
+    slack.silent = True
+    wait = office.room._sleep
+
+    async def five_times(pause: float) -> None:
+        await wait(pause)
+        slack.silent = len(office.waits) < 5
+
+    office.room._sleep = five_times
+    await office.tell(event(), event(2))
+    assert office.waits == [60, 120, 240, 480, 600]
+    marked = [one["text"].endswith("(perhaps told already: Slack did not answer)") for one in slack.posted]
+    assert marked == [False, *[True] * 5, False]  # the last one is the next event
+
+
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_refused_connection_is_tried_again(kind, slack):
-    """Nobody listens any more."""
+    """Nobody listens any more, and nobody has heard."""
     sender = transport(kind, slack)
     await slack.stop()
-    assert (await sender.send(notice(event()))).verdict is Verdict.AGAIN
+    attempt = await sender.send(notice(event()))
+    assert (attempt.verdict, attempt.perhaps_heard) == (Verdict.AGAIN, False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_nobody_waits_for_years(kind, slack):
+    """A proxy may ask for it; an hour is enough."""
+    slack.answers = [said({"ok": False, "error": "ratelimited"}, 429, Retry_After="999999999")]
+    office = Office(transport(kind, slack))
+    await office.tell(event())
+    assert office.waits == [3600]
 
 
 # ------------------------------------------------------------------ never

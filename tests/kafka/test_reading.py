@@ -1,0 +1,40 @@
+"""Is a reader that takes its time told from a broker that is silent?"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from streams.kafka import reading
+from streams.kafka.admin import AdminError
+
+
+class Nothing:
+    """A consumer that is given nothing."""
+
+    def consume(self, _most: int, wait: float) -> list:
+        time.sleep(wait)
+        return []
+
+    def assignment(self) -> list:
+        return []
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch):
+    monkeypatch.setattr(reading, "VISIBLE_DEADLINE", 0.05)
+
+
+def test_who_works_on_what_was_read_is_no_silent_broker():
+    """Between two looks a backtest may judge a thousand days."""
+    looks = reading.batches(Nothing(), 1, decided=False)
+    for _ in range(3):
+        assert next(looks) == ([], {})
+        time.sleep(0.1)
+
+
+def test_a_silent_broker_is_one():
+    """Whoever asks again at once."""
+    with pytest.raises(AdminError, match="the broker gives nothing"):
+        list(reading.batches(Nothing(), 1, decided=False))
