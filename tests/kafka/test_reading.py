@@ -23,7 +23,7 @@ class Nothing:
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch):
-    monkeypatch.setattr(reading, "VISIBLE_DEADLINE", 0.05)
+    monkeypatch.setattr(reading, "VISIBLE_DEADLINE", 0.2)
 
 
 def test_who_works_on_what_was_read_is_no_silent_broker():
@@ -31,7 +31,7 @@ def test_who_works_on_what_was_read_is_no_silent_broker():
     looks = reading.batches(Nothing(), 1, decided=False)
     for _ in range(3):
         assert next(looks) == ([], {})
-        time.sleep(0.1)
+        time.sleep(0.3)
 
 
 def test_a_silent_broker_is_one():
