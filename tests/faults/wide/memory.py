@@ -11,6 +11,7 @@ from tests.faults.workers import Worker
 
 A_ROW = 2_500  # bytes of memory that one more state row may cost: twice what one takes, all in
 LEAKED = 60.0  # MB an hour that memory may grow beyond that; what leaks grows without rows
+PEAK = 2.0  # times the level that it leaves, which a restore may take meanwhile
 LEAST = 1 / 8  # hours that a slope is taken over; in less, one minute is too much of it
 
 
@@ -31,6 +32,10 @@ class Samples:
     def rss_mb(self, count: int = 30) -> list[float]:
         """Return so many samples of the memory, evenly spread from the first to the last."""
         return [self.rss[place * (len(self.rss) - 1) // (count - 1)] / 2**20 for place in range(count)]
+
+    def peak(self) -> float:
+        """Return how many times the level of the last third was the most that it took."""
+        return max(self.rss) / median(self.rss[len(self.rss) * 2 // 3 :])
 
     def slopes(self) -> dict[str, float]:
         """Return slopes over the last third: before that rows are learned and caches filled, and what a start took is given back."""

@@ -8,7 +8,7 @@ from streams.cli.read import every_record
 from streams.topics import ROOMS, changelog
 from tests.faults.wide.crew import Crew
 from tests.faults.wide.dose import SEED, dose, only_heavy, patience
-from tests.faults.wide.memory import LEAKED, LEAST, Samples
+from tests.faults.wide.memory import LEAKED, LEAST, PEAK, Samples
 from tests.faults.workers import Worker
 
 pytestmark = [*patience(300, dose("SOAK_SECONDS", 60, 1_800) + 1_200), only_heavy]
@@ -54,7 +54,7 @@ def test_memory_grows_with_the_state_only(crew):
         soak_s=SECONDS,
         compacted_after_s=compacted_after,
         first_worker=found,
-        rss_mb={"max": max(samples.rss) / 2**20},
+        rss_mb={"max": max(samples.rss) / 2**20, "times_the_level": samples.peak()},
         rss_mb_over_time=samples.rss_mb(),
         rows={"first": samples.rows[0], "last": samples.rows[-1]},
         changelogs={room: looks[-1] for room, looks in logs.items()},
@@ -62,6 +62,7 @@ def test_memory_grows_with_the_state_only(crew):
     )
     if found["hours"] > LEAST:
         assert found["leaked_mb_per_hour"] < LEAKED
+        assert samples.peak() < PEAK
     if COMPACTED_AFTER < SECONDS:
         assert _most_that_is_old(logs) < MOST
 
