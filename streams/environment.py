@@ -55,7 +55,7 @@ _NUMBERS: dict[str, tuple[Container[int], str]] = {
     "watchdog": ({0, *range(30, 86_401)}, "limit; write seconds from 30 to 86400, or 0 to switch the watchdog off"),
     "ready_lag": (range(1 << 40), "number of records; write for example 10000"),
 }
-_SECRETS = {"slack_token", "slack_webhook", "sasl_password"}
+SECRETS = {"slack_token", "slack_webhook", "sasl_password"}
 # Of SASL what a user and a password are enough for: the others want settings that are not here.
 _CHOICES: dict[str, tuple[str, ...]] = {
     "log_level": ("DEBUG", "INFO", "WARNING", "WARN", "ERROR", "CRITICAL"),
@@ -136,7 +136,7 @@ def environment_from(said: Mapping[str, Said]) -> Environment:
 def _said(environ: Mapping[str, str], name: str) -> Said:
     variable = variable_of(name)
     text, path = environ.get(variable) or None, environ.get(variable + "_FILE")
-    if name not in _SECRETS:
+    if name not in SECRETS:
         return Said(text, "environment")
     if not path:
         return Said(None if text is None else Secret(text), "environment")

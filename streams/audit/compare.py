@@ -8,19 +8,20 @@ not; days and weeks that are gone.  Percentiles may be 1 % off, as the published
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from math import isclose
 from typing import Any, NamedTuple, TypedDict
 
 from streams.audit.beside import FLOAT_ERROR, Difference, Record, beside, micros, share_differences
 from streams.audit.recompute import Expected, Key, is_gone
-from streams.audit.tally import SHAPES, Number, age, durations
+from streams.audit.tally import SHAPES, Number, age, average, durations, share, won_to_lost
 from streams.audit.windows import CALENDAR, ROLLING
 from streams.config import Definitions
 from streams.kpis.catalogue import BY_ID, ENTITY_FIELDS
 
 MAX_EXAMPLES = 20
 PERCENTILE_ERROR = 0.01
-PERCENTILES = ("p50", "p90")
+# Counts and sums are exact, however large; what is divided may differ in the last bits, percentiles by 1 %.
+QUOTIENTS = (share, won_to_lost, average)
+NEAR = {"p50": PERCENTILE_ERROR, "p90": PERCENTILE_ERROR, "mean": FLOAT_ERROR}
 # Without facts these may be 0 or null.
 EMPTY_OR_NULL = ("value", "numerator", "denominator")
 
@@ -139,7 +140,8 @@ def differences(key: Key, one: Expected, record: Record, *, in_latest: bool) -> 
     if in_latest and record.get("n") and key[3] in CALENDAR and not holds(one):
         yield "window", "the one at the watermark", record["window"]
     value = _value_at(one, record) if key[0] == "oldest_waiting" else one.value
-    near = ("value", "previous") if SHAPES.get(key[0]) is durations else ()
+    shape = SHAPES.get(key[0])
+    near = PERCENTILE_ERROR if shape is durations else FLOAT_ERROR if shape in QUOTIENTS else 0.0
     for field, said, tells in (
         ("unit", one.unit, record.get("unit")),
         ("end", one.end, record["window"].get("end")),
@@ -150,7 +152,7 @@ def differences(key: Key, one: Expected, record: Record, *, in_latest: bool) -> 
         ("previous", one.previous, record.get("previous")),
     ):
         empty = one.n == 0 and field in EMPTY_OR_NULL and not tells
-        if not empty and not is_same(said, tells, near=field in near):
+        if not empty and not is_same(said, tells, near if field in ("value", "previous") else 0.0):
             yield field, said, tells
     if one.n > 0:
         yield from _stats_differences(one.stats, record.get("stats"))
@@ -170,14 +172,14 @@ def _stats_differences(said: Mapping[str, Any] | None, tells: Any) -> Iterator[D
             yield "stats", said, tells
         return
     for name, number in said.items():
-        if not is_same(number, tells[name], near=name in PERCENTILES):
+        if not is_same(number, tells[name], NEAR.get(name, 0.0)):
             yield f"stats.{name}", number, tells[name]
 
 
-def is_same(said: Any, tells: Any, *, near: bool) -> bool:
-    """Say whether two values agree: percentiles within 1 %, numbers but for the last bits of a float, texts exactly."""
-    if isinstance(said, (int, float)) and isinstance(tells, (int, float)):
-        return isclose(said, tells, rel_tol=FLOAT_ERROR) or (near and abs(said - tells) <= PERCENTILE_ERROR * abs(said))
+def is_same(said: Any, tells: Any, near: float = 0.0) -> bool:
+    """Say whether two values agree: numbers within that part of what is expected, all else exactly."""
+    if near and isinstance(said, (int, float)) and isinstance(tells, (int, float)):
+        return abs(said - tells) <= near * abs(said)
     return bool(said == tells)
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import click
-from rich.markup import escape
 from rich.table import Table
 
 from streams.backtest.judge import Alert, Backtest, Span, Verdict
@@ -18,7 +17,7 @@ from streams.backtest.wired import Record
 from streams.cli.feed import STDIN, Fed, Source, bar, lines, occurred_at, opened
 from streams.cli.in_step import in_step, topics_in_step
 from streams.cli.lines import TOPICS, Outgoing
-from streams.cli.output import print_json, print_table, say, stdout
+from streams.cli.output import print_json, print_table, say, shown, stdout
 from streams.cli.settings import Settings, with_settings
 from streams.cli.times import end_of_clock, instant_of, latest
 from streams.cli.wording import NOTHING, duration
@@ -186,12 +185,12 @@ class Report:
     def _alerts(self, alerts: list[Alert]) -> Table:
         is_wide = stdout().width >= _WIDE
         table = Table(title="Alerts that the rules would have raised (UTC)", show_lines=not is_wide)
-        shown = [name for name in _COLUMNS if is_wide or name not in _REPEATED]
-        for name in shown:
+        columns = [name for name in _COLUMNS if is_wide or name not in _REPEATED]
+        for name in columns:
             table.add_column(name, ratio=1 if name == "text" else None, no_wrap=name in {"rule", "fired at", "k of n"})
         for one in alerts:
             cells = dict(zip(_COLUMNS, self._cells(one), strict=True))
-            table.add_row(*(escape(cells[name]) for name in shown))
+            table.add_row(*(shown(cells[name]) for name in columns))
         return table
 
     def _cells(self, one: Alert) -> tuple[str, ...]:
@@ -215,7 +214,7 @@ class Report:
             table.add_column(name)
         for one in self.backtest.verdicts(self.span):
             table.add_row(
-                escape(one.rule.name), one.rule.cut, f"{one.judged:,}", f"{one.learning:,}", f"{one.hopeless:,}",
+                shown(one.rule.name), one.rule.cut, f"{one.judged:,}", f"{one.learning:,}", f"{one.hopeless:,}",
                 f"{one.fired:,}", f"{one.firing:,}",
                 NOTHING if one.median_seconds is None else duration(one.median_seconds),
                 NOTHING if one.per_year is None else f"{one.per_year:.2f}",

@@ -17,6 +17,7 @@ from streams.cli.feed import Fed, Feed, Pace
 from streams.cli.output import say, stderr
 from streams.cli.read import every_record, last_of_every_key
 from streams.cli.send import Sender
+from streams.cli.settings import CheckError
 from streams.cli.settle import Look, settle, wait_until_read
 from streams.cli.stack import Series, Stack, embedded_stack, observer
 from streams.topics import ALERT_EVENTS, KPI_HISTORY, KPI_LATEST, TICKS
@@ -103,18 +104,29 @@ def write_result(client: dict[str, Any], out: Path) -> int:
 
 @contextmanager
 def _complete_or_not_at_all(out: Path) -> Iterator[IO[bytes]]:
-    """Write a file that has its name only when all is in it; a pipe or a device is written as it is."""
-    if out.exists() and not out.is_file():
-        with out.open("wb") as file:
-            yield file
-        return
-    part = out.with_name(f"{out.name}.part")
+    """Write a file that has its name only when all is in it; a pipe or a device is written as it is.  Raises CheckError."""
     try:
-        with part.open("wb") as file:
-            yield file
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
+        if is_written_as_it_is(out):
+            with out.open("wb") as file:
+                yield file
+            return
+        whole = out.resolve()  # what a link points to
+        part = whole.with_name(f"{whole.name}.part")
+        try:
+            with part.open("wb") as file:
+                yield file
+            part.replace(whole)
+        finally:
+            part.unlink(missing_ok=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CheckError(f"--out: {out} cannot be written: {error.strerror or error}") from None
+
+
+def is_written_as_it_is(out: Path) -> bool:
+    """Is this a pipe or a device, or one of the names by which the system calls what is open, such as /dev/stdout?"""
+    return (out.exists() and not out.is_file()) or out.absolute().parts[1:2] in (("dev",), ("proc",))
 
 
 def _alert_events(client: dict[str, Any]) -> Iterator[tuple[bytes, bytes]]:

@@ -19,12 +19,11 @@ from typing import Any
 import click
 import msgspec
 import orjson
-from rich.markup import escape
 from rich.table import Table
 
 from streams.cli.audit import refuse_other_definitions
 from streams.cli.letters import Choice, Letter, Plan, Skip, again, plan, read_letter
-from streams.cli.output import counted, print_json, print_table, say
+from streams.cli.output import counted, print_json, print_table, say, shown
 from streams.cli.read import Place, every_record
 from streams.cli.send import Sender
 from streams.cli.settings import CheckError, Settings, with_settings
@@ -87,7 +86,7 @@ def as_table(letters: list[dict[str, Any]]) -> Table:
         received = datetime.fromtimestamp(letter["timestamp"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
         origin = f"{letter['topic']}/{letter['partition']}@{letter['offset']}"
         detail, key, value = letter["detail"], _text(letter["key_base64"]), _text(letter["value_base64"])
-        table.add_row(received, origin, letter["reason"], escape(detail), escape(key), escape(value))
+        table.add_row(received, origin, letter["reason"], shown(detail), shown(key), shown(value))
     return table
 
 

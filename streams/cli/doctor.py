@@ -12,16 +12,16 @@ from typing import Any
 
 import click
 from confluent_kafka import KafkaException
-from rich.markup import escape
 from rich.table import Table
 
-from streams.cli.output import print_json, stdout
+from streams.cli.output import print_json, shown, stdout
 from streams.cli.settings import CheckError, Settings, with_options
 from streams.cli.settle import Group
 from streams.config import ConfigError, Definitions
 from streams.config_file import read_definitions
 from streams.environment import (
     ENV_PREFIX,
+    SECRETS,
     Environment,
     Said,
     Secret,
@@ -36,7 +36,7 @@ from streams.kafka.flush import StartError
 from streams.kafka.generations import in_force, read, refuse_other
 from streams.topics import GENERATIONS
 
-MOVING = 2.0  # seconds in which a running worker commits something
+MOVING = 2.0  # seconds in which a running worker commits something, at least where no flush lingers for longer
 MASK = "***"
 
 
@@ -139,7 +139,7 @@ def _slack(settings: Settings) -> Iterator[Finding]:
 
 def _misspelt(names: Any) -> Iterator[Finding]:
     ours = [variable_of(name) for name in Environment.__struct_fields__]
-    known = {*ours, *(f"{name}_FILE" for name in ours)}
+    known = {*ours, *(f"{variable_of(name)}_FILE" for name in SECRETS)}
     for name in sorted(names):
         if name.startswith(ENV_PREFIX) and name not in known:
             near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.85)
@@ -192,12 +192,12 @@ def _processing(settings: Settings) -> Finding:
         before = group.look()
         if not before.waiting:
             return Finding("processing", True, "nothing waits")
-        time.sleep(MOVING)
+        time.sleep(max(MOVING, 1 + settings.definitions.flush_every))
         after = group.look()
     finally:
         group.close()
     where = ", ".join(sorted({topic for topic, _ in after.waiting}))
-    if after == before:
+    if after.waiting and after.committed == before.committed:
         remedy = "no worker takes them: start one with dealpulse worker, or look at the log of the one that runs"
         return Finding("processing", False, f"records wait in {where}", remedy)
     return Finding("processing", True, f"records wait in {where}, and workers are at them" if where else "nothing waits")
@@ -216,12 +216,12 @@ def _print(listed: list[Variable], findings: list[Finding]) -> None:
     console = stdout()
     table = Table("variable", "value", "from", title="Settings")
     for one in listed:
-        table.add_row(one.name, escape(one.value or "–"), one.source)
+        table.add_row(one.name, shown(one.value or "–"), one.source)
     console.print(table)
     for finding in findings:
         mark = "[green]ok   [/]" if finding.ok else "[red]wrong[/]"
-        console.print(f"{mark} {finding.check}: {escape(finding.said)}")
+        console.print(f"{mark} {finding.check}: {shown(finding.said)}")
         if finding.remedy:
-            console.print(f"      → {escape(finding.remedy)}")
+            console.print(f"      → {shown(finding.remedy)}")
     wrong = sum(not one.ok for one in findings)
     console.print("Nothing is wrong." if not wrong else f"{wrong} thing{'s are' if wrong > 1 else ' is'} wrong.")

@@ -6,20 +6,25 @@ import gzip
 import io
 import sys
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 from zoneinfo import ZoneInfo
 
 import msgspec
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from streams.cli.lines import Outgoing, Refused, outgoing
+from streams.cli.lines import MAX_LINE, Outgoing, Refused, outgoing
 from streams.cli.output import stderr
 from streams.cli.send import Sender
 from streams.cli.settings import CheckError
+from streams.cli.times import latest
+from streams.config import Definitions
+from streams.events.contract import EARLIEST
 from streams.events.times import instant
 
 STDIN = "-"
@@ -50,15 +55,15 @@ class Fed:
 class Pace:
     """Wait between events as long as occurred_at says, divided by the speed."""
 
-    def __init__(self, speed: float, zone: ZoneInfo) -> None:
+    def __init__(self, speed: float, definitions: Definitions) -> None:
         """Begin with the first event that has a time."""
-        self._speed, self._zone = speed, zone
+        self._speed, self._definitions = speed, definitions
         self._began: tuple[float, int] | None = None
 
     def wait(self, value: bytes, idle: Callable[[float], None]) -> None:
-        """Wait until it is this event's turn; an event without a readable time goes at once."""
-        at = occurred_at(value, self._zone)
-        if at is None:
+        """Wait until it is this event's turn; an event without a readable time, or with one that no worker accepts, goes at once."""
+        at = occurred_at(value, self._definitions.zone)
+        if at is None or not EARLIEST <= at <= latest(time.time(), self._definitions):
             return
         if self._began is None:
             self._began = (time.monotonic(), at)
@@ -94,13 +99,24 @@ def opened(name: str) -> Iterator[Source]:
     """Open a file, .gz or standard input."""
     if name == STDIN:
         piped = sys.stdin.buffer
-        packed = isinstance(piped, io.BufferedReader) and piped.peek(2)[:2] == _GZIP
-        yield Source("stdin", gzip.GzipFile(fileobj=piped) if packed else piped, lambda: 0)
+        yield Source("stdin", _bounded(_unpacked(piped)), lambda: 0)
         return
     with Path(name).open("rb") as raw:
-        packed = raw.read(2) == _GZIP
-        raw.seek(0)
-        yield Source(name, gzip.GzipFile(fileobj=raw) if packed else raw, raw.tell)
+        yield Source(name, _bounded(_unpacked(raw)), raw.tell if raw.seekable() else lambda: 0)
+
+
+def _unpacked(raw: BinaryIO) -> BinaryIO:
+    packed = isinstance(raw, io.BufferedReader) and raw.peek(2)[:2] == _GZIP
+    return gzip.GzipFile(fileobj=raw) if packed else raw  # type: ignore[return-value]  # it reads as one
+
+
+def _bounded(raw: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines; of one that is longer than any that is sent only so much that this is seen."""
+    while line := raw.readline(MAX_LINE + 2):
+        rest = line
+        while len(rest) > MAX_LINE + 1 and not rest.endswith(b"\n"):
+            rest = raw.readline(MAX_LINE + 2)
+        yield line
 
 
 def lines(source: Source, topic: str | None, fed: Fed) -> Iterator[Outgoing | None]:
@@ -113,7 +129,7 @@ def lines(source: Source, topic: str | None, fed: Fed) -> Iterator[Outgoing | No
                 yield None
             else:
                 yield found
-    except (OSError, EOFError) as error:  # a torn .gz
+    except (OSError, EOFError, zlib.error) as error:  # a torn or damaged .gz
         raise CheckError(f"{source.name}: {error}") from None
 
 

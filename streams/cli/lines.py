@@ -64,12 +64,14 @@ def outgoing(line: bytes, default_topic: str | None) -> Outgoing | Refused | Non
     if not line:
         return None
     if len(line) > MAX_LINE:
-        return Refused(Reason.TOO_LARGE, f"{len(line)} bytes; a record holds at most {MAX_LINE}")
+        return Refused(Reason.TOO_LARGE, f"more than {MAX_LINE} bytes; a record holds no more")
     try:
         found = _read_enveloped(line)
     except _UNREADABLE:
         return _bare(line, default_topic)
     if found.topic not in TOPICS:
+        if default_topic is not None:  # a field of the CRM's own
+            return _bare(line, default_topic)
         return Refused(Reason.UNKNOWN_VALUE, f"topic {found.topic!r}; known: {', '.join(TOPICS)}")
     value = bytes(found.value)
     return Outgoing(found.topic, key_of(found.topic, value), value)

@@ -10,6 +10,7 @@ from typing import Any
 import click
 import orjson
 from rich.console import Console, RenderableType
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 PIPED_WIDTH = 200  # rich would cut a piped table at 80 columns
@@ -36,6 +37,11 @@ def counted(doing: str, total: int) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(doing, total=total)
         yield lambda done: progress.update(task, completed=done)
+
+
+def shown(text: str) -> str:
+    """Return text from outside as a table may show it: it is no markup, and does not speak to the terminal."""
+    return escape("".join(one if one.isprintable() else " " for one in text))
 
 
 def print_table(table: RenderableType) -> None:

@@ -61,7 +61,7 @@ def command(  # noqa: PLR0913  # its options
     """
     if files.count(STDIN) > 1:
         raise click.UsageError("standard input can be read once only")
-    pace = None if speed is None else Pace(speed, settings.definitions.zone)
+    pace = None if speed is None else Pace(speed, settings.definitions)
     if embedded:
         _refuse_bad_place(out, files)
         wanted = batch.Wanted(
@@ -110,7 +110,10 @@ def _refuse_bad_place(out: str | None, files: tuple[str, ...]) -> None:
     place = Path(out).absolute()
     if not place.parent.is_dir():
         raise click.UsageError(f"--out: there is no folder {place.parent}")
-    if not os.access(place if place.exists() else place.parent, os.W_OK):
+    if place.exists() and not os.access(place, os.W_OK):
         raise click.UsageError(f"--out: {place} cannot be written")
+    folder = place.resolve().parent  # in which it is written beside its name, to take that when it is complete
+    if not batch.is_written_as_it_is(place) and not os.access(folder, os.W_OK):
+        raise click.UsageError(f"--out: in {folder} nothing can be written")
     if place.exists() and any(name != STDIN and place.samefile(name) for name in files):
         raise click.UsageError(f"--out: {out} is read, too; write to another file")

@@ -7,7 +7,7 @@ import msgspec
 from rich.table import Table
 
 from streams.cli import backtest
-from streams.cli.output import print_json, print_table, say
+from streams.cli.output import print_json, print_table, say, shown
 from streams.cli.settings import Settings, with_settings
 from streams.config import Rule
 from streams.panes.text import percent
@@ -35,7 +35,7 @@ def check(settings: Settings, *, as_json: bool) -> None:
         return
     table = Table("rule", "kind", "by", "at most one false alarm per", "baseline", title="Alert rules")
     for rule in rules:
-        table.add_row(rule.name, rule.kind, rule.cut, f"{rule.budget_days} days", baseline(rule))
+        table.add_row(shown(rule.name), rule.kind, rule.cut, f"{rule.budget_days} days", baseline(rule))
     print_table(table)
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from streams import config
 from streams.cli import wording
-from streams.cli.output import print_json, print_table, say
+from streams.cli.output import print_json, print_table, say, shown
 from streams.cli.read import last_of_every_key
 from streams.cli.settings import Settings, with_settings
 from streams.kpis.catalogue import BY_ID
@@ -79,7 +79,7 @@ def as_table(records: list[Record]) -> Table:
     for record in records:
         numbers = (wording.value(record), f"{record['n']:,}", wording.value(record, "previous"))
         table.add_row(
-            record["kpi"], record["cut"], wording.entity(record), wording.window(record), *numbers,
+            record["kpi"], record["cut"], shown(wording.entity(record)), wording.window(record), *numbers,
             wording.value(record, "target"),
         )  # fmt: skip
     return table

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from streams.cli import wording
+from streams.cli.output import shown
 from streams.cli.watch import Record, Watch
 from streams.config import Definitions
 from streams.topics import KPI_LATEST
@@ -95,7 +95,7 @@ def funnel(scene: Scene, pipeline: str) -> RenderableType:
     for stage in scene.definitions.pipelines[pipeline].stages:
         count = (entered.get(stage.name) or {}).get("value") or 0
         now = (present.get(stage.name) or {}).get("value")
-        table.add_row(escape(stage.name), f"{count:,}", bar(count, most), "" if now is None else f"{now:,}")
+        table.add_row(shown(stage.name), f"{count:,}", bar(count, most), "" if now is None else f"{now:,}")
     return Panel(table, title=f"Funnel: {pipeline}")
 
 
@@ -121,7 +121,7 @@ def entities(watch: Watch, cut: str, columns: tuple[tuple[str, str, str], ...], 
         table.add_column(heading, justify="right")
     for name in names[:most]:
         cells = (found[kpi].get(name) for _, kpi, _ in columns)
-        table.add_row(escape(name), *(wording.NOTHING if one is None else wording.value(one) for one in cells))
+        table.add_row(shown(name), *(wording.NOTHING if one is None else wording.value(one) for one in cells))
     return Panel(table, title=title)
 
 

@@ -2,9 +2,10 @@
 
 from bisect import bisect_right
 
+import msgspec
 import pytest
 
-from streams.audit.compare import Comparison
+from streams.audit.compare import Comparison, differences
 from streams.audit.compare import compare as compare_under
 from streams.kpis.catalogue import ENTITY_FIELDS
 from tests.audit.tables import Numbers, act, change, settings, us
@@ -323,3 +324,25 @@ def test_examples_are_few():
     found = compare(table, [])
     assert len(found["examples"]) == 20
     assert found["different"] == found["missing"] == sum(one.required for one in table.values())
+
+
+@pytest.mark.parametrize(
+    ("kpi", "field", "told", "wrong"),
+    [
+        pytest.param("revenue", "value", 12_345_678_901.23, 12_345_678_901.24, id="a cent of twelve billion"),
+        pytest.param("avg_deal_size", "numerator", 10.0**13, 10.0**13 + 0.01, id="a cent of ten trillion"),
+        pytest.param("new_leads", "value", 10**12, 10**12 + 1, id="one of a trillion"),
+        pytest.param("activities", "n", 10**12, 10**12 + 1, id="one of a trillion that it stands on"),
+    ],
+)
+def test_counts_and_sums_are_exact_however_large(kpi, field, told, wrong):
+    """Nothing is divided in them, so there is nothing that could be near."""
+    records = expected()
+    key = next(key for key in records if key[:2] == (kpi, "all"))
+    one = msgspec.structs.replace(records[key], **{field: told})
+    record = next(
+        one for one in published(records) if one["kpi"] == kpi and one["cut"] == "all" and one["window"]["name"] == key[3]
+    )
+    for said, fields in ((told, []), (wrong, [field])):
+        found = differences(key, one, {**record, field: said}, in_latest=False)
+        assert [name for name, *_ in found] == fields

@@ -1,9 +1,14 @@
 """Does doctor list every setting without its secrets, and see what is misspelt?"""
 
+from types import SimpleNamespace
+
 import orjson
 import pytest
 
 from streams.cli import doctor
+from streams.cli.settings import Settings
+from streams.cli.settle import Look
+from streams.config import Definitions
 from streams.environment import Environment, variables
 
 
@@ -74,7 +79,11 @@ def test_what_only_the_whole_shows_is_a_finding(run, monkeypatch, said, sentence
 
 @pytest.mark.parametrize(
     ("name", "remedy"),
-    [("DEALPULSE_BORKER", "did you mean DEALPULSE_BROKER?"), ("DEALPULSE_QWXZ", "take it away")],
+    [
+        ("DEALPULSE_BORKER", "did you mean DEALPULSE_BROKER?"),
+        ("DEALPULSE_QWXZ", "take it away"),
+        ("DEALPULSE_SLACK_CHANNEL_FILE", "did you mean DEALPULSE_SLACK_CHANNEL?"),  # only secrets come from files
+    ],
 )
 def test_a_misspelt_variable_is_found(name, remedy):
     """It would be ignored silently otherwise."""
@@ -92,3 +101,25 @@ def test_what_is_wrong_makes_the_exit_code(run, monkeypatch):
     assert orjson.loads(run("doctor", "--json").stdout)["ok"] is False
     monkeypatch.setattr(doctor, "examined", lambda _: findings[:1])
     assert run("doctor").exit_code == 0
+
+
+WAITS = frozenset({("crm.activity", 0)})
+
+
+@pytest.mark.parametrize(
+    ("committed", "waiting", "ok"),
+    [
+        pytest.param(({}, {}), (WAITS, WAITS), False, id="nobody takes them"),
+        pytest.param(({}, {}), (WAITS, WAITS | {("crm.activity", 1)}), False, id="nobody takes them, and more come"),
+        pytest.param(({}, {("crm.activity", 0): 5}), (WAITS, WAITS), True, id="somebody is at them"),
+        pytest.param(({}, {("crm.activity", 0): 5}), (WAITS, frozenset()), True, id="all are taken"),
+    ],
+)
+def test_whether_somebody_takes_what_waits(monkeypatch, committed, waiting, ok):
+    """As long as a flush lingers nothing is committed, and nobody is dead."""
+    looks = iter(map(Look, committed, waiting))
+    slept: list[float] = []
+    monkeypatch.setattr(doctor, "Group", lambda _: SimpleNamespace(look=lambda: next(looks), close=lambda: None))
+    monkeypatch.setattr(doctor.time, "sleep", slept.append)
+    assert doctor._processing(Settings(Environment(), Definitions(flush_interval=30.0))).ok is ok
+    assert slept == [31.0]

@@ -2,15 +2,18 @@
 
 import gzip
 import io
+import os
+import random
 import sys
-from zoneinfo import ZoneInfo
+import threading
+import tracemalloc
 
 import pytest
 
 from streams.cli.feed import Feed, Pace, opened
+from streams.cli.lines import MAX_LINE
 from streams.cli.settings import CheckError
-
-UTC = ZoneInfo("UTC")
+from streams.config import Definitions
 
 
 class Recorder:
@@ -74,6 +77,54 @@ def test_a_torn_archive_is_a_clear_error(tmp_path):
         Feed(Recorder()).files((str(file),))
 
 
+def test_a_damaged_archive_is_a_clear_error(tmp_path):
+    """Bytes that were changed in the middle of it."""
+    whole = bytearray(gzip.compress(random.Random(1).randbytes(20_000).hex().encode()))
+    whole[5_000:5_020] = b"x" * 20
+    file = tmp_path / "damaged.gz"
+    file.write_bytes(whole)
+    with pytest.raises(CheckError, match=r"damaged\.gz: "):
+        Feed(Recorder()).files((str(file),))
+
+
+def test_a_pipe_is_read(tmp_path):
+    """As a shell makes one of <(zcat history.gz)."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writing = threading.Thread(target=pipe.write_bytes, args=(b'{"topic": "crm.activity", "value": {"rep_id": 1}}\n',))
+    writing.start()
+    sender = Recorder()
+    assert Feed(sender).files((str(pipe),)).sent == 1
+    writing.join()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_line_without_an_end_is_not_held(tmp_path, packed):
+    """It is refused by its first million bytes, and the next one is read."""
+    file, lines = tmp_path / "long", b"\0" * 60_000_000 + b'\n{"topic": "crm.activity", "value": {"rep_id": 1}}\n'
+    file.write_bytes(gzip.compress(lines, 1) if packed else lines)
+    sender = Recorder()
+    tracemalloc.start()
+    try:
+        fed = Feed(sender).files((str(file),))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (fed.sent, fed.refused, [record.key for record in sender.records]) == (1, {"too_large": 1}, [b"1"])
+    assert most < 10_000_000
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_the_longest_line(tmp_path, over):
+    """That long, whatever ends it, and no longer."""
+    event = b'{"rep_id": "' + b"x" * (MAX_LINE - 14 + over) + b'"}'
+    assert len(event) == MAX_LINE + over
+    file = tmp_path / "x"
+    file.write_bytes(event + b"\r\n" + event)
+    fed = Feed(Recorder(), "crm.activity").files((str(file),))
+    assert (fed.sent, fed.refused.total()) == ((0, 2) if over else (2, 0))
+
+
 def test_the_position_is_counted_in_stored_bytes(tmp_path):
     """So the bar of a packed file ends at its size."""
     file = tmp_path / "x.gz"
@@ -110,17 +161,30 @@ def clock(monkeypatch):
 def test_the_pace_is_that_of_occurred_at(clock, speed, waited):
     """Divided by the speed."""
     now, idle = clock
-    pace = Pace(speed, UTC)
-    pace.wait(b'{"occurred_at": "2026-01-01T00:00:00Z"}', idle)
-    pace.wait(b'{"occurred_at": "2026-01-01T00:01:00Z"}', idle)
+    pace = Pace(speed, Definitions())
+    pace.wait(b'{"occurred_at": "2025-01-01T00:00:00Z"}', idle)
+    pace.wait(b'{"occurred_at": "2025-01-01T00:01:00Z"}', idle)
     assert now[0] - 100 == pytest.approx(waited)
 
 
-@pytest.mark.parametrize("value", [b"{}", b"nonsense", b'{"occurred_at": "soon"}', b'{"occurred_at": "2025-01-01"}'])
+@pytest.mark.parametrize("value", [b"{}", b"nonsense", b'{"occurred_at": "soon"}', b'{"occurred_at": "2024-01-01"}'])
 def test_an_event_without_a_time_or_of_the_past_goes_at_once(clock, value):
     """A late event waits for nobody."""
     now, idle = clock
-    pace = Pace(1.0, UTC)
-    pace.wait(b'{"occurred_at": "2026-01-01T00:00:00Z"}', idle)
+    pace = Pace(1.0, Definitions())
+    pace.wait(b'{"occurred_at": "2025-01-01T00:00:00Z"}', idle)
     pace.wait(value, idle)
     assert now[0] == 100
+
+
+@pytest.mark.parametrize("wild", [b'{"occurred_at": 0}', b'{"occurred_at": "2999-01-01T00:00:00Z"}'])
+@pytest.mark.parametrize("first", [True, False])
+def test_nobody_waits_for_a_time_that_no_worker_accepts(clock, wild, first):
+    """One bad clock in a file, and a replay would stand still for years."""
+    now, idle = clock
+    pace = Pace(1.0, Definitions())
+    sound = b'{"occurred_at": "2025-01-01T00:00:00Z"}'
+    for value in (wild, sound) if first else (sound, wild):
+        pace.wait(value, idle)
+    pace.wait(b'{"occurred_at": "2025-01-01T00:01:00Z"}', idle)
+    assert now[0] - 100 == pytest.approx(60)

@@ -96,6 +96,13 @@ def test_a_bare_event_goes_to_the_topic_given():
     assert outgoing(b' {"deal_id": 7} \r\n', STAGE_CHANGE) == Outgoing(STAGE_CHANGE, b"7", b'{"deal_id": 7}')
 
 
+def test_a_bare_event_may_have_fields_of_the_names_of_an_envelope():
+    """A field of the CRM's own called topic; one of ours is an envelope, whatever --topic says."""
+    bare = b'{"event_id": 1, "rep_id": "a", "topic": "Demo call", "value": 100}'
+    assert outgoing(bare, ACTIVITY) == Outgoing(ACTIVITY, b"a", bare)
+    assert outgoing(line(STAGE_CHANGE, '{"deal_id": 7}'), ACTIVITY) == Outgoing(STAGE_CHANGE, b"7", b'{"deal_id": 7}')
+
+
 def test_an_empty_line_is_nothing():
     """Files end with one."""
     assert outgoing(b" \n", STAGE_CHANGE) is None
