@@ -328,6 +328,8 @@ def _check_calendar(business: Business) -> None:
             raise ConfigError(f"business.hours: {error}") from None
     for holiday in business.holidays:
         try:
-            date.fromisoformat(holiday)
+            is_written_so = date.fromisoformat(holiday).isoformat() == holiday  # 20260101 and 2026-W01-4 are dates as well
         except ValueError:
-            raise ConfigError(f"business.holidays: {holiday!r} is no date; write for example 2026-01-01") from None
+            is_written_so = False
+        if not is_written_so:
+            raise ConfigError(f"business.holidays: {holiday!r} is no date; write for example 2026-01-01")

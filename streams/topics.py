@@ -59,7 +59,8 @@ def all_topics(app_id: str) -> tuple[Topic, ...]:
         Topic(STAGE_CHANGE, "delete", _KEEP),
         Topic(ACTIVITY, "delete", _KEEP),
         Topic(REFERENCE, "compact", _COMPACT),
-        Topic(TICKS, "delete", _WEEK),
+        # By the broker's clock: a tick is held against when it came, and its own worker's clock may be the wrong one.
+        Topic(TICKS, "delete", {**_WEEK, "message.timestamp.type": "LogAppendTime"}),
         Topic(DEAD_LETTER, "delete", _MONTH),
         Topic(DELTAS, "delete", _WEEK),
         Topic(KPI_LATEST, "compact", _LATEST),

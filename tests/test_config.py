@@ -39,6 +39,8 @@ def test_the_example_of_the_contract_is_accepted():
         ({"business": {"hours": "9 to 5"}}, "business.hours: '9 to 5'"),
         ({"business": {"hours": "Xxx 09:00-18:00"}}, "business.hours"),
         ({"business": {"holidays": ["new year"]}}, "business.holidays: 'new year'"),
+        ({"business": {"holidays": ["20260101"]}}, "business.holidays: '20260101'"),
+        ({"business": {"holidays": ["2026-W01-4"]}}, "business.holidays: '2026-W01-4'"),
         ({"business": {"zones": "UTC"}}, "unknown setting business.zones; did you mean 'zone'"),
         (
             {"pipelines": {"p": {"stages": [{"name": "A", "sort": 1}]}}},

@@ -145,9 +145,11 @@ class DealsRoom:
         events = decode(zip(keys, [message.value() for message in run], received, strict=True), self.limits)
         refused = self._fold(owned, zip(range(len(run)), keys, events, strict=True), ways)
         for place, why in refused.items():
-            if why is not Refusal.DUPLICATE:
-                self._refuse(_TOO_LATE if why is Refusal.TOO_LATE else why, run[place])
-                self._watch_share(owned, run[place], owned.seen + place, _TOO_LATE if why is Refusal.TOO_LATE else why)
+            if why is Refusal.TOO_LATE:  # no bad input: perhaps what was counted and let go of, sent again
+                self._refuse(_TOO_LATE, run[place])
+            elif why is not Refusal.DUPLICATE:
+                self._refuse(why, run[place])
+                self._watch_share(owned, run[place], owned.seen + place, why)
         accepted = [event for place, event in enumerate(events) if place not in refused] if refused else events
         owned.seen += len(run)
         if accepted:

@@ -260,8 +260,8 @@ def _settle_moves(left: Deal, after: History, made: Counter[Fact], terms: Terms)
 
 
 def oldest_activity(deal: Deal) -> int:
-    """Return the instant of the oldest activity held."""
-    at: int = ROW.unpack_from(deal.rows)[0]
+    """Return the instant of the oldest activity held; where none is any more, they were not behind the newest event."""
+    at: int = ROW.unpack_from(deal.rows)[0] if deal.rows else deal.newest
     return at
 
 
@@ -292,8 +292,8 @@ def _settle_touch(deal: Deal, row: Row) -> None:
 
 
 def _let_go_of_reps(deal: Deal) -> None:
-    """Forget the reps that no held activity names, once there are many of them."""
-    if len(deal.reps) <= max(16, deal.activities // 8):
+    """Forget the reps that no held activity names, once there are many of them, or no activity is held."""
+    if deal.rows and len(deal.reps) <= max(16, deal.activities // 8):
         return
     kept = sorted({row[3] for row in ROW.iter_unpack(deal.rows) if row[3]})
     if len(kept) == len(deal.reps):

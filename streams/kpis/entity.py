@@ -28,6 +28,7 @@ _NOW, _BEFORE, _EITHER = 1, 2, 3
 ROLLING = tuple((at, window) for at, window in enumerate(WINDOWS) if window.rolling)
 _ROLLING_OF = {grain: tuple(one for one in ROLLING if one[1].grain == grain) for grain in (FINE, DAY)}
 _MINOR_BYTES = 8
+_FEW = 16  # entries of a heap that are not worth a look
 _WARM = 24  # cells: a few panes of each grain; a window of 90 days that was worked out anew is let go
 
 
@@ -88,7 +89,7 @@ class Entity:
     """One entity of one partition of the kpis room."""
 
     __slots__ = (
-        "age_told", "ended", "head", "head_changed", "held", "hot", "level_mask", "levels", "name", "not_before", "paced", "prefix", "rolled",
+        "age_told", "answered", "ended", "head", "head_changed", "held", "hot", "level_mask", "levels", "name", "not_before", "paced", "prefix", "rolled",
         "rolling", "rows", "state", "text", "told_early", "untold", "waiting", "warm", "young",
     )  # fmt: skip
 
@@ -109,7 +110,8 @@ class Entity:
         self.told_early: set[tuple[int, int]] = set()  # those told before they were final
         self.level_mask = 0
         self.young: dict[tuple[int, int, int], int] = {}  # what `of_days` found since the last flush
-        self.waiting: list[int] = []  # heap of fine panes that may hold somebody who waits
+        self.waiting: list[int] = []  # heap of the seconds in which somebody may have been created who waits
+        self.answered = 0  # of these nobody waits any more, since the heap was made
         self.age_told = -1
         self.not_before = 0  # µs of the wall clock: it was told so recently that the next round must not be before
         self.paced: dict[int, int] = {}  # the same for windows that are told at a slower pace, by their place
@@ -157,6 +159,11 @@ class Entity:
             else:
                 self.rows.pop(place, None)
                 self.state.delete(key)
+                self.answered += place & GRAIN == WAIT
+        if 2 * self.answered > len(self.waiting) + _FEW:
+            # Only its top leaves a heap by itself: behind one lead that nobody ever answers all others would stay.
+            self.waiting, self.answered = [place >> 3 for place in self.rows if place & GRAIN == WAIT], 0
+            heapify(self.waiting)
         # What changes now will most likely change again, and so will what was read for it.
         if len(self.warm) > _WARM:
             self.warm.clear()

@@ -21,6 +21,7 @@ class _Kept(msgspec.Struct, array_like=True):
     progress: dict[int, delta.Progress]
     at: int  # µs: where the clock was in the last round, -1 before the first
     revision: int  # of the last round
+    begun: int = -1  # µs: the clock of the last round that began, whether it ended or not
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -36,6 +37,7 @@ class Partition:
         self.entities: dict[tuple[str, ...], Entity] = {}
         self.progress: dict[int, delta.Progress] = {}
         self.now: Now | None = None  # the clock of the last round
+        self.begun = -1  # that of a round under way, µs: some were told as of it, so no later one is before it
         self.numbers = (-1,) * len(WINDOWS)  # of its current windows
         self.today = 0  # the day of the clock, also in a round under way: what changes a level later is of that day
         self.days_kept = 0  # the first day that still has a pane
@@ -72,6 +74,9 @@ class Partition:
             if kept.at >= 0:
                 now = now_at(calendar, kept.at)
                 self.set_clock(now, numbers_at(now))
+            self.begun = max(kept.at, kept.begun)
+            if self.begun >= 0:
+                self.today = now_at(calendar, self.begun).day
         for key, value in self.state.items():
             if key[:1] == b"c":
                 name, rest = parse_row_key(key)
@@ -85,7 +90,8 @@ class Partition:
 
     def write_progress(self) -> None:
         """Write what is known of time into the state."""
-        self.state.put(_PROGRESS_KEY, _encoder.encode(_Kept(self.progress, self.now.at if self.now else -1, self.revision)))
+        at = self.now.at if self.now else -1
+        self.state.put(_PROGRESS_KEY, _encoder.encode(_Kept(self.progress, at, self.revision, self.begun)))
 
     # -------------------------------------------------------------- time
 

@@ -233,7 +233,7 @@ class KpisRoom:
         lowest = min(running) if running else max(one.watermark for one in owned.progress.values())
         if lowest < 0:
             return None
-        return max(lowest, owned.now.at) if owned.now else lowest
+        return max(lowest, owned.begun)
 
     def _is_quiet(self, owned: Partition, moment: Moment) -> bool:
         """Has nothing changed for a while?  Then nothing is held back."""
@@ -246,6 +246,7 @@ class KpisRoom:
             return
         now, before = now_at(self.calendar, watermark), owned.now
         owned.revision += 1
+        owned.begun = watermark
         newest = max(one.watermark for one in owned.progress.values())
         just_settled = owned.has_just_settled()
         caught_up = owned.all_caught_up()
@@ -409,6 +410,7 @@ class KpisRoom:
                 for entity in index.pop(old):
                     if grain == DAY:  # who came in the course of the round was not visited in it
                         entity.add_up_days(first, self.calendar.month_of_day)
+                        owned.hot.add(entity)  # its sums are written with what goes
                     entity.drop(pane(grain, old))
 
 

@@ -51,7 +51,7 @@ _encoder = msgspec.msgpack.Encoder()
 _delta = msgspec.msgpack.Decoder(Delta)
 _entity = msgspec.msgpack.Decoder(EntityDelta)
 _wide_entity = msgspec.msgpack.Decoder(_WideEntityDelta)
-_PANES_AT_ONCE = 500  # of one entity in one piece; a cell is rarely over 100 bytes
+_PANES_AT_ONCE = 500  # of one entity in one piece, or fewer; a cell is rarely over 100 bytes
 
 
 def partition_of(entity: tuple[str, ...], partitions: int) -> int:
@@ -61,7 +61,7 @@ def partition_of(entity: tuple[str, ...], partitions: int) -> int:
 
 def encode(progress: dict[int, Progress], born: int, entities: list[tuple[tuple[str, ...], dict[int, Cell]]]) -> list[bytes]:
     """Return the records that carry these changes, none much over MAX_BYTES."""
-    packed = [_pack(entity, part) for entity, panes in entities for part in _parts(panes)]
+    packed = [part for entity, panes in entities for part in _parts(entity, panes)]
     records: list[bytes] = []
     batch: list[msgspec.Raw] = []
     size = 0
@@ -75,11 +75,15 @@ def encode(progress: dict[int, Progress], born: int, entities: list[tuple[tuple[
     return records
 
 
-def _parts(panes: dict[int, Cell]) -> list[dict[int, Cell]]:
+def _parts(entity: tuple[str, ...], panes: dict[int, Cell]) -> list[bytes]:
+    """Return the changes of an entity in pieces, each of MAX_BYTES at most unless one pane alone takes more."""
     if len(panes) <= _PANES_AT_ONCE:
-        return [panes]
-    items = list(panes.items())
-    return [dict(items[at : at + _PANES_AT_ONCE]) for at in range(0, len(items), _PANES_AT_ONCE)]
+        packed = _pack(entity, panes)
+        if len(packed) <= MAX_BYTES or len(panes) == 1:
+            return [packed]
+    items, at_once = list(panes.items()), min(_PANES_AT_ONCE, len(panes) // 2)
+    parts = (dict(items[at : at + at_once]) for at in range(0, len(items), at_once))
+    return [packed for part in parts for packed in _parts(entity, part)]
 
 
 def _pack(entity: tuple[str, ...], panes: dict[int, Cell]) -> bytes:

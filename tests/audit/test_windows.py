@@ -1,10 +1,12 @@
 """Which windows there are: calendar, DST, rolling, previous, sparse; worked out by hand."""
 
 from datetime import date
+from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from streams.audit.recompute import wanted
 from streams.audit.windows import calendar, calendar_before, day_of, iso, rolling
 from tests.audit.tables import Numbers, act, change, settings, us
 
@@ -164,3 +166,14 @@ def test_windows_after_the_watermark_are_optional():
     numbers = Numbers([act("a", "2024-06-16 00:01")], watermark="2024-06-15 23:58")
     assert not numbers.one("calls", window="day", start="2024-06-16 00:00").required
     assert numbers.one("calls", window="month", start="2024-06-01 00:00").required
+
+
+def test_a_day_that_a_zone_skipped_is_no_window():
+    """Apia had no 30 December 2011: a record of it would be one of the 31st, which begins where it would, and empty."""
+    facts = [SimpleNamespace(day=date(2011, 12, 29)), SimpleNamespace(day=date(2011, 12, 31))]
+    found = wanted("day", facts, ZoneInfo("Pacific/Apia"), us("2012-01-05 00:00"))
+    assert sorted(map(span, (window for window, _ in found))) == [
+        ["2011-12-29T10:00", "2011-12-30T10:00"],
+        ["2011-12-30T10:00", "2011-12-31T10:00"],
+        ["2011-12-31T10:00", "2012-01-01T10:00"],
+    ]

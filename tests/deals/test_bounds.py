@@ -9,7 +9,7 @@ import pytest
 
 from streams.deals.fold import Noticed, Refusal, apply_activity, apply_stage_change
 from streams.deals.record import MAX_ACTIVITIES, MAX_SETTLED_STAGES, MAX_STAGE_EVENTS, SETTLED_AT_ONCE, Deal, decode, encode
-from streams.deals.settle import fit
+from streams.deals.settle import fit, settle_activities
 from streams.deals.terms import Kind, Terms
 from tests.audit.tables import act, change, settings, us
 from tests.deals.told import TERMS, deal_of, from_scratch, take, timeless
@@ -340,3 +340,21 @@ def test_settled_stages_are_bounded():
     terms = TWO_HUNDRED
     deal = deal_of(*(stage_at(n, f"stage {n}") for n in range(200)), terms=terms)
     assert (deal.settled, len(deal.settled_stages)) == (200 - MAX_STAGE_EVENTS, MAX_SETTLED_STAGES)
+
+
+def test_a_record_without_activities_any_more_takes_the_next_one():
+    """Names alone may take all the room that there is; what is not behind the newest event may be what went."""
+    wide = "\N{GRINNING FACE}" * 250
+    said = dict.fromkeys(("customer_id", "product", "region", "lead_source", "lost_reason"), wide)
+    deal = Deal()
+    for number in range(2):
+        settling(deal, [stage_at(number, f"{wide}{number}", pipeline=f"{wide}{number}", rep_id=f"{wide}{number}", **said)])
+    for number in range(2, 40):
+        settling(deal, [call_at(number, rep_id=f"{wide}{number}")])
+        kept, _, _ = fit(deal, TERMS)
+        deal = decode(kept)
+    assert deal.settled_activities > 0
+    settle_activities(deal, deal.activities, TERMS)
+    assert (deal.rows, deal.reps) == (b"", [])
+    assert apply_activity(deal, call_at(38.5), TERMS, Noticed()) is Refusal.TOO_LATE
+    assert not isinstance(apply_activity(deal, call_at(40), TERMS, Noticed()), Refusal)

@@ -2,12 +2,13 @@
 
 import json
 import random
+from collections import Counter
 
 import pytest
 
 from streams import topics
 from streams.deals.record import ROW_BYTES, decode
-from streams.deals.room import DealsRoom, dead_letter
+from streams.deals.room import DealsRoom, TooMuchBadInputError, dead_letter
 from streams.events.contract import REPLAY_OF, Reason, Rejection
 from streams.kafka.room import Moment, StateTable
 from streams.kpis.catalogue import BY_ID
@@ -236,3 +237,19 @@ def test_older_activities_that_are_all_let_go_are_taken_out_of_the_changelog():
         working.flush([record])
     assert b"odd" not in working.changelog
     assert 0 < working.deal(b"d").activities < 64
+
+
+def test_a_file_that_is_replayed_twice_is_no_bad_input():
+    """Of a deal with more activities than are held the oldest come too late the second time: each a dead letter, and no reason to stop."""
+    room, state = DealsRoom(settings(), ticks=False), StateTable()
+    room.open(0, state)
+    calls = [_call(number, f"2024-03-04T{number // 60:02}:{number % 60:02}:00Z") for number in range(1_000)]
+    for _ in range(2):
+        room.handle(0, topics.ACTIVITY, calls)
+    output = room.drain(Moment(RECEIVED, frozenset(), frozenset()))
+    reasons = Counter(json.loads(value)["reason"] for topic, _, _, value, _ in output if topic == topics.DEAD_LETTER)
+    assert reasons.keys() == {"too_late"}
+    assert reasons["too_late"] > 200
+    wrong = [_call(number, "2024-03-05T10:00:00Z", type="dance") for number in range(2_000, 2_400)]
+    with pytest.raises(TooMuchBadInputError):
+        room.handle(0, topics.ACTIVITY, wrong)

@@ -57,6 +57,19 @@ def test_one_entity_with_many_panes_is_cut_too():
     assert max(map(len, records)) <= MAX_BYTES + 100
 
 
+def test_one_entity_with_large_panes_is_cut_too():
+    """A year of days with histograms, from one flush of a first run over history; one pane alone stays whole."""
+    measures = {Measure.RESPONSE << 16 | sub: 10**6 + sub for sub in range(900)}
+    panes = {pane(DAY, 738_000 + at): measures for at in range(400)}
+    records = encode(PROGRESS, 1, [(("all",), panes)])
+    assert len(records) > 4
+    assert max(map(len, records)) <= MAX_BYTES + 100
+    pieces = [piece for entity, piece in read(records) if entity == ("all",)]
+    assert ({place: cell for piece in pieces for place, cell in piece.items()}, sum(map(len, pieces))) == (panes, len(panes))
+    alone = {pane(DAY, 738_000): {Measure.RESPONSE << 16 | sub: 10**6 + sub for sub in range(60_000)}}
+    assert read(encode(PROGRESS, 1, [(("all",), alone)])) == [(("all",), alone)]
+
+
 @settings(max_examples=60, deadline=None)
 @given(changes=st.lists(CELLS, max_size=8), seed=st.integers(0, 1 << 30))
 def test_changes_give_the_same_cell_in_any_order(changes, seed):
