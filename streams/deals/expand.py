@@ -16,9 +16,10 @@ from streams.deals.contributions import WHOSE, Fact, Whose
 from streams.deals.record import CALL, OUTBOUND, UNSAID
 from streams.deals.terms import FIRST_LEVEL, Kind, Terms
 from streams.events.contract import ACTIVITY_TYPES
+from streams.panes.calendar import FINE_US
 from streams.panes.cell import Cell, Measure, of_maturity
 from streams.panes.histogram import bucket
-from streams.panes.pane import DAY, FINE, LEVEL, WAIT, WAIT_US, pane
+from streams.panes.pane import DAY, FINE, LEVEL, WAIT, pane
 
 Entity = tuple[str, ...]  # the cut, then the values
 Cells = dict[Entity, dict[int, Cell]]
@@ -72,7 +73,7 @@ class Sums:
                     key = of_maturity(Measure.CREATED if kind is _COHORT else Measure.ASKED, days)
                     cell[key] = cell.get(key, 0) + count
             elif kind is _WAIT:
-                waiting = self._waiting[a // WAIT_US][whose]
+                waiting = self._waiting[a // FINE_US][whose]
                 waiting[a] = waiting.get(a, 0) + count
 
     def take(self, finest: int) -> Cells:

@@ -17,7 +17,7 @@ from streams.kafka.room import StateTable
 from streams.kpis.publish import entity_fragment
 from streams.panes import cell as cells
 from streams.panes.cell import Cell
-from streams.panes.pane import DAY, FINE, GRAIN, LEVEL, LIFE, MONTH, WAIT, pane
+from streams.panes.pane import CROWD, CROWD_US, DAY, FINE, GRAIN, LEVEL, LIFE, MONTH, WAIT, pane
 from streams.panes.windows import WINDOWS, Window, first_pane
 
 ALL = -1  # a mask with every kind
@@ -28,6 +28,7 @@ _NOW, _BEFORE, _EITHER = 1, 2, 3
 ROLLING = tuple((at, window) for at, window in enumerate(WINDOWS) if window.rolling)
 _ROLLING_OF = {grain: tuple(one for one in ROLLING if one[1].grain == grain) for grain in (FINE, DAY)}
 _MINOR_BYTES = 8
+_ROW_OF_WAITS = 4_000  # keys of some 10 bytes: two thirds of what a row may hold
 _FEW = 16  # entries of a heap that are not worth a look
 _WARM = 24  # cells: a few panes of each grain; a window of 90 days that was worked out anew is let go
 
@@ -89,7 +90,7 @@ class Entity:
     """One entity of one partition of the kpis room."""
 
     __slots__ = (
-        "age_told", "answered", "ended", "head", "head_changed", "held", "hot", "level_mask", "levels", "name", "not_before", "paced", "prefix", "rolled",
+        "age_told", "answered", "crowds", "ended", "head", "head_changed", "held", "hot", "level_mask", "levels", "name", "not_before", "paced", "prefix", "rolled",
         "rolling", "rows", "state", "text", "told_early", "untold", "waiting", "warm", "young",
     )  # fmt: skip
 
@@ -110,8 +111,9 @@ class Entity:
         self.told_early: set[tuple[int, int]] = set()  # those told before they were final
         self.level_mask = 0
         self.young: dict[tuple[int, int, int], int] = {}  # what `of_days` found since the last flush
-        self.waiting: list[int] = []  # heap of the seconds in which somebody may have been created who waits
-        self.answered = 0  # of these nobody waits any more, since the heap was made
+        self.waiting: list[int] = []  # heap of WAIT panes that may hold somebody who waits
+        self.crowds: list[int] = []  # the same of CROWD panes
+        self.answered = 0  # in so many of these nobody waits any more, since the heaps were made
         self.age_told = -1
         self.not_before = 0  # µs of the wall clock: it was told so recently that the next round must not be before
         self.paced: dict[int, int] = {}  # the same for windows that are told at a slower pace, by their place
@@ -135,8 +137,8 @@ class Entity:
         grain = place & GRAIN
         if grain in self.held:
             self.held[grain].append(place >> 3)
-        elif grain == WAIT:
-            self.waiting.append(place >> 3)
+        elif grain >= WAIT:
+            self._heap(grain).append(place >> 3)
         elif grain == LEVEL:
             self.levels.add(place)
         return place
@@ -146,6 +148,7 @@ class Entity:
         if self.levels:
             self.level_mask = ALL  # what was flushed may not have been told
         heapify(self.waiting)
+        heapify(self.crowds)
         for indexes in self.held.values():
             indexes.sort()
 
@@ -159,11 +162,14 @@ class Entity:
             else:
                 self.rows.pop(place, None)
                 self.state.delete(key)
-                self.answered += place & GRAIN == WAIT
-        if 2 * self.answered > len(self.waiting) + _FEW:
+                self.answered += place & GRAIN >= WAIT
+        if 2 * self.answered > len(self.waiting) + len(self.crowds) + _FEW:
             # Only its top leaves a heap by itself: behind one lead that nobody ever answers all others would stay.
-            self.waiting, self.answered = [place >> 3 for place in self.rows if place & GRAIN == WAIT], 0
-            heapify(self.waiting)
+            self.answered = 0
+            for grain in (WAIT, CROWD):
+                heap = self._heap(grain)
+                heap[:] = [place >> 3 for place in self.rows if place & GRAIN == grain]
+                heapify(heap)
         # What changes now will most likely change again, and so will what was read for it.
         if len(self.warm) > _WARM:
             self.warm.clear()
@@ -277,6 +283,21 @@ class Entity:
             for at, _ in windows:
                 self._roll(at, place >> 3, cell, kinds)
 
+    def wait(self, place: int, changes: Cell) -> None:
+        """Add who waits, or waits no more, of a WAIT pane; whom its row has no room for goes into the pane of the second."""
+        row, crowds = self.cell(place) or {}, dict[int, Cell]()
+        here, room = Cell(), _ROW_OF_WAITS - len(row)
+        for at, count in changes.items():
+            crowd = pane(CROWD, at // CROWD_US)
+            if at in row or (room > 0 and at not in (self.cell(crowd) or ())):
+                here[at] = count
+                room -= at not in row
+            else:
+                crowds.setdefault(crowd, {})[at] = count
+        for where, cell in (*crowds.items(), (place, here)):
+            if cell:
+                self.change(where, cell)
+
     def _begin(self, place: int) -> None:
         """Note a pane that was not there."""
         grain, index = place & GRAIN, place >> 3
@@ -287,8 +308,8 @@ class Entity:
                 indexes.insert(at, index)
         elif grain == LEVEL:
             self.levels.add(place)
-        elif grain == WAIT:
-            heappush(self.waiting, index)
+        elif grain >= WAIT:
+            heappush(self._heap(grain), index)
 
     def _roll(self, at: int, index: int, cell: Cell, kinds: int) -> None:
         rolling = self.rolling.get(at)
@@ -300,11 +321,24 @@ class Entity:
 
     def oldest(self) -> int | None:
         """Return the creation, in µs, of the lead that waits longest."""
-        while self.waiting:
-            cell = self.cell(pane(WAIT, self.waiting[0]))
+        found = [at for grain in (WAIT, CROWD) if (at := self._oldest_of(grain)) is not None]
+        return min(found, default=None)
+
+    @property
+    def may_wait(self) -> bool:
+        """May somebody wait?"""
+        return bool(self.waiting or self.crowds)
+
+    def _heap(self, grain: int) -> list[int]:
+        return self.waiting if grain == WAIT else self.crowds
+
+    def _oldest_of(self, grain: int) -> int | None:
+        heap = self._heap(grain)
+        while heap:
+            cell = self.cell(pane(grain, heap[0]))
             if cell:
                 return min(cell)
-            heappop(self.waiting)
+            heappop(heap)
         return None
 
     # -------------------------------------------------------------- totals

@@ -113,7 +113,7 @@ class KpisRoom:
                 entity.change(pane(LEVEL, max(index, owned.today)), cell)
                 entity.level_mask |= cells.kinds(cell)
             elif grain == WAIT:
-                entity.change(place, cell)
+                entity.wait(place, cell)
                 entity.level_mask |= _WAITING  # another may be the oldest, though as many wait
         self._add_days(owned, entity, days)
 
@@ -376,7 +376,7 @@ class KpisRoom:
         for instant in [instant for instant in owned.parked if instant <= now.at]:
             visit |= owned.parked.pop(instant)
         if before is not None and now.at // self._teller.age_every != before.at // self._teller.age_every:
-            visit.update(entity for entity in owned.entities.values() if entity.waiting)
+            visit.update(entity for entity in owned.entities.values() if entity.may_wait)
         found = self._without_told(owned, visit, round_)
         if round_.judges:
             judged = (entity for entity in owned.entities.values() if entity.name[0] in self._cohorts.judged_cuts)

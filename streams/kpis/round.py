@@ -357,7 +357,7 @@ class Teller:
         if entity.name[0] not in self._oldest_cuts:
             return
         changed = entity.level_mask & (1 << Measure.WAITING)
-        if not changed and (not entity.waiting or entity.age_told == round_.now.at):
+        if not changed and (not entity.may_wait or entity.age_told == round_.now.at):
             return
         kpi = BY_ID[OLDEST_WAITING]
         mark = _mark(CATALOGUE.index(kpi), "")

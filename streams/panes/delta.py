@@ -5,11 +5,14 @@ Deltas are added, never overwritten; each is read exactly once.  MessagePack.
 
 from __future__ import annotations
 
+from typing import TypeVar
 from zlib import crc32
 
 import msgspec
 
 from streams.panes.cell import Cell, narrow, widen
+
+T = TypeVar("T")
 
 MAX_BYTES = 256 * 1024
 
@@ -76,14 +79,22 @@ def encode(progress: dict[int, Progress], born: int, entities: list[tuple[tuple[
 
 
 def _parts(entity: tuple[str, ...], panes: dict[int, Cell]) -> list[bytes]:
-    """Return the changes of an entity in pieces, each of MAX_BYTES at most unless one pane alone takes more."""
+    """Return the changes of an entity in pieces of MAX_BYTES at most; of a large pane in several, which add up."""
     if len(panes) <= _PANES_AT_ONCE:
         packed = _pack(entity, panes)
-        if len(packed) <= MAX_BYTES or len(panes) == 1:
+        if len(packed) <= MAX_BYTES:
             return [packed]
-    items, at_once = list(panes.items()), min(_PANES_AT_ONCE, len(panes) // 2)
-    parts = (dict(items[at : at + at_once]) for at in range(0, len(items), at_once))
+    if len(panes) == 1:
+        [(place, cell)] = panes.items()
+        parts = [{place: one} for one in _cut(cell, len(cell) // 2)]
+    else:
+        parts = _cut(panes, min(_PANES_AT_ONCE, len(panes) // 2))
     return [packed for part in parts for packed in _parts(entity, part)]
+
+
+def _cut(whole: dict[int, T], at_once: int) -> list[dict[int, T]]:
+    items = list(whole.items())
+    return [dict(items[at : at + at_once]) for at in range(0, len(items), at_once)]
 
 
 def _pack(entity: tuple[str, ...], panes: dict[int, Cell]) -> bytes:

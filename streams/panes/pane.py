@@ -1,16 +1,16 @@
 """What is a pane?  One fixed interval of one grain, as one integer: index << 3 | grain.
 
 FINE, DAY and MONTH are intervals of time, LIFE is all of it.  LEVEL panes hold how levels changed on a
-day; index 0 is the sum of all days that are closed.  WAIT panes hold who still waits, by the second
-of creation: {created in µs: deals}; so many are created at once by an import that a longer one would not fit into a row.
+day; index 0 is the sum of all days that are closed.  WAIT panes hold who still waits, by the fine pane
+of creation: {created in µs: deals}.  Whom such a row has no room for, as in an import, stands in a CROWD pane, by the second.
 """
 
 from __future__ import annotations
 
-FINE, DAY, MONTH, LIFE, LEVEL, WAIT = range(6)
+FINE, DAY, MONTH, LIFE, LEVEL, WAIT, CROWD = range(7)
 GRAIN = 7  # the bits that say which
 
-WAIT_US = 1_000_000
+CROWD_US = 1_000_000
 
 # Days and weeks that began longer ago are never corrected.
 DAYS_CORRECTED = 400

@@ -255,10 +255,10 @@ def test_levels_go_to_the_day_of_the_change():
 
 
 def test_who_waits_is_kept_by_the_instant_of_creation():
-    """In the level, and in the row of its second with the µs as key: so the oldest is found without a search."""
+    """In the level, and in the row of its five minutes with the µs as key: so the oldest is found without a search."""
     changes = take(deal_of(), change("1", "2024-03-01 12:00", "New"))
     found = expand([one for one in changes if one[0][0] is Kind.WAIT], TERMS, 0)[("all",)]
-    assert found[pane(WAIT, NOON // 1_000_000)] == {NOON: 1}
+    assert found[pane(WAIT, FINE_NOON)] == {NOON: 1}
     assert found[pane(LEVEL, TERMS.calendar.day_of(NOON))] == {Measure.WAITING << 16: 1}
 
 

@@ -8,7 +8,7 @@ from streams.kafka.clients import MAX_STATE_VALUE
 from streams.kafka.room import StateTable
 from streams.kpis.entity import Entity
 from streams.panes.pane import WAIT, pane
-from tests.audit.tables import change, settings
+from tests.audit.tables import act, change, settings
 from tests.in_memory import InMemory
 
 
@@ -34,6 +34,15 @@ def test_an_import_of_leads_fits_into_rows():
     assert max(map(len, rows)) < MAX_STATE_VALUE
     [waiting] = [one for one in flow.latest.values() if (one["kpi"], one["cut"]) == ("oldest_waiting", "all")]
     assert (waiting["n"], waiting["value"]) == (7_000, 279.96)
+    flow.restart()
+    calls = [
+        act(f"a{number}", "2024-03-01 10:20", "email", "outbound", deal_id=f"d{number}", rep_id="anna")
+        for number in range(6_999)
+    ]
+    flow.feed(calls)
+    [waiting] = [one for one in flow.latest.values() if (one["kpi"], one["cut"]) == ("oldest_waiting", "all")]
+    assert (waiting["n"], waiting["value"]) == (1, 20 * 60 - 279.96)
+    assert sum(b"\0" in key and len(row) > 1_000 for key, row in flow.state.items() if key[:1] == b"c") < 50
 
 
 def test_one_who_waits_for_ever_keeps_nobody_else():
