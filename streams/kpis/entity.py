@@ -276,6 +276,8 @@ class Entity:
             else:
                 total = cells.unpack(data)
             self.hot[place] = total
+        elif not total:
+            self._begin(place)  # whoever looked for it since it was empty has forgotten it
         cells.add(total, cell)
         windows = _ROLLING_OF.get(place & GRAIN)
         if windows:

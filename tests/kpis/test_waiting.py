@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import settings as settings_of
+from hypothesis import strategies as st
 
 from streams.kafka.clients import MAX_STATE_VALUE
 from streams.kafka.room import StateTable
-from streams.kpis.entity import Entity
+from streams.kpis import entity as kept
+from streams.kpis.entity import Entity, parse_row_key
 from streams.panes.pane import WAIT, pane
 from tests.audit.tables import act, change, settings
 from tests.in_memory import InMemory
+from tests.strategies import tries
 
 
 def test_a_creation_that_was_earlier_than_known_makes_the_oldest_older():
@@ -42,7 +50,6 @@ def test_an_import_of_leads_fits_into_rows():
     flow.feed(calls)
     [waiting] = [one for one in flow.latest.values() if (one["kpi"], one["cut"]) == ("oldest_waiting", "all")]
     assert (waiting["n"], waiting["value"]) == (1, 20 * 60 - 279.96)
-    assert sum(b"\0" in key and len(row) > 1_000 for key, row in flow.state.items() if key[:1] == b"c") < 50
 
 
 def test_one_who_waits_for_ever_keeps_nobody_else():
@@ -58,3 +65,41 @@ def test_one_who_waits_for_ever_keeps_nobody_else():
     entity.change(pane(WAIT, 1), {5: -1})
     entity.change(pane(WAIT, 3_000), {30_000: 1})
     assert entity.oldest() == 30_000
+
+
+@settings_of(max_examples=tries(60), deadline=None)
+@given(
+    steps=st.lists(st.lists(st.integers(0, 40), min_size=1, max_size=6), max_size=30), dice=st.randoms(use_true_random=False)
+)
+def test_whoever_has_no_room_waits_all_the_same(steps, dice):
+    """Rows of two: leads come and go, flushes and restores between; the oldest is the oldest, and in the end nothing is left."""
+    table, who = StateTable(), Counter[int]()
+    entity = Entity(("all",), table)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kept, "_ROW_OF_WAITS", 2)
+        for step in (*steps, None):
+            instants = [at * 100_000 for at in step] if step else list(who.elements())
+            gone = step is None or (who and dice.random() < 0.4)
+            changes = Counter(dice.sample(sorted(who), min(len(who), len(instants))) if gone and step else instants)
+            for at in changes:
+                changes[at] *= -1 if gone else 1
+            entity.wait(pane(WAIT, 0), {at: count for at, count in changes.items() if count})
+            who.update(changes)
+            who = +who
+            assert entity.oldest() == min(who, default=None)
+            if dice.random() < 0.5:
+                entity.write()
+            if dice.random() < 0.2 and not entity.hot:
+                entity = restored(table)
+        entity.write()
+    assert [row for key, row in table.items() if key[-8:] != b"h"] == []
+
+
+def restored(table: StateTable) -> Entity:
+    """Return the entity as whoever takes over finds it."""
+    entity = Entity(("all",), table)
+    for key, value in table.items():
+        _, rest = parse_row_key(key)
+        entity.restore(rest, value)
+    entity.restored()
+    return entity
