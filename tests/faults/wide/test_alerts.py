@@ -36,6 +36,8 @@ BEFORE, BAD, AFTER = 3, 4, 12  # days: at least as usual, then bad, then as usua
 DAYS = dose("ALERT_DAYS", 20, 40)
 KILLS = dose("ALERT_KILLS", 3, 30)
 SILENCES = dose("ALERT_SILENCES", 1, 5)
+# Seconds: in every other silence the workers live on until they know that there is no answer, and could have taken that for one.
+NOTICED = 2.5
 LAST_WORDS = 30.0  # seconds; who takes over after a death in a flush waits for less
 RULE = {"name": "wins", "kind": "conversion_drop", "cut": "rep", "baseline": 0.5, "budget_days": 365}
 DEFINITIONS = {
@@ -127,12 +129,17 @@ class Silence:
         self.times = 0
         self._crew, self._slack = crew, slack
         self._unanswered, self._answered = 0, -1  # messages, when this silence, or the talk between two, began
+        self._heard_at = 0.0  # the first that was not answered in this silence
 
     def look(self) -> None:
         """Be silent from now on, or no more, where it is time for that."""
         slack, unanswered = self._slack, len(self._slack.unanswered)
         answered = len(slack.heard) - unanswered
         if slack.silent and unanswered > self._unanswered:
+            self._heard_at = self._heard_at or time.monotonic()
+            if time.monotonic() - self._heard_at < NOTICED * (self.times % 2 == 0):
+                return
+            self._heard_at = 0.0
             dying = self._crew.living
             for worker in dying:
                 self._crew.kill(worker)
