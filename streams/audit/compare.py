@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypedDict
 
 from streams.audit.beside import FLOAT_ERROR, Difference, Record, beside, micros, share_differences
 from streams.audit.recompute import Expected, Key, is_gone
-from streams.audit.tally import SHAPES, Number, age, average, durations, share, won_to_lost
+from streams.audit.tally import SHAPES, Number, Shape, age, average, durations, share, won_to_lost
 from streams.audit.windows import CALENDAR, ROLLING
 from streams.config import Definitions
 from streams.kpis.catalogue import BY_ID, ENTITY_FIELDS
@@ -20,8 +20,13 @@ from streams.kpis.catalogue import BY_ID, ENTITY_FIELDS
 MAX_EXAMPLES = 20
 PERCENTILE_ERROR = 0.01
 # Counts and sums are exact, however large; what is divided may differ in the last bits, percentiles by 1 %.
-QUOTIENTS = (share, won_to_lost, average)
-NEAR = {"p50": PERCENTILE_ERROR, "p90": PERCENTILE_ERROR, "mean": FLOAT_ERROR}
+VALUES_NEAR: dict[Shape | None, float] = {
+    durations: PERCENTILE_ERROR,
+    share: FLOAT_ERROR,
+    won_to_lost: FLOAT_ERROR,
+    average: FLOAT_ERROR,
+}
+STATS_NEAR = {"p50": PERCENTILE_ERROR, "p90": PERCENTILE_ERROR, "mean": FLOAT_ERROR}
 # Without facts these may be 0 or null.
 EMPTY_OR_NULL = ("value", "numerator", "denominator")
 
@@ -140,8 +145,7 @@ def differences(key: Key, one: Expected, record: Record, *, in_latest: bool) -> 
     if in_latest and record.get("n") and key[3] in CALENDAR and not holds(one):
         yield "window", "the one at the watermark", record["window"]
     value = _value_at(one, record) if key[0] == "oldest_waiting" else one.value
-    shape = SHAPES.get(key[0])
-    near = PERCENTILE_ERROR if shape is durations else FLOAT_ERROR if shape in QUOTIENTS else 0.0
+    near = VALUES_NEAR.get(SHAPES.get(key[0]), 0.0)
     for field, said, tells in (
         ("unit", one.unit, record.get("unit")),
         ("end", one.end, record["window"].get("end")),
@@ -172,7 +176,7 @@ def _stats_differences(said: Mapping[str, Any] | None, tells: Any) -> Iterator[D
             yield "stats", said, tells
         return
     for name, number in said.items():
-        if not is_same(number, tells[name], NEAR.get(name, 0.0)):
+        if not is_same(number, tells[name], STATS_NEAR.get(name, 0.0)):
             yield f"stats.{name}", number, tells[name]
 
 

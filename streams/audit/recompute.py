@@ -173,8 +173,11 @@ def wanted(name: str, facts: Sequence[Entry], zone: ZoneInfo, watermark: int) ->
     days |= {following for day in days if (following := calendar_after(name, day))}
     windows = {(calendar(name, day, zone), calendar_before(name, day, zone)) for day in days}
     # A day that a zone skipped (Pacific/Apia, 2011-12-30) is none: the next one begins at the same instant.
-    there = {(window, before) for window, before in windows if window.start != window.end}
-    return {(window, before) for window, before in there if not is_gone(name, window.start, watermark)}
+    return {
+        (window, before)
+        for window, before in windows
+        if window.start != window.end and not is_gone(name, window.start, watermark)
+    }
 
 
 def calendar_cells(name: str, facts: Sequence[Entry], zone: ZoneInfo) -> dict[Window, list[Entry]]:

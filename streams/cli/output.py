@@ -13,6 +13,8 @@ from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from streams.panes.text import printable
+
 PIPED_WIDTH = 200  # rich would cut a piped table at 80 columns
 
 
@@ -41,7 +43,7 @@ def counted(doing: str, total: int) -> Iterator[Callable[[int], None]]:
 
 def shown(text: str) -> str:
     """Return text from outside as a table may show it: it is no markup, and does not speak to the terminal."""
-    return escape("".join(one if one.isprintable() else " " for one in text))
+    return escape(printable(text))
 
 
 def print_table(table: RenderableType) -> None:

@@ -18,6 +18,7 @@ from streams.kafka.transaction import register, transaction
 
 DELIVERY_DEADLINE = 30.0
 _QUEUE_WAIT = 0.05
+_AGAIN = "send all again: what arrived is counted once"
 
 
 class Sender:
@@ -104,9 +105,7 @@ class Sender:
         while self._producer.flush(0.2):
             self.poll(0)
             if time.monotonic() > end:
-                raise CheckError(
-                    f"{len(self._producer)} records are not confirmed by the broker; send all again: what arrived is counted once"
-                )
+                raise CheckError(f"{len(self._producer)} records are not confirmed by the broker; {_AGAIN}")
         self.poll(0)
 
     def abandon(self) -> None:
@@ -116,4 +115,4 @@ class Sender:
 
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None and self._failed is None:
-            self._failed = f"a record for {message.topic()} was not delivered: {error.str()}; send all again: what arrived is counted once"
+            self._failed = f"a record for {message.topic()} was not delivered: {error.str()}; {_AGAIN}"

@@ -102,18 +102,18 @@ class Verdict:
     def __init__(self, limit: float, lingers: float = 0.0) -> None:
         self._limit, self._lingers = limit, lingers
         self._loop, self._poll, self._committing = Since(limit), Since(limit), Since(min(limit, COMMIT_ENDS))
-        self._answers = 0
         self.begin_anew()
 
     def surely(self, answers: int, beats: int, signs: Signs, awake: float) -> str | None:
         """Return what is stuck in us, whatever the broker does; None when nothing is."""
+        loop = self._loop.see(answers, awake)
         # While the loop says nothing, nobody knows whether the commit of which it spoke last has ended.
-        heard, self._answers = answers != self._answers, answers
+        heard = 0.0 if loop.seconds else awake
         found = [
-            (self._loop.see(answers, awake), "the main loop does not answer"),
+            (loop, "the main loop does not answer"),
             (self._poll.see(beats, awake, waits=beats >= 0), "the poll thread does not come round"),
             (
-                self._committing.see((signs.commits, signs.generation), awake if heard else 0.0, waits=signs.committing),
+                self._committing.see((signs.commits, signs.generation), heard, waits=signs.committing),
                 "a commit does not end",
             ),
         ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from streams.panes.text import printable
+
 MAX_TEXT = 3000  # of what Slack takes in one message (docs.slack.dev: 50 blocks, a section's text of 3,000 characters)
 # Of a digest.  Slack refuses more than some 13,000 characters in the blocks of one message (bolt-js issue 2509).
 MOST_NAMED, MAX_LINE = 20, 300
@@ -27,7 +29,7 @@ def escape(text: str) -> str:
 
 def one_line(text: str) -> str:
     """Return text without what would begin a line, or turn its direction: names come from outside."""
-    return " ".join("".join(one if one.isprintable() else " " for one in text).split())
+    return " ".join(printable(text).split())
 
 
 def text(event: Event) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from streams.config import definitions_from
 from streams.kpis import room
-from streams.topics import ACTIVITY, DELTAS, KPI_HISTORY, STAGE_CHANGE
+from streams.topics import ACTIVITY, KPI_HISTORY, STAGE_CHANGE
 from tests.faults.load import Sent
 from tests.faults.wide.world import World
 
@@ -51,9 +51,7 @@ class Fed(World):
         for topic in (STAGE_CHANGE, ACTIVITY):
             for one in self.partitions:
                 self._read(self.deals, (topic, one), 10**9)
-        for topic, partition, key, value, _ in self.deals.drain(self._moment(self.deals)):
-            if topic == DELTAS:
-                self._append(topic, partition, key, value)
+        self._drain(self.deals)
 
     @property
     def is_in_a_round(self) -> bool:

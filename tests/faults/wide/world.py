@@ -128,17 +128,20 @@ class World:
             self._read(self.kpis, (DELTAS, one), 10**9)
         self.clock += pause
         for room in (self.deals, self.kpis):
-            for topic, partition, key, value, _ in room.drain(self._moment(room)):
-                if topic in self.told and value is None:
-                    self.told[topic].pop(key or b"", None)
-                elif topic in self.told:
-                    self.told[topic][key or b""] = orjson.loads(value or b"")
-                elif topic == DELTAS:
-                    self._append(topic, partition, key, value)
+            self._drain(room)
 
     def audit(self) -> Comparison:
         """Recompute everything, as `dealpulse audit` does."""
         return recomputed(self.definitions, self.topics, self.told)
+
+    def _drain(self, room: Room) -> None:
+        for topic, partition, key, value, _ in room.drain(self._moment(room)):
+            if topic in self.told and value is None:
+                self.told[topic].pop(key or b"", None)
+            elif topic in self.told:
+                self.told[topic][key or b""] = orjson.loads(value or b"")
+            elif topic == DELTAS:
+                self._append(topic, partition, key, value)
 
     def _append(self, topic: str, partition: int, key: bytes | None, value: bytes | None) -> None:
         records = self.topics[topic, partition]
