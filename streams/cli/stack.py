@@ -25,6 +25,7 @@ import orjson
 from prometheus_client.parser import text_string_to_metric_families
 
 from streams import config
+from streams.children import ending_with_us
 from streams.cli.settings import CheckError, Settings
 from streams.cli.settle import Look, Observer, Said, together
 from streams.config_file import text_of
@@ -178,11 +179,11 @@ def worker_process(
     environment: Environment, folder: Path, *, ticks: bool, more: tuple[str, ...] = ()
 ) -> Iterator[WorkerProcess]:
     """Run one worker for the length of the block."""
-    command = [sys.executable, "-m", "streams.cli.main", "worker", "--with-parent", str(os.getpid()), *more]
+    command = [sys.executable, "-m", "streams.cli.main", "worker", *([] if ticks else ["--no-ticks"]), *more]
     log = folder / "worker.log"
     with log.open("wb") as said:
         process = subprocess.Popen(  # noqa: S603  # our own program
-            command if ticks else [*command, "--no-ticks"],
+            ending_with_us(command),
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=subprocess.STDOUT,

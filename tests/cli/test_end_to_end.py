@@ -8,10 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import orjson
 import pytest
+
+from tests.processes import any_alive
 
 pytestmark = pytest.mark.slow
 
@@ -125,14 +126,6 @@ def children(pid):
     return [int(one) for one in subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()]
 
 
-def alive(pid):
-    try:
-        with Path(f"/proc/{pid}/stat").open() as file:
-            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def wait_for(condition, seconds):
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
@@ -152,9 +145,8 @@ def test_a_signal_ends_everything_within_three_seconds(command, number, code):
         started = children(process.pid)
         try:
             process.send_signal(number)
-            assert wait_for(lambda: process.poll() is not None, 3)
+            assert wait_for(lambda: process.poll() is not None and not any_alive(started), 3)
             assert process.returncode == code
-            assert wait_for(lambda: not any(map(alive, started)), 1)
         finally:
             for pid in [process.pid, *started]:
                 with contextlib.suppress(ProcessLookupError):

@@ -14,6 +14,7 @@ from confluent_kafka import Producer
 
 from streams.environment import Environment, bootstrap
 from streams.kafka.embedded import SecondWorkerError, claim_for_one_worker, embedded_broker
+from tests.processes import gone_within, is_alive
 
 OWNER = """
 import time
@@ -24,26 +25,12 @@ with embedded_broker() as broker:
 """
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def gone_within(pid: int, seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while is_alive(pid) and time.monotonic() < end:
-        time.sleep(0.02)
-    return not is_alive(pid)
-
-
 @pytest.mark.timed
 def test_it_ends_with_the_block():
     """Nothing is left running."""
     with embedded_broker() as broker:
         assert is_alive(broker.pid)
-    assert gone_within(broker.pid, 1)
+    assert gone_within(1, broker.pid)
 
 
 @pytest.mark.timed
@@ -70,7 +57,7 @@ def test_it_ends_with_its_owner(blow):
     with owner:
         pid = int(owner.stdout.readline())
         owner.send_signal(blow)
-    assert gone_within(pid, 3)
+    assert gone_within(3, pid)
 
 
 def test_two_brokers_do_not_meet():
