@@ -31,7 +31,7 @@ SHARING = {
     "tests/deploy/test_prometheus.py",
     "tests/deploy/test_wheel.py",
     "tests/faults/test_model.py::test_no_history_changes_a_number",
-    "tests/faults/wide/test_in_memory.py",
+    "tests/faults/test_worlds.py",
     "tests/flow/test_bpi.py",
     "tests/flow/test_maven.py",
 }

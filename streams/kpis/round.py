@@ -233,8 +233,12 @@ class Teller:
             self._tell_ended(entity, at, number, masks, round_)
 
     def _is_gone(self, at: int, number: int, round_: Round) -> bool:
-        """Did it begin so long ago that the days it is made of, or those of the window before it, may have been let go?"""
-        return WINDOWS[at].grain == DAY and self._span(at, number).start < round_.corrected_from
+        """Did it begin so long ago that the days it is made of, or those of the window before it, may have been let go?
+
+        Or is it a day that its zone left out, as Apia did 30 December 2011: its bounds, and so its key, are those of the next.
+        """
+        span = self._span(at, number)
+        return WINDOWS[at].grain == DAY and (span.start < round_.corrected_from or span.start == span.end)
 
     def _tell_ended(self, entity: Entity, at: int, number: int, masks: tuple[int, int], round_: Round) -> None:
         """Tell an ended window: at once when caught up, everything again when it is final, then what changes."""

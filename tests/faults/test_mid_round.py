@@ -53,10 +53,6 @@ class Fed(World):
                 self._read(self.deals, (topic, one), 10**9)
         self._drain(self.deals)
 
-    @property
-    def is_in_a_round(self) -> bool:
-        return any(one.round is not None for one in self.kpis._owned.values())
-
 
 def names(partition: int, letter: str, partitions: int = 2) -> list[str]:
     return [name for name in (f"{letter}{number}" for number in range(50)) if crc32(name.encode()) % partitions == partition]

@@ -225,3 +225,20 @@ def test_what_comes_for_a_week_while_the_clock_passes_it_tells_nothing_of_what_w
     for seconds in range(3_000, 6_000, 500):
         drain(seconds)
     assert told == {"team": 1, "all": 2}
+
+
+def test_a_day_that_a_zone_left_out_is_not_told():
+    """Apia had no 30 December 2011: told by who takes over, since it may have ended meanwhile, it replaced the 31st, whose key it has."""
+    flow = live(business={"zone": "Pacific/Apia"}, windows=["day"])
+    for at in ("2011-12-30 08:00", "2011-12-31 08:00"):  # UTC: of the 29th, and of the 31st
+        flow.lead(at)
+        flow.wait(40)
+    flow.lead("2012-01-03 12:00", caught_up=False)
+    flow.lead("2011-12-30 09:00", caught_up=False)
+    flow.restart()
+    flow.wait(40)
+    told = [one for one in flow.history.values() if (one["kpi"], one["cut"]) == ("new_leads", "all") and one["value"]]
+    assert sorted((one["window"]["start"][:10], one["window"]["end"][:10], one["value"]) for one in told) == [
+        ("2011-12-29", "2011-12-30", 2),
+        ("2011-12-30", "2011-12-31", 1),
+    ]

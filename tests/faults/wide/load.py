@@ -25,6 +25,7 @@ SKEWED = 0.005  # by a clock that is up to two hours off
 POISONED = 0.005
 LONG = 0.005  # events of a deal that has more stage events and activities than a record holds; one such deal at a time
 
+RUNNING = 1_000  # deals
 LONG_DEAL = 1_200  # events of it
 TEN_MINUTES = 600.0
 REPS = tuple(f"rep-{number}" for number in range(200))
@@ -56,15 +57,21 @@ def definitions(**more: Any) -> dict[str, Any]:
 
 
 def records(
-    count: int, seed: int, step: float = 60.0, name: str = "", long: float = LONG, begin: datetime = BEGIN
+    count: int,
+    seed: int,
+    step: float = 60.0,
+    name: str = "",
+    long: float = LONG,
+    begin: datetime = BEGIN,
+    running: int = RUNNING,
 ) -> Iterator[Sent]:
     """Yield `count` records from `begin` on; `step` is the event time between two events, in seconds; `name` makes other deals and ids.
 
-    `long` is the share of events of long deals. Whoever does not read the two topics in step must leave them out: what comes
+    `running`: how many deals something happens to at a time. `long` is the share of events of long deals. Whoever does not read the two topics in step must leave them out: what comes
     to a full record too late is refused.
     """
     dice = random.Random(seed)
-    history = _in_order(dice, step, name, long, begin)
+    history = _in_order(dice, step, name, long, begin, running)
     soon = max(2, round(TEN_MINUTES / step))
     waiting: list[tuple[int, int, Sent]] = []  # due at that number, serial
     serial = itertools.count()
@@ -94,7 +101,9 @@ def _poison(dice: random.Random) -> Sent:
     return Sent(topic, b"d%d" % dice.randrange(10**6) if elsewhere else key, value, reason)
 
 
-def _in_order(dice: random.Random, step: float, name: str, long: float, now: datetime) -> Iterator[Sent]:
+def _in_order(  # what `records` was asked for
+    dice: random.Random, step: float, name: str, long: float, now: datetime, most: int
+) -> Iterator[Sent]:
     """Yield the events of ever new deals, interleaved, each as it happens."""
     story = _Busier()
     running: list[Iterator[Event]] = []
@@ -111,7 +120,7 @@ def _in_order(dice: random.Random, step: float, name: str, long: float, now: dat
             event[1].update(occurred_at=now.isoformat(), event_id=f"{name}{serial}")
             yield as_sent(event)
             continue
-        if len(running) < 1_000 or dice.random() < 0.02:
+        if len(running) < most or dice.random() < 0.02:
             running.append(story.deal(f"{name}{serial}", dice))
             serial += 1
         if dice.random() < 0.03:

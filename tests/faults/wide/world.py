@@ -116,6 +116,15 @@ class World:
             self._append(TICKS, partition, None, b'{"settle": true}')
         for _ in range(40):
             self.flush(pause=2_000_000)
+        self.rest()
+
+    def rest(self) -> None:
+        """Let time pass until nothing is owed to anybody."""
+        for _ in range(100_000):
+            self.flush(pause=10_000_000)
+            if not any(one.owes(self._moment(one)) for one in (self.deals, self.kpis)):
+                return
+        raise AssertionError("the rooms do not come to rest")
 
     def flush(self, *, share: float = 1.0, most: int = 10**9, only: int | None = None, pause: int = 100_000) -> None:
         """Read some of what waits, at most so much of a topic's partition, and commit what follows from it."""
@@ -129,6 +138,11 @@ class World:
         self.clock += pause
         for room in (self.deals, self.kpis):
             self._drain(room)
+
+    @property
+    def is_in_a_round(self) -> bool:
+        """Are the KPIs of a partition in the middle of a round?"""
+        return any(one.round is not None for one in self.kpis._owned.values())
 
     def audit(self) -> Comparison:
         """Recompute everything, as `dealpulse audit` does."""
