@@ -28,10 +28,11 @@ from streams.kafka.edge import Edge, Options
 from streams.kafka.embedded import SecondWorkerError, claim_for_one_worker
 from streams.kafka.exits import LOST_ITS_PLACE, log
 from streams.kafka.faults import Faults
-from streams.kafka.flush import FlushReport, StartError
+from streams.kafka.flush import FlushReport
 from streams.kafka.inbox import TopicPart
 from streams.kafka.room import Room
 from streams.kafka.signs import EdgeSigns, broker_ends
+from streams.kafka.transaction import StartError
 from streams.kafka.watchdog import Watchdog
 from streams.topics import Topic
 

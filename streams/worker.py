@@ -27,10 +27,11 @@ from streams.health import Answer, idleness, liveness, readiness
 from streams.kafka import generations
 from streams.kafka.admin import check_broker
 from streams.kafka.allocator import few_arenas
-from streams.kafka.flush import FlushReport, StartError
+from streams.kafka.flush import FlushReport
 from streams.kafka.generations import StateGeneration, by_place
 from streams.kafka.room import Room
 from streams.kafka.signs import waiting
+from streams.kafka.transaction import StartError
 from streams.kpis.room import KpisRoom
 from streams.notify.room import NotifyRoom
 from streams.notify.transports import transport_for

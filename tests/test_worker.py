@@ -13,7 +13,7 @@ from streams import worker
 from streams.app import build_app
 from streams.config import Definitions
 from streams.environment import Environment
-from streams.kafka.flush import StartError
+from streams.kafka.transaction import StartError
 
 
 @pytest.fixture

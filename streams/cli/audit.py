@@ -11,8 +11,8 @@ import orjson
 
 from streams.cli.output import print_json, say, stderr
 from streams.cli.settings import CheckError, Settings, with_settings
-from streams.kafka.flush import StartError
 from streams.kafka.generations import read, refuse_other
+from streams.kafka.transaction import StartError
 
 
 @click.command("audit")

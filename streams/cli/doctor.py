@@ -32,8 +32,8 @@ from streams.environment import (
     without_channel,
 )
 from streams.kafka.admin import AdminError, BrokerAdmin, check_topics
-from streams.kafka.flush import StartError
 from streams.kafka.generations import in_force, read, refuse_other
+from streams.kafka.transaction import StartError
 from streams.topics import GENERATIONS
 
 MOVING = 2.0  # seconds in which a running worker commits something, at least where no flush lingers for longer

@@ -26,9 +26,9 @@ from streams.cli.stack import WorkerProcess, observer, signals_end_it, worker_pr
 from streams.cli.switch import Switched, switch
 from streams.kafka.admin import AdminError
 from streams.kafka.embedded import free_port
-from streams.kafka.flush import StartError
 from streams.kafka.generations import StateGeneration, by_place
 from streams.kafka.inbox import TopicPart
+from streams.kafka.transaction import StartError
 from streams.topics import DELTAS, MATURED, SOURCES, TICKS
 
 INPUTS = (*SOURCES, TICKS, DELTAS, MATURED)

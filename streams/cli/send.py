@@ -14,7 +14,7 @@ from streams.cli.settings import CheckError
 from streams.kafka.admin import metadata
 from streams.kafka.clients import TRANSACTION_TIMEOUT
 from streams.kafka.poll import describe
-from streams.kafka.transaction import register, transaction
+from streams.kafka.transaction import StartError, register, transaction
 
 DELIVERY_DEADLINE = 30.0
 _QUEUE_WAIT = 0.05
@@ -55,9 +55,11 @@ class Sender:
             }
         )
         self._look(client["bootstrap.servers"])
-        why_not = register(self._producer, TRANSACTION_TIMEOUT) if transactional_id else None
-        if why_not:
-            raise CheckError(why_not)
+        if transactional_id:
+            try:
+                register(self._producer, TRANSACTION_TIMEOUT)
+            except StartError as error:
+                raise CheckError(str(error)) from None
 
     def _look(self, address: str) -> None:
         # Otherwise the first record would wait for the whole delivery deadline before anybody is told.

@@ -18,7 +18,7 @@ from streams.environment import Environment, bootstrap, client_settings
 from streams.kafka.answers import answer_of
 from streams.kafka.embedded import CLUSTER_ID
 from streams.kafka.poll import describe
-from streams.kafka.transaction import register
+from streams.kafka.transaction import KeptOutError, StartError, register
 from streams.topics import Topic, all_topics
 
 DEADLINE = 8.0
@@ -104,7 +104,13 @@ class BrokerAdmin:
 
     def has_transactions(self, transactional_id: str) -> str | None:
         """Return None, or why no transaction can be begun and what to do."""
-        return register(Producer({**self._settings, "transactional.id": transactional_id}), TRANSACTIONS_DEADLINE)
+        try:
+            register(Producer({**self._settings, "transactional.id": transactional_id}), TRANSACTIONS_DEADLINE)
+        except KeptOutError:  # by somebody who has begun one
+            return None
+        except StartError as error:
+            return str(error)
+        return None
 
 
 def _settings_of(topic: Topic, definitions: Definitions) -> dict[str, str]:

@@ -23,7 +23,7 @@ from streams.kafka.allocator import trim
 from streams.kafka.clients import Connection
 from streams.kafka.exits import log, lose_place
 from streams.kafka.faults import Faults
-from streams.kafka.flush import FlushReport, PlainProducing, StartError, Transactions
+from streams.kafka.flush import FlushReport, PlainProducing, Transactions
 from streams.kafka.flusher import Committer, Flusher
 from streams.kafka.inbox import Bundle, Inbox, Run, TopicPart
 from streams.kafka.intake import Intake
@@ -33,6 +33,7 @@ from streams.kafka.poll import PollThread
 from streams.kafka.restore import Progress, Restored, RestoreError, Restorer, Superseded
 from streams.kafka.room import Room
 from streams.kafka.threads import in_thread
+from streams.kafka.transaction import StartError
 
 # The group waits for us that long at most; then we are the ones who go.
 REBALANCE_DEADLINE = 20.0

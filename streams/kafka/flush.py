@@ -22,7 +22,7 @@ from streams.kafka.faults import Faults, die
 from streams.kafka.ownership import FLUSHES, OFFSETS_KEY, Generation, StateKey
 from streams.kafka.poll import describe
 from streams.kafka.room import Output
-from streams.kafka.transaction import register
+from streams.kafka.transaction import StartError, register
 from streams.topics import changelog
 
 INIT_DEADLINE = 20.0
@@ -107,10 +107,6 @@ def refuse_oversized(batch: Batch) -> str | None:
     return None
 
 
-class StartError(Exception):
-    """The worker cannot start; the text says why and what to do."""
-
-
 class Transactions:
     """The one transactional producer of this worker."""
 
@@ -120,9 +116,7 @@ class Transactions:
 
     def begin(self, deadline: float = INIT_DEADLINE) -> None:
         """Register with the broker.  Raises StartError."""
-        why_not = register(self._producer, deadline)
-        if why_not:
-            raise StartError(why_not)
+        register(self._producer, deadline)
 
     def commit(self, batch: Batch) -> FlushReport:
         """Make the batch visible, or end the process.  Blocks."""

@@ -22,12 +22,11 @@ from streams.config import Definitions
 from streams.environment import Environment, bootstrap, client_settings
 from streams.kafka.admin import AdminError, BrokerAdmin, check_topics, metadata
 from streams.kafka.answers import answer_of
-from streams.kafka.flush import StartError
 from streams.kafka.inbox import TopicPart
 from streams.kafka.poll import describe
 from streams.kafka.reading import until_end
 from streams.kafka.room import Headers
-from streams.kafka.transaction import register, transaction
+from streams.kafka.transaction import KeptOutError, StartError, register, transaction
 from streams.state import differences, digest, in_words, meaning
 
 DEADLINE = 8.0
@@ -170,18 +169,20 @@ def _found(environment: Environment, definitions: Definitions) -> StateGeneratio
     """
     if check_topics(environment, definitions):
         return None
-    why = ""
+    why = "what was written is not visible yet"
     for attempt in range(ATTEMPTS):
         try:
             _write_first(Control(environment), environment, definitions)
-            break
+        except KeptOutError as error:
+            why = str(error)
         except KafkaException as error:
-            why = error.args[0].str()
+            why = describe(error)
+        # Also after a commit: until its marks are written nobody reads it, and whoever registers next waits for them.
+        known = read(environment)
+        if known.present is not None or known.next is not None:
+            return for_worker(environment, definitions)
         time.sleep(random.uniform(0.1, 0.3) * (attempt + 1))  # noqa: S311  # so that two do not keep each other out
-    known = read(environment)
-    if known.present is None and known.next is None:
-        raise StartError(f"{topics.GENERATIONS} cannot be written ({why}); is more than one worker started again and again?")
-    return for_worker(environment, definitions)
+    raise StartError(f"{topics.GENERATIONS} cannot be written ({why}); is more than one worker started again and again?")
 
 
 def _write_first(control: Control, environment: Environment, definitions: Definitions) -> None:
@@ -309,7 +310,7 @@ _silent.setLevel(logging.CRITICAL + 1)
 
 
 class Control:
-    """The right to write about generations.  Raises StartError when it cannot be had."""
+    """The right to write about generations.  Raises StartError when it cannot be had, KeptOutError when somebody else is faster."""
 
     def __init__(self, environment: Environment) -> None:
         self._producer = Producer(
@@ -326,9 +327,7 @@ class Control:
                 "logger": _silent,
             }
         )
-        why_not = register(self._producer, BEGIN_DEADLINE)
-        if why_not:
-            raise StartError(why_not)
+        register(self._producer, BEGIN_DEADLINE)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Send]:

@@ -8,6 +8,16 @@ from collections.abc import Iterator
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 ABORT_DEADLINE = 2.0
+# Newer brokers say the second or third, librdkafka the first.
+_FENCED = frozenset((KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED))  # noqa: SLF001
+
+
+class StartError(Exception):
+    """The worker, or a command, cannot start; the text says why and what to do."""
+
+
+class KeptOutError(StartError):
+    """Another producer has registered under the same transactional id meanwhile; who tries again may be luckier."""
 
 
 @contextlib.contextmanager
@@ -26,23 +36,24 @@ def transaction(producer: Producer, deadline: float) -> Iterator[None]:
         raise
 
 
-def register(producer: Producer, deadline: float) -> str | None:
-    """Let a producer begin transactions; return None, or why it cannot and what to do, after `deadline` (s) at the latest."""
+def register(producer: Producer, deadline: float) -> None:
+    """Let a producer begin transactions.  Raises StartError, after `deadline` (s) at the latest."""
     try:
         producer.init_transactions(deadline)
     except KafkaException as error:
-        return why_not_begun(error.args[0])
-    return None
+        raise why_not_begun(error.args[0]) from None
 
 
-def why_not_begun(error: KafkaError) -> str:
+def why_not_begun(error: KafkaError) -> StartError:
     """Return why a producer could not register for transactions, and what to do."""
     said = f"{error.name()}: {error.str()}"
+    if error.code() in _FENCED:
+        return KeptOutError(f"another process has begun in the same name at the same moment, try again ({said})")
     if error.code() == KafkaError._UNSUPPORTED_FEATURE:  # noqa: SLF001
-        return f"the broker has no transactions, which dealpulse needs; use Apache Kafka 2.5 or newer ({said})"
+        return StartError(f"the broker has no transactions, which dealpulse needs; use Apache Kafka 2.5 or newer ({said})")
     if error.code() in {KafkaError._TIMED_OUT, KafkaError._TRANSPORT}:  # noqa: SLF001
-        return (
+        return StartError(
             f"the broker begins no transaction ({said}); on a single broker set "
             "transaction.state.log.replication.factor=1 and transaction.state.log.min.isr=1"
         )
-    return f"the broker refuses transactions: {said}"
+    return StartError(f"the broker refuses transactions: {said}")

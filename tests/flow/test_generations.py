@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import msgspec
 import pytest
@@ -18,7 +20,7 @@ from streams.cli import generation
 from streams.cli.settings import CheckError, Settings
 from streams.kafka import generations
 from streams.kafka.admin import create_topics
-from streams.kafka.flush import StartError
+from streams.kafka.transaction import KeptOutError, StartError
 from streams.topics import GENERATIONS
 from tests.flow.rebuilding import CHANGED, RAW, commit, feed, process_all, rebuilt, redefine, run, variables
 
@@ -44,6 +46,44 @@ def test_nothing_is_created_beside_wrong_topics(embedded_broker, install):
     ):
         pass
     assert GENERATIONS not in admin.list_topics(timeout=10).topics
+
+
+def test_first_workers_that_keep_each_other_out_try_again(embedded_broker, install, monkeypatch):
+    """Whoever registers later fences the one before, also while that registers; and what one has committed may be invisible for a moment."""
+    installation = install(embedded_broker, RAW)
+    settings = installation.settings
+    happens = iter(["fenced", "committed, and not visible yet"])
+    control, read = generations.Control, generations.read
+    blind = []
+
+    def register(environment):
+        if next(happens, "") == "fenced":
+            raise KeptOutError("somebody else is faster")
+        return control(environment)
+
+    def look(environment):
+        known = read(environment)
+        if known.present is not None and not blind:
+            blind.append(known)
+            return generations.Generations(None, None)
+        return known
+
+    monkeypatch.setattr(generations, "Control", register)
+    monkeypatch.setattr(generations, "read", look)
+    found = generations.for_worker(settings.environment, settings.definitions)
+    assert found == read(settings.environment).present
+    assert blind == [generations.Generations(found, None)]
+
+
+@pytest.mark.kafka
+def test_workers_that_begin_the_first_generation_at_once_agree(apache_kafka, install):
+    """None of them gives up because another one was faster."""
+    for _ in range(2):
+        settings = install(apache_kafka, RAW).settings
+        begin = partial(generations.for_worker, settings.environment, settings.definitions)
+        with ThreadPoolExecutor(5) as pool:
+            found = [one.result().number for one in [pool.submit(begin) for _ in range(5)]]
+        assert found == [1] * 5
 
 
 def test_an_interrupted_rebuild_keeps_workers_out_until_it_is_given_up(embedded_broker, install):

@@ -8,7 +8,8 @@ from confluent_kafka import KafkaError, KafkaException
 from streams.kafka import flush
 from streams.kafka.clients import MAX_RECORD, MAX_STATE_VALUE, Connection, group_consumer, producer
 from streams.kafka.faults import Faults
-from streams.kafka.flush import Batch, PlainProducing, StartError, Transactions, refuse_oversized
+from streams.kafka.flush import Batch, PlainProducing, Transactions, refuse_oversized
+from streams.kafka.transaction import StartError
 
 CONNECTION = Connection({"bootstrap.servers": "127.0.0.1:1"}, "app")
 

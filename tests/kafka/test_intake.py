@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -100,6 +101,13 @@ class Bench:
         """Let what can be handled be handled."""
         for _ in range(10):
             await asyncio.sleep(0)
+
+    @staticmethod
+    async def until(true: Callable[[], object]) -> None:
+        """Wait, for five seconds at most, until something is true."""
+        end = time.monotonic() + 5
+        while not true() and time.monotonic() < end:  # noqa: ASYNC110  # another thread may make it so
+            await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize(
@@ -220,11 +228,11 @@ async def test_a_flush_that_may_wait_goes_out_when_it_is_full_or_nothing_more_wa
     await asyncio.sleep(0.05)
     assert bench.committer.batches == []
     await bench.take(run([11, 12]))
-    await asyncio.sleep(0.05)
+    await bench.until(lambda: bench.committer.batches)
     assert len(bench.committer.batches) == 1
     await bench.take(run([13]))
     patience[0] = 0.0
-    await asyncio.sleep(0.05)
+    await bench.until(lambda: len(bench.committer.batches) > 1)
     assert len(bench.committer.batches) == 2
     running.cancel()
 
@@ -358,7 +366,7 @@ async def test_the_time_that_a_room_takes_is_counted():
 
     bench = Bench(Slow("counts", (SOURCE,), "out", tell_change=True))
     await bench.take(run([10, 11]))
-    await asyncio.sleep(0.1)
+    await bench.until(lambda: bench.flusher._handled.seconds)
     assert bench.flusher._handled.seconds.keys() == {"counts"}
     assert 0.05 <= bench.flusher._handled.seconds["counts"] < 1
     await bench.intake.end(bench.generation, 0.1)
@@ -391,7 +399,7 @@ async def test_what_was_delivered_before_one_that_waits_counts():
 
     bench = Bench(Waiting("counts", (SOURCE,), "out", tell_change=True))
     await bench.take(run([10, 11, 12]))
-    await asyncio.sleep(0.05)
+    await bench.until(lambda: bench.state.offsets != {SOURCE: 10})
     assert bench.state.offsets == {SOURCE: 11}
     await bench.intake.end(bench.generation, 0.01)
 
@@ -417,7 +425,7 @@ async def test_a_delivery_that_raises_is_a_failure():
 
     bench = Bench(Broken("counts", (SOURCE,), "out", tell_change=True))
     await bench.take(run([10]))
-    await asyncio.sleep(0.01)
+    await bench.until(lambda: bench.failures)
     assert bench.failures == ["room counts failed in partition 0: RuntimeError('no')"]
 
 

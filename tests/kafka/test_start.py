@@ -101,10 +101,11 @@ def test_the_embedded_broker_is_recognised(embedded_broker):
     ("code", "sentence"),
     [
         (KafkaError._UNSUPPORTED_FEATURE, "the broker has no transactions"),
+        (KafkaError._FENCED, "another process has begun in the same name"),
         (KafkaError._TIMED_OUT, "transaction.state.log.min.isr=1"),
         (KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "the broker refuses transactions"),
     ],
 )
 def test_why_there_is_no_transaction(code, sentence):
     """Each cause has its remedy."""
-    assert sentence in why_not_begun(KafkaError(code))
+    assert sentence in str(why_not_begun(KafkaError(code)))

@@ -11,7 +11,7 @@ import pytest
 from streams.cli.rebuild import rebuild
 from streams.cli.settings import Settings
 from streams.kafka import generations
-from streams.kafka.flush import StartError
+from streams.kafka.transaction import StartError
 from streams.topics import DEAD_LETTER, KPI_LATEST
 from tests.faults import load
 from tests.flow.conftest import embedded_broker, install  # noqa: F401  # fixtures
