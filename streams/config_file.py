@@ -48,7 +48,7 @@ def text_of(raw: Any) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads what YAML 1.2 calls the core schema: yes, off, 10:30 and 2026-01-01 are text, as are numbers that begin with 0.
+    """Reads what YAML 1.2 calls the core schema: yes, off, 10:30, 010 and 2026-01-01 are text.
 
     A key is always the text that stands there.  One that stands twice in one mapping is refused: PyYAML would take the last.
     """

@@ -72,6 +72,8 @@ _FOR_SASL = {
     "sasl_password": "write the password, or name its file in DEALPULSE_SASL_PASSWORD_FILE",
 }
 
+_USING = {"sasl_": "SASL_SSL or SASL_PLAINTEXT", "ssl_": "SSL or SASL_SSL"}
+
 
 class Said(NamedTuple):
     """What one variable says, where that came from, and what is wrong with it."""
@@ -120,6 +122,13 @@ def problems(said: Mapping[str, Said]) -> list[str]:
             f"{variable_of(name)} is missing, and {variable_of('security_protocol')} is {protocol}; {remedy}"
             for name, remedy in _FOR_SASL.items()
             if said[name] == Said(None, "default")
+        ]
+    for begin, uses_it in (("sasl_", protocol.startswith("SASL_")), ("ssl_", protocol.endswith("SSL"))):
+        found += [
+            f"{variable_of(name)} is set, and {variable_of('security_protocol')}, which is {protocol or 'not'}, makes no use of it; "
+            f"set {variable_of('security_protocol')} to {_USING[begin]}, or take {variable_of(name)} out"
+            for name, one in said.items()
+            if name.startswith(begin) and not uses_it and one.source != "default"
         ]
     return found
 

@@ -47,6 +47,8 @@ def impossible(found: Definitions) -> Iterator[str]:
     """Yield what cannot work, each named with what to write."""
     for setting, bounds in _RANGES.items():
         yield from _outside(setting, attrgetter(setting)(found), bounds)
+    if not found.cuts:
+        yield "cuts: there is none, so no KPI could be told; write at least one, or leave it out for all of them"
     for window, times in found.pace.items():
         yield from _outside(f"pace.{window}", times, _PACE)
     if found.bad_input.at_least > found.bad_input.of_last:

@@ -60,7 +60,7 @@ def _of_struct(node: dict[str, Any], kind: inspect.StructType, where: str) -> It
         if name in known:
             yield from misfits(one, known[name].type, begin + name)
         else:
-            near = difflib.get_close_matches(name, known, n=1)
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
             yield f"dealpulse.yaml: unknown setting {begin}{name}; {hint}"
     for name, field in known.items():

@@ -33,6 +33,8 @@ def test_the_example_of_the_contract_is_accepted():
     ("raw", "sentence"),
     [
         ({"curency": "EUR"}, "unknown setting curency; did you mean 'currency'"),
+        ({"teams": {}}, "unknown setting teams; known: currency, business"),
+        ({"cuts": []}, "cuts: there is none, so no KPI could be told"),
         ({"currency": "euro"}, "currency: 'euro'"),
         ({"currency": "ZZZ"}, "currency: 'ZZZ' is no ISO 4217 code in use since 2000"),
         ({"business": {"zone": "Kyiv"}}, "business.zone: 'Kyiv'"),

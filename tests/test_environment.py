@@ -73,6 +73,7 @@ def test_a_wrong_broker_address_is_refused(url):
         bootstrap(Environment(broker=url))
 
 
+TLS = {"DEALPULSE_SECURITY_PROTOCOL": "SSL"}
 SASL = {
     "DEALPULSE_SECURITY_PROTOCOL": "sasl_ssl",
     "DEALPULSE_SASL_MECHANISM": "scram-sha-512",
@@ -91,18 +92,35 @@ def test_sasl_needs_all_of_it(missing):
         read_environment(left)
 
 
+@pytest.mark.parametrize(
+    ("said", "ignored"),
+    [
+        ({name: value for name, value in SASL.items() if not name.endswith("PROTOCOL")}, "SASL_MECHANISM"),
+        ({**SASL, "DEALPULSE_SECURITY_PROTOCOL": "SSL"}, "SASL_MECHANISM"),
+        ({"DEALPULSE_SSL_CA_LOCATION": "/etc"}, "SSL_CA_LOCATION"),
+        ({**SASL, "DEALPULSE_SECURITY_PROTOCOL": "SASL_PLAINTEXT", "DEALPULSE_SSL_CA_LOCATION": "/etc"}, "SSL_CA_LOCATION"),
+    ],
+)
+def test_what_the_protocol_makes_no_use_of_is_refused(said, ignored):
+    """Who names a password or an authority does not mean to connect without."""
+    with pytest.raises(
+        ConfigError, match=f"DEALPULSE_{ignored} is set, and DEALPULSE_SECURITY_PROTOCOL, which is .*no use of it"
+    ):
+        read_environment(said)
+
+
 @pytest.mark.parametrize("name", ["SSL_CA_LOCATION", "SSL_CERTIFICATE_LOCATION", "SSL_KEY_LOCATION"])
 def test_a_certificate_that_is_not_there_is_refused(name):
     """By the variable, with the path."""
     with pytest.raises(ConfigError, match=f"^DEALPULSE_{name}: cannot read /nowhere/ca.pem: No such file"):
-        read_environment({f"DEALPULSE_{name}": "/nowhere/ca.pem"})
+        read_environment({**TLS, f"DEALPULSE_{name}": "/nowhere/ca.pem"})
 
 
 def test_certificates_may_be_a_folder(tmp_path: Path):
     """Of authorities; a key is a file."""
-    assert read_environment({"DEALPULSE_SSL_CA_LOCATION": str(tmp_path)}).ssl_ca_location == str(tmp_path)
+    assert read_environment({**TLS, "DEALPULSE_SSL_CA_LOCATION": str(tmp_path)}).ssl_ca_location == str(tmp_path)
     with pytest.raises(ConfigError, match="DEALPULSE_SSL_KEY_LOCATION: cannot read"):
-        read_environment({"DEALPULSE_SSL_KEY_LOCATION": str(tmp_path)})
+        read_environment({**TLS, "DEALPULSE_SSL_KEY_LOCATION": str(tmp_path)})
 
 
 def test_tls_and_sasl_reach_every_client():

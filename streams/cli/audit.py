@@ -35,7 +35,9 @@ def command(settings: Settings, *, as_json: bool) -> None:
         for example in found["examples"]:
             click.echo(f"  {orjson.dumps(example).decode()}")
     if found["different"]:
-        say("an event that arrived meanwhile counts as a difference; while events arrive, ask again later")
+        say(
+            "what is still to be told counts as a difference, as does an event that arrived meanwhile: ask again when all workers are idle (/health/idle)"
+        )
         click.get_current_context().exit(1)
 
 

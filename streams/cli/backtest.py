@@ -99,6 +99,8 @@ def judge(backtest: Backtest, settings: Settings, history: History, as_of: int |
         else:
             _take(backtest, _of_broker(settings), lambda: advance(0, backtest.taken))
         backtest.end(as_of, round(now * 1000))
+    if fed.refused:
+        say(fed.refusals("judged"))
     return backtest.rejected + fed.refused
 
 

@@ -59,6 +59,7 @@ def _in_words(error: KafkaException) -> str:
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="dealpulse", prog_name="dealpulse", message="%(prog)s %(version)s")
 @broker_option
 @config_option
 def cli(broker: str | None, config_file: str | None) -> None:  # read by with_settings

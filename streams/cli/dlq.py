@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 import sys
 import time
 from base64 import b64decode
@@ -34,6 +35,7 @@ from streams.topics import DEAD_LETTER, DLQ_REPLAYS
 
 _SHOWN = 120  # characters of a value in the table
 _TOGETHER = 1000  # letters in one transaction, each of 64 KiB at most: larger ones are not accepted by any worker
+_ORIGIN = re.compile(r"[A-Za-z0-9._-]+/\d+@\d+", re.ASCII)
 _REASONS = click.Choice([reason.value for reason in Reason])
 _WHY = {
     Skip.SENT_ALREADY: "were sent again before",
@@ -100,11 +102,19 @@ def _text(data: str | None) -> str:
 # ------------------------------------------------------------------ send again
 
 
+def _place(ctx: click.Context, option: click.Parameter, said: str | None) -> str | None:
+    """Refuse what names no place, before any broker is asked."""
+    del ctx, option
+    if said is not None and not _ORIGIN.fullmatch(said):
+        raise click.BadParameter(f"{said!r} is no place; write TOPIC/PARTITION@OFFSET as dealpulse dlq list does")
+    return said
+
+
 @group.command("replay")
 @click.option("--reason", type=_REASONS, help="Only this reason.")
 @click.option("--since", metavar="TIME", help="Only records that were received then or later.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many, the newest.")
-@click.option("--origin", metavar="TOPIC/PARTITION@OFFSET", help="Only the record that stands there.")
+@click.option("--origin", metavar="TOPIC/PARTITION@OFFSET", callback=_place, help="Only the record that stands there.")
 @click.option("--yes", is_flag=True, help="Do not ask before all of them are sent.")
 @click.option("--dry-run", is_flag=True, help="Print what would be sent, send nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")

@@ -47,9 +47,9 @@ class Fed:
         if self.first_refusal is None:
             self.first_refusal = f"{where}: {refused.reason}: {refused.detail}"
 
-    def refusals(self) -> str:
-        """Say how many lines were not sent, and which was the first."""
-        return f"lines that were not sent: {self.refused.total()}; the first: {self.first_refusal}"
+    def refusals(self, done: str = "sent") -> str:
+        """Say with how many lines nothing was done, and which was the first."""
+        return f"lines that were not {done}: {self.refused.total()}; the first: {self.first_refusal}"
 
 
 class Pace:

@@ -86,7 +86,7 @@ def _into_broker(settings: Settings, files: tuple[str, ...], topic: str | None, 
             raise
     if fed.refused:
         say(fed.refusals())
-    return {"sent": fed.sent, "rejected": dict(fed.refused), "seconds": round(time.monotonic() - began, 3)}
+    return {"sent": fed.sent, "not_sent": dict(fed.refused), "seconds": round(time.monotonic() - began, 3)}
 
 
 def _report(found: dict[str, Any], *, as_json: bool) -> None:
@@ -95,8 +95,8 @@ def _report(found: dict[str, Any], *, as_json: bool) -> None:
         return
     table = Table("", "", title="Replay", show_header=False)
     for name, value in found.items():
-        if name == "rejected":
-            table.add_row("rejected", f"{sum(value.values()):,}")
+        if isinstance(value, dict):
+            table.add_row(name.replace("_", " "), f"{sum(value.values()):,}")
             for reason, count in Counter(value).most_common():
                 table.add_row(f"  {reason}", f"{count:,}")
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -44,7 +45,7 @@ def summary(found: Sample, watch: Watch, stack: Stack, seconds: float) -> dict[s
         "seconds": round(seconds, 3),
         "reference": reference(watch),
         "kpis": headlines(watch),
-        "alerts": watch.alerts,
+        "alerts": sorted(watch.alerts, key=itemgetter("at")),
         "simulated": {
             "pipeline": simulate.PIPELINE,
             "teams": list(simulate.TEAMS),

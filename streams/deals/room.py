@@ -30,7 +30,7 @@ from streams.deals.terms import Terms
 from streams.events.contract import REPLAY_OF, Activity, Limits, Reason, Rejection
 from streams.events.decode import decode_activities, decode_stage_changes
 from streams.kafka.resting import Packer, Resting
-from streams.kafka.room import Moment, Output, StateTable
+from streams.kafka.room import Moment, Output, StateTable, StopError
 from streams.panes import delta
 from streams.panes.calendar import FINE_US
 from streams.panes.pane import FINE_SENT
@@ -44,7 +44,7 @@ _MOST_OF_A_KEY = 16 * 1024
 _ORIGIN = re.compile(rb"crm\.[a-z-]{1,64}/\d{1,9}@\d{1,19}")
 
 
-class TooMuchBadInputError(Exception):
+class TooMuchBadInputError(StopError):
     """The share of rejected records says that the deployment is wrong, not the data."""
 
 
@@ -241,8 +241,8 @@ class DealsRoom:
             raise TooMuchBadInputError(
                 f"{len(refused)} of the last {looked_at} records of partition {message.partition()} are refused, the last at "
                 f"{message.topic()}/{message.partition()}@{message.offset()}: {why.reason}: {why.detail}; this looks like a wrong "
-                "deployment, not like bad data. Nothing of it was committed, and no dead letter. Mend the producer, or set "
-                "bad_input.stop: false in dealpulse.yaml to go on"
+                "deployment, not like bad data. Nothing of it was committed, and no dead letter",
+                "mend the producer, or set bad_input.stop: false in dealpulse.yaml to go on",
             )
 
     # -------------------------------------------------------------- time

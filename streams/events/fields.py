@@ -147,7 +147,7 @@ class Fields:
         self.require("occurred_at")
         found = self.time("occurred_at", limits)
         if found is not None and not EARLIEST <= found <= received + limits.max_future:
-            what = "before 2000" if found < EARLIEST else "later than max_future behind the arrival of the record"
+            what = "before 2000" if found < EARLIEST else "more than max_future after the record arrived"
             self.refuse(Reason.TIME_OUT_OF_RANGE, "occurred_at", f"{_shown(self.said('occurred_at'))} is {what}")
         return found or 0
 

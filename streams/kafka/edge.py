@@ -31,7 +31,7 @@ from streams.kafka.ownership import Generation, Lag, Plan, Reach, StateKey, Stat
 from streams.kafka.packing import Packing
 from streams.kafka.poll import PollThread
 from streams.kafka.restore import Progress, Restored, RestoreError, Restorer, Superseded
-from streams.kafka.room import Room
+from streams.kafka.room import Room, StopError
 from streams.kafka.threads import in_thread
 from streams.kafka.transaction import StartError
 
@@ -185,6 +185,8 @@ class Edge:
     def fail(self, sentence: str, error: BaseException | None = None) -> None:
         """End the process; a commit that is under way may end first."""
         self._flusher.wait_for_commit()
+        if isinstance(error, StopError):
+            lose_place(str(error), remedy=error.remedy)
         lose_place(sentence, error)
 
     # ------------------------------------------------------------------ for Faust's consumer, in the main loop

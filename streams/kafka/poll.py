@@ -286,8 +286,8 @@ def _is_end(message: Message) -> bool:
     where = f"{message.topic()}[{message.partition()}]"
     if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001
         lose_place(
-            f"{where} no longer holds the next record we need: input was lost (retention?): {error.str()}; compute what is left: "
-            "dealpulse rebuild --from-what-is-left"
+            f"{where} no longer holds the next record we need: input was lost (retention?): {error.str()}",
+            remedy="compute what is left: dealpulse rebuild --from-what-is-left",
         )
     if error.code() == KafkaError._MAX_POLL_EXCEEDED:  # noqa: SLF001
         lose_place("the poll thread was stuck for longer than max.poll.interval.ms and the group went on without us")

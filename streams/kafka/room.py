@@ -21,6 +21,14 @@ Headers = list[tuple[str, bytes]]
 Output = tuple[str, int, bytes | None, bytes | None, Headers | None]
 
 
+class StopError(Exception):
+    """A room ends the worker on purpose: the text says why, `remedy` what to do."""
+
+    def __init__(self, why: str, remedy: str) -> None:
+        super().__init__(why)
+        self.remedy = remedy
+
+
 class StateTable:
     """The state of one partition of one room: bytes by key, and which keys changed since the last flush.
 

@@ -67,7 +67,7 @@ CATALOGUE: tuple[Kpi, ...] = (
     _kpi("stage_left", "Exits", "Выходы", "Виходи", "period", "count", "higher",
          "S RS", "count", "exits from the stage, each counts"),
     _kpi("stage_conversion", "Stage conversion", "Конверсия этапа", "Конверсія етапу", "cohort", "ratio", "higher",
-         "S RS", "advanced / entered", "of the deals that first entered the stage, those that later reached a higher rank"),
+         "S RS", "advanced / entered", "of the deals that first entered the stage, of kind lead or open, those that later reached a higher rank"),
     _kpi("lead_conversion", "Lead conversion", "Конверсия лидов в продажи", "Конверсія лідів у продажі", "cohort",
          "ratio", "higher", "A P T R D G L", "won / created", "of the deals created, those that are won"),
     _kpi("win_rate", "Win rate (close rate)", "Процент выигранных, коэффициент закрытия", "Відсоток виграних", "period",

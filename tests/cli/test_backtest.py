@@ -241,6 +241,13 @@ def test_lines_that_are_refused_are_counted_by_reason(backtest, expected, histor
     assert {**without_time(found), "rejected": {}} == expected
 
 
+def test_lines_that_name_no_topic_are_named(run, tmp_path):
+    """By the place of the first, as replay does; else a forgotten --topic looks like a history without alerts."""
+    file = written(tmp_path / "bare.jsonl", [b'{"event_id": 1}'] * 3)
+    result = run("rules", "backtest", "--json", str(file))
+    assert f"lines that were not judged: 3; the first: {file}:1: missing_field" in result.stderr
+
+
 @pytest.mark.parametrize("kind", ["stdin", "gz", "two files", "bare", "by topic, the later first"])
 def test_the_same_history_is_read_from_every_kind_of_file(backtest, expected, tmp_path, kind):
     """As replay takes them; several files are put in order of time."""

@@ -2,6 +2,7 @@
 
 import os
 import re
+from importlib import metadata
 
 import orjson
 import pytest
@@ -197,6 +198,11 @@ def test_the_file_of_definitions_may_be_a_pipe(tmp_path):
     settings = read_settings(None, f"/dev/fd/{reading}")
     os.close(reading)
     assert (settings.definitions.currency, settings.raw) == ("USD", {"currency": "USD", "windows": ["all"]})
+
+
+def test_the_version_is_told(run):
+    """That of the package."""
+    assert run("--version").stdout == f"dealpulse {metadata.version('dealpulse')}\n"
 
 
 def test_abandon_takes_no_other_option(run):

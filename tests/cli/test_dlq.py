@@ -49,6 +49,13 @@ def test_a_time_that_is_none_is_refused(run):
     assert (result.exit_code, "--since: 'yesterday' is no time" in result.stderr) == (2, True)
 
 
+def test_a_place_that_is_none_is_refused(run):
+    """Before a broker is asked."""
+    for said in ("foo", "crm.activity/1", "crm.activity@1", "crm.activity/1@²"):
+        result = run("dlq", "replay", "--origin", said, "--broker", "kafka://127.0.0.1:1")
+        assert (result.exit_code, "is no place; write TOPIC/PARTITION@OFFSET" in result.stderr) == (2, True)
+
+
 def test_programs_get_lines_and_people_a_table(run, topic):
     """Long values are cut for people only."""
     assert [orjson.loads(line)["offset"] for line in run("dlq", "list", "--json").stdout.splitlines()] == [1, 2]

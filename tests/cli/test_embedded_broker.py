@@ -55,6 +55,8 @@ def test_topics_are_created_once(dealpulse):
     assert created == "" or all(f"created {topic.name}\n" in created for topic in all_topics("dealpulse"))
     assert "nothing to create" in dealpulse("topics", "create").stdout
     assert dealpulse("topics", "check").exit_code == 0
+    assert orjson.loads(dealpulse("topics", "create", "--json").stdout) == {"ok": True, "created": [], "wrong": []}
+    assert orjson.loads(dealpulse("topics", "check", "--json").stdout) == {"ok": True, "wrong": []}
 
 
 def test_nothing_is_created_beside_wrong_topics(run, tmp_path):
@@ -90,7 +92,7 @@ def test_replay_sends_keys_values_and_the_time_of_sending(dealpulse, client):
     result = dealpulse("replay", "-", "--json", input="\n".join(lines))
     assert result.exit_code == 0
     found = orjson.loads(result.stdout)
-    assert (found["sent"], found["rejected"]) == (1, {"not_json": 1, "not_an_object": 1})
+    assert (found["sent"], found["not_sent"]) == (1, {"not_json": 1, "not_an_object": 1})
     assert "stdin:2: not_json" in result.stderr
     (message,) = [one for one in every_record(client, STAGE_CHANGE) if one.key() == b"7"]
     assert message.value() == b'{"deal_id": 7, "amount": 1e400}'
