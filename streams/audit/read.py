@@ -16,7 +16,7 @@ from streams.audit.compare import Comparison, compare, latest_watermark
 from streams.audit.recompute import recompute
 from streams.audit.windows import SECOND
 from streams.config import Definitions
-from streams.events.contract import Activity, Limits, Rejection, StageChange
+from streams.events.contract import Activity, Limits, Rejection, StageChange, received_at
 from streams.events.decode import decode_activity, decode_stage_change
 from streams.topics import ACTIVITY, KPI_HISTORY, KPI_LATEST, STAGE_CHANGE, TICKS
 
@@ -59,7 +59,7 @@ def read_events(
     limits = Limits(max_future=int(definitions.max_future * SECOND), zone=definitions.zone)
     decode = _DECODERS[topic]
     for message in read_topic(client_settings, topic, progress):
-        event = decode(message.key(), message.value(), message.timestamp()[1] * 1000, limits)
+        event = decode(message.key(), message.value(), received_at(message.timestamp()[1]), limits)
         if not isinstance(event, Rejection):
             yield event
 
@@ -67,7 +67,7 @@ def read_events(
 def read_ticks(client_settings: dict[str, Any], definitions: Definitions, progress: Progress) -> Iterator[int]:
     """Yield what the clock said (µs), as far as a worker believes it."""
     for message in read_topic(client_settings, TICKS, progress):
-        latest = message.timestamp()[1] * 1000 + int(definitions.max_future * SECOND)
+        latest = received_at(message.timestamp()[1]) + int(definitions.max_future * SECOND)
         try:
             said = orjson.loads(message.value() or b"")
         except orjson.JSONDecodeError:

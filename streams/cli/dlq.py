@@ -30,7 +30,7 @@ from streams.cli.send import Sender
 from streams.cli.settings import CheckError, Settings, with_settings
 from streams.cli.stack import signals_end_it
 from streams.cli.times import instant_of
-from streams.events.contract import Limits, Reason
+from streams.events.contract import Limits, Reason, received_at
 from streams.topics import DEAD_LETTER, DLQ_REPLAYS
 
 _SHOWN = 120  # characters of a value in the table
@@ -85,7 +85,8 @@ def as_table(letters: list[dict[str, Any]]) -> Table:
     """Lay the letters out for people."""
     table = Table("received", "origin", "reason", "detail", "key", "value", title="Dead letters")
     for letter in letters:
-        received = datetime.fromtimestamp(letter["timestamp"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        at = received_at(letter["timestamp"])
+        received = "-" if at < 0 else datetime.fromtimestamp(at / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S")
         origin = f"{letter['topic']}/{letter['partition']}@{letter['offset']}"
         detail, key, value = letter["detail"], _text(letter["key_base64"]), _text(letter["value_base64"])
         table.add_row(received, origin, letter["reason"], shown(detail), shown(key), shown(value))

@@ -118,10 +118,11 @@ def apply_stage_change(deal: Deal, event: StageChange, terms: Terms, noticed: No
             touch = first_touch(after, unpack_rows(deal), deal.settled_touch)
         old, new = stage_facts(before, deal.touch, deal, terms), stage_facts(after, touch, deal, terms)
     _summarise(deal, after, touch)
+    changes = difference(old, new, terms.calendar.day_of(deal.newest))
     while len(deal.stages) > MAX_STAGE_EVENTS:
-        new += settle_stage_event(deal, terms)
+        changes += settle_stage_event(deal, terms)
         noticed.settled += 1
-    return difference(old, new, terms.calendar.day_of(deal.newest))
+    return changes
 
 
 def _is_too_late(deal: Deal, kept: StageEvent, before: History) -> bool:
@@ -265,7 +266,7 @@ def apply_activity(deal: Deal, event: Activity, terms: Terms, noticed: Noticed) 
             if deal.touch < 0 <= deal.created and is_touch_going_out(event.type, event.direction):
                 changes += _touched(deal, event.at, terms)
     if deal.activities >= MAX_ACTIVITIES + SETTLED_AT_ONCE:
-        changes += [(fact, 1) for fact in settle_activities(deal, SETTLED_AT_ONCE, terms)]
+        changes += settle_activities(deal, SETTLED_AT_ONCE, terms)
         noticed.settled += SETTLED_AT_ONCE
     return changes
 

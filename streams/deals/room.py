@@ -27,7 +27,7 @@ from streams.deals.record import FLAGS_AT, ID_BYTES, OLDER, Deal, Kept, fingerpr
 from streams.deals.record import decode as unpack
 from streams.deals.settle import fit
 from streams.deals.terms import Terms
-from streams.events.contract import REPLAY_OF, Activity, Limits, Reason, Rejection
+from streams.events.contract import REPLAY_OF, Activity, Limits, Reason, Rejection, received_at
 from streams.events.decode import decode_activities, decode_stage_changes
 from streams.kafka.resting import Packer, Resting
 from streams.kafka.room import Moment, Output, StateTable, StopError
@@ -140,7 +140,7 @@ class DealsRoom:
             for message in run:
                 self._tick(owned, message)
             return len(run)
-        keys, received = [message.key() for message in run], [message.timestamp()[1] * 1000 for message in run]
+        keys, received = [message.key() for message in run], [received_at(message.timestamp()[1]) for message in run]
         decode, ways = _READ[topic]
         events = decode(zip(keys, [message.value() for message in run], received, strict=True), self.limits)
         refused = self._fold(owned, zip(range(len(run)), keys, events, strict=True), ways)
@@ -155,11 +155,12 @@ class DealsRoom:
         if accepted:
             owned.newest[topic] = max(owned.newest[topic], *map(_at, accepted))
             owned.changed, owned.settled = True, False
-        self._born = min(self._born or received[0], received[0])
+        if received[0] > 0:
+            self._born = min(self._born or received[0], received[0])
         metrics.EVENTS_CONSUMED.labels(topic).inc(len(run))
         metrics.EVENTS_ACCEPTED.inc(len(accepted))
         metrics.EVENTS_DUPLICATE.inc(sum(why is Refusal.DUPLICATE for why in refused.values()))
-        metrics.LAST_EVENT.set(received[-1] / 1_000_000)
+        metrics.LAST_EVENT.set(max(received[-1], 0) / 1_000_000)
         return sum(map(len, run))
 
     def _fold(self, owned: _Partition, arrived: Iterable[tuple[int, bytes | None, Any]], ways: Ways) -> _Refused:
@@ -252,7 +253,7 @@ class DealsRoom:
             tick = _ticks.decode(message.value() or b"")
         except msgspec.DecodeError:
             return  # not ours: a tick is no event, and a wrong one must not move the clock
-        if tick.time is not None and 0 < tick.time <= message.timestamp()[1] * 1000 + self.limits.max_future:
+        if tick.time is not None and 0 < tick.time <= received_at(message.timestamp()[1]) + self.limits.max_future:
             owned.watermark = max(owned.watermark, tick.time)
         owned.settled = tick.settle
         owned.changed = True
@@ -303,7 +304,7 @@ class DealsRoom:
         for key, deal in owned.deals.items():
             (record, older), settled, counted = fit(deal, self.terms)
             if counted:
-                self._sums.add(zip(counted, repeat(1)))
+                self._sums.add(counted)
             noticed.settled += settled
             state.put(key, record)
             _keep(state, _OLDER + key, older)

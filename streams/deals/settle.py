@@ -2,7 +2,8 @@
 
 What is let go of is settled: it stays counted as it is, and can no longer be corrected.  Every fact of the record that is
 left was counted before, and of those counted only what is final is missing: entries, exits, conversions that came about.
-Only where something hangs on every event that is held does that not hold for one of them.
+Only where something hangs on every event that is held does that not hold for one of them: then what hung on it is counted as
+the record that is left shows it.
 
 A deleted deal counts what it lets go of, too: a deletion takes back what the record shows, and when the deal is restored
 the record shows it no more.
@@ -41,13 +42,15 @@ from streams.panes.calendar import DAY_US, FINE_US
 _FEWEST = 2  # stage events: the creating one, and the one that inherits
 _AT_ONCE = 8  # activities that a record lets go of that is too large
 _MOVES = frozenset((Kind.ENTER, Kind.LEAVE))
+_CORRECTED = frozenset(kind for kind in Kind if kind < FIRST_LEVEL) - _MOVES - {Kind.ACTIVITY, Kind.TALK}
 _TO_BE_SAID = dict.fromkeys(OWNERS, "?") | {"amount": "1"}
+Settled = list[tuple[Fact, int]]
 
 
-def fit(deal: Deal, terms: Terms) -> tuple[Kept, int, list[Fact]]:
-    """Return the record as bytes, how many events were let go of since it was too large, and what is counted now."""
+def fit(deal: Deal, terms: Terms) -> tuple[Kept, int, Settled]:
+    """Return the record as bytes, how many events were let go of since it was too large, and what is counted otherwise now."""
     kept, settled = encode(deal), 0
-    counted: list[Fact] = []
+    counted: Settled = []
     while len(kept[0]) > MAX_RECORD_BYTES and (len(deal.stages) > _FEWEST or deal.activities):
         if len(deal.stages) > _FEWEST and (stage_bytes(kept[0]) > MAX_RECORD_BYTES // 2 or not deal.activities):
             counted += settle_stage_event(deal, terms)
@@ -60,27 +63,29 @@ def fit(deal: Deal, terms: Terms) -> tuple[Kept, int, list[Fact]]:
     return kept, settled, counted
 
 
-def settle_stage_event(deal: Deal, terms: Terms) -> list[Fact]:
-    """Let go of a stage event; return what is counted of a deleted deal from now on."""
-    return _counted(deal, terms, lambda: _let_go_of_stage_event(deal, terms))
+def settle_stage_event(deal: Deal, terms: Terms) -> Settled:
+    """Let go of a stage event; return what is counted otherwise from now on."""
+    if deal.deleted:
+        return _counted(deal, terms, lambda: _let_go_of_stage_event(deal, terms))
+    return _let_go_of_stage_event(deal, terms)
 
 
-def settle_activities(deal: Deal, count: int, terms: Terms) -> list[Fact]:
+def settle_activities(deal: Deal, count: int, terms: Terms) -> Settled:
     """Let go of the oldest activities; return what is counted of a deleted deal from now on."""
-    return _counted(deal, terms, lambda: _let_go_of_activities(deal, count))
+    if deal.deleted:
+        return _counted(deal, terms, lambda: _let_go_of_activities(deal, count))
+    _let_go_of_activities(deal, count)
+    return []
 
 
-def _counted(deal: Deal, terms: Terms, let_go: Callable[[], None]) -> list[Fact]:
-    if not deal.deleted:
-        let_go()
-        return []
-    before = _hidden(deal, terms)
+def _counted(deal: Deal, terms: Terms, let_go: Callable[[], object]) -> Settled:
+    before = _shown(deal, terms)
     let_go()
-    return [fact for fact in (before - _hidden(deal, terms)).elements() if fact[0] < FIRST_LEVEL]
+    return [(fact, count) for fact, count in (before - _shown(deal, terms)).items() if fact[0] < FIRST_LEVEL]
 
 
-def _hidden(deal: Deal, terms: Terms) -> Counter[Fact]:
-    """Return what the record of a deleted deal would show."""
+def _shown(deal: Deal, terms: Terms) -> Counter[Fact]:
+    """Return what the record shows; of a deleted deal what it would show."""
     history = History(deal.stages[:], terms)
     return Counter(facts_of_stages(history, deal.touch, deal, terms) + activity_facts(unpack_rows(deal), history, terms))
 
@@ -88,8 +93,8 @@ def _hidden(deal: Deal, terms: Terms) -> Counter[Fact]:
 # ------------------------------------------------------------------ stage events
 
 
-def _let_go_of_stage_event(deal: Deal, terms: Terms) -> None:
-    """Let go of a stage event; what it said lives on in the one behind it."""
+def _let_go_of_stage_event(deal: Deal, terms: Terms) -> Settled:
+    """Let go of a stage event; what it said lives on in the one behind it.  Return what is counted otherwise without it."""
     before = _Before(deal, terms)
     turns = _in_turn(deal, before)
     for place in turns:
@@ -97,16 +102,23 @@ def _let_go_of_stage_event(deal: Deal, terms: Terms) -> None:
             continue
         left = _without(deal, place, before)
         if _shows_what_can_change(left, before, terms):
+            shown = Counter[Fact]()
             break
     else:  # something hangs on every event: then the first in turn, come what may
         place = turns[0]
         left = _without(deal, place, before)
+        shown = _shown(deal, terms)
     gone = deal.stages[place]
     deal.held, deal.settled = left.stages, left.settled
     deal.settled_until, deal.reworded_until, deal.blurred_until = left.settled_until, left.reworded_until, left.blurred_until
     deal.settled_stages, deal.settled_moves = left.settled_stages, left.settled_moves
     if before.says_who_or_where(gone):
         _settle_activities(deal, before, terms)
+    if not shown:
+        return []
+    # What is counted is what the record shows, right or not: else the next event would take back what was never added.
+    shown.subtract(_shown(deal, terms))
+    return [(fact, -count) for fact, count in shown.items() if count and fact[0] in _CORRECTED and not _came_about(fact)]
 
 
 class _Before:
@@ -287,7 +299,9 @@ def _settle_activities(deal: Deal, before: _Before, terms: Terms) -> None:
 
 
 def _settle_touch(deal: Deal, row: Row) -> None:
-    if row.outbound_touch and 0 <= deal.created <= row.at and not deal.created <= deal.settled_touch <= row.at:
+    """Keep the instant of the first touch since the creation; of any until that is known: it may well turn out to be before."""
+    is_first = deal.settled_touch < max(deal.created, 0) or row.at < deal.settled_touch
+    if row.outbound_touch and row.at >= deal.created and is_first:
         deal.settled_touch = row.at
 
 

@@ -12,6 +12,9 @@ MAX_BYTES = 64 * 1024
 MAX_TEXT = 256
 MAX_ATTRIBUTES = 1024
 EARLIEST = 946_684_800_000_000  # 2000-01-01T00:00:00Z in µs
+_LATEST_STAMP = (
+    7_258_118_400_000  # 2200-01-01T00:00:00Z in ms: a producer that stamps records later than this counts in another unit
+)
 # A header of records that were refused and are sent again: where the first of them stands, as topic/partition@offset.
 REPLAY_OF = "dealpulse-replay-of"
 # Nesting that no reader's stack can refuse, so that the same bytes are accepted by every worker.
@@ -56,6 +59,14 @@ class Reason(StrEnum):
     BAD_AMOUNT = "bad_amount"
     KEY_MISMATCH = "key_mismatch"
     TOO_LATE = "too_late"
+
+
+def received_at(stamp: int) -> int:
+    """Return when Kafka took a record in, µs since 1970, by its timestamp (ms); -1 where that is in another unit, or not there.
+
+    Whoever stamps records in µs or ns would else have no event refused for being of the future.
+    """
+    return stamp * 1000 if 0 <= stamp <= _LATEST_STAMP else -1
 
 
 class Rejection(msgspec.Struct, frozen=True, gc=False):

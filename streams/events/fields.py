@@ -147,8 +147,10 @@ class Fields:
         self.require("occurred_at")
         found = self.time("occurred_at", limits)
         if found is not None and not EARLIEST <= found <= received + limits.max_future:
-            what = "before 2000" if found < EARLIEST else "more than max_future after the record arrived"
-            self.refuse(Reason.TIME_OUT_OF_RANGE, "occurred_at", f"{_shown(self.said('occurred_at'))} is {what}")
+            what = "is before 2000" if found < EARLIEST else "is more than max_future after the record arrived"
+            if received < 0:
+                what = "has no Kafka timestamp in milliseconds to be held against"
+            self.refuse(Reason.TIME_OUT_OF_RANGE, "occurred_at", f"{_shown(self.said('occurred_at'))} {what}")
         return found or 0
 
     def date(self, name: str) -> str | None:

@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from streams import topics
+from streams.cli.dlq import as_table
 from streams.deals.record import ROW_BYTES, decode
 from streams.deals.room import DealsRoom, TooMuchBadInputError, dead_letter
 from streams.events.contract import REPLAY_OF, Reason, Rejection
@@ -237,6 +238,23 @@ def test_older_activities_that_are_all_let_go_are_taken_out_of_the_changelog():
         working.flush([record])
     assert b"odd" not in working.changelog
     assert 0 < working.deal(b"d").activities < 64
+
+
+@pytest.mark.parametrize("stamp", [RECEIVED, RECEIVED * 1_000, 253_402_300_800_000, 2**63 - 1, -1], ids=str)
+@pytest.mark.parametrize("at", ["2024-03-04T10:00:00Z", "9999-12-31T23:00:00Z"])
+def test_a_record_whose_kafka_timestamp_is_in_another_unit_is_refused(stamp, at):
+    """µs or ns where ms belong: nothing says whether the event is of the future, and no calendar holds such a year."""
+    room, state = DealsRoom(settings(), ticks=False), StateTable()
+    room.open(0, state)
+    value = json.dumps({"event_id": "a", "deal_id": "d", "occurred_at": at, "type": "call"}).encode()
+    tick = json.dumps({"time": 253_402_300_800_000_000}).encode()
+    room.handle(0, topics.ACTIVITY, [Record((topics.ACTIVITY, 0), 1, b"d", value, stamp)])
+    room.handle(0, topics.TICKS, [Record((topics.TICKS, 0), 1, None, tick, stamp)])
+    (letter,) = [one[3] for one in room.drain(Moment(RECEIVED, frozenset())) if one[0] == topics.DEAD_LETTER]
+    assert json.loads(letter)["reason"] == "time_out_of_range"
+    assert "has no Kafka timestamp in milliseconds to be held against" in json.loads(letter)["detail"]
+    (row,) = as_table([json.loads(letter)]).columns[0]._cells
+    assert row == "-"
 
 
 def test_a_file_that_is_replayed_twice_is_no_bad_input():
