@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-SIDE_BY_SIDE ?= 4
+SIDE_BY_SIDE ?= 5
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo lint check-fast test test-faults bench bench-peers lock clean
