@@ -8,7 +8,7 @@ new amounts, re-openings and deletions are one mechanism (law 1).
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -203,13 +203,18 @@ def _is_kept(entry: Entry, settled: list[bytes]) -> bool:
     return not (settled and stage_mark(entry.pipeline, entry.stage) in settled)
 
 
+def advances(history: History, settled: list[bytes]) -> Iterator[tuple[int, Entry | None]]:
+    """Yield the index of each first entry that a cohort is kept of, and the entry by which the deal advanced from there."""
+    for index in _cohorts(history, settled):
+        entry = history.entries[index]
+        yield index, next((later for later in history.entries[index + 1 :] if _advances(entry, later)), None)
+
+
 def _conversions(history: History, settled: list[bytes], terms: Terms, found: list[Fact]) -> None:
     if _CONVERSION in terms.enabled:
-        for index in _cohorts(history, settled):
-            entry = history.entries[index]
-            advance = next((later for later in history.entries[index + 1 :] if _advances(entry, later)), None)
+        for index, advance in advances(history, settled):
             fact = _conversion(history, index, terms)
-            found.append(_advanced(fact, entry, advance, terms) if advance is not None else fact)
+            found.append(_advanced(fact, history.entries[index], advance, terms) if advance is not None else fact)
 
 
 def _advance(history: History, settled: list[bytes], terms: Terms, gone: list[Fact], come: list[Fact]) -> None:

@@ -12,11 +12,11 @@ the record shows it no more.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
-from streams.deals.contributions import Fact, activity_facts, created_at, facts_of_stages, move_facts
+from streams.deals.contributions import Fact, activity_facts, advances, created_at, facts_of_stages, move_facts
 from streams.deals.history import History
 from streams.deals.record import (
     MAX_RECORD_BYTES,
@@ -101,7 +101,7 @@ def _let_go_of_stage_event(deal: Deal, terms: Terms) -> Settled:
         if before.still_converts(*deal.stages[place : place + 2]):
             continue
         left = _without(deal, place, before)
-        if _shows_what_can_change(left, before, terms):
+        if _shows_what_can_change(left, deal.stages[place], before, terms):
             shown = Counter[Fact]()
             break
     else:  # something hangs on every event: then the first in turn, come what may
@@ -139,11 +139,20 @@ class _Before:
         self.standing = _standing(self.history)
         converting = {fact[2][:2] for fact in self.counted if fact[0] is Kind.CONVERSION and not fact[3]}
         first = {(entry.pipeline, entry.stage): entry.place for entry in reversed(self.history.entries)}
+        self.advances = list(self._advances(deal, terms))
         self.converting = {self.history.events[place].event_id for stage, place in first.items() if stage in converting}
 
     def asked(self, deal: Deal, terms: Terms) -> History:
         """Return the history with what is said next."""
         return History([*deal.stages, self.next], terms)
+
+    def _advances(self, deal: Deal, terms: Terms) -> Iterator[tuple[str, bytes]]:
+        """Yield the ids of the events by which the deal advanced, and the stages from which it did."""
+        if Kind.CONVERSION in terms.enabled:
+            for index, advance in advances(self.history, deal.settled_stages):
+                entry = self.history.entries[index]
+                if advance is not None:
+                    yield self.history.events[advance.place].event_id, stage_mark(entry.pipeline, entry.stage)
 
     def still_converts(self, event: StageEvent, behind: StageEvent) -> bool:
         """Is it the first entry into a stage from which the deal may yet advance, and would be in another pane without it?"""
@@ -220,15 +229,17 @@ def _heir(gone: StageEvent, heir: StageEvent) -> StageEvent:
     return StageEvent(heir.at, heir.event_id, heir.to_stage, pipeline, said, clear, deleted)
 
 
-def _shows_what_can_change(left: Deal, before: _Before, terms: Terms) -> bool:
+def _shows_what_can_change(left: Deal, gone: StageEvent, before: _Before, terms: Terms) -> bool:
     """Say whether all that can still change is answered as before; note in `left` what is final and shown no more."""
     after = before.asked(left, terms)
     if _standing(after) != before.standing or not _moving(after) <= before.moving:
         return False
     shown = Counter(facts_of_stages(after, left.touch, left, terms))
-    stages = [stage_mark(str(fact[2][0]), str(fact[2][1])) for fact in before.counted - shown if _came_about(fact)]
+    stages = {stage_mark(str(fact[2][0]), str(fact[2][1])) for fact in before.counted - shown if _came_about(fact)}
+    # Also where a later move shows the same: what comes late may yet give that another pipeline.
+    stages |= {stage for event, stage in before.advances if event == gone.event_id}
     if stages:
-        left.settled_stages = (left.settled_stages + stages)[-MAX_SETTLED_STAGES:]
+        left.settled_stages = (left.settled_stages + sorted(stages))[-MAX_SETTLED_STAGES:]
         shown = Counter(facts_of_stages(after, left.touch, left, terms))
     if any(fact[0] not in _MOVES and not _came_about(fact) for fact in before.counted - shown):
         return False

@@ -341,6 +341,19 @@ def test_where_something_hangs_on_every_event_nothing_is_taken_back_that_was_not
     )
 
 
+def test_an_advance_that_was_let_go_of_stays_one_whatever_comes_late():
+    """A later closing without a word of its pipeline showed it as well, until an event before it was of another one."""
+    deal = Deal()
+    way = [stage_at(0, "New", pipeline="default", rep_id="anna"), stage_at(10, "Proposal")]
+    way += [stage_at(20 + number, ("A", "B")[number % 2], pipeline="renewals") for number in range(60)]
+    way += [stage_at(100, "Lost", pipeline="default"), stage_at(110, "Won")]
+    way += [stage_at(120 + number, product=f"p{number}") for number in range(12)]
+    total, noticed = settling(deal, [*way, stage_at(105, "X", pipeline="ghost")])
+    assert (noticed.late, noticed.settled) == (1, 13)
+    conversions = {fact[2][1]: fact[3] for fact, count in total.items() if fact[0] is Kind.CONVERSION and count}
+    assert conversions["New"] is True
+
+
 def test_a_full_record_that_has_let_go_of_nothing_takes_in_what_is_late():
     """Sixty-four stage events, and one that comes before the second."""
     deal = deal_of(stage_at(0, "New"), *(stage_at(n, amount=f"{n}") for n in range(1, MAX_STAGE_EVENTS)))
