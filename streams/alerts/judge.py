@@ -15,10 +15,14 @@ from streams.alerts import detector
 from streams.config import Rule
 
 _LOWEST = 0.005  # of a rise's learned baselines: a share of nothing has no alternatives
+_OF_BEFORE = 20  # entries that a share stands for of which a row of an earlier version does not say
 
 
 class Watch(msgspec.Struct, array_like=True):
-    """The state of one alert.  `n` and `k` since the change most likely began."""
+    """The state of one alert.  `n` and `k` since the change most likely began.
+
+    While it fires, `fired_share` is that of the `fired_n` entries since it got worse, without those since it most likely recovered.
+    """
 
     day: int = 0  # the last pane taken in
     learned_n: int = 0  # 0 beside a baseline: it was configured
@@ -32,6 +36,7 @@ class Watch(msgspec.Struct, array_like=True):
     fired_share: float = 0.0
     onset: float = 0.0
     revision: int = 0
+    fired_n: int = 0
 
 
 class Pane(msgspec.Struct):
@@ -84,7 +89,20 @@ def _count(watch: Watch, null: float, alternative: float, k: int, n: int) -> Non
     watch.onset += detector.likelihood(null, alternative, k, n)
     watch.n, watch.k = watch.n + n, watch.k + k
     if watch.onset <= 0:
+        if watch.firing and watch.n:
+            _stays_bad(watch)
         watch.onset, watch.n, watch.k = 0.0, 0, 0
+
+
+def _stays_bad(watch: Watch) -> None:
+    """Take what was no recovery into the share from which half-way back is measured.
+
+    When an alert fires its share is one that was chosen for being bad, the more so the less has changed: what stays as bad as it is
+    would soon look nearer to the baseline.
+    """
+    before = watch.fired_n or _OF_BEFORE
+    watch.fired_n = before + watch.n
+    watch.fired_share = (watch.fired_share * before + watch.k) / watch.fired_n
 
 
 def evidence(watch: Watch) -> float:
@@ -100,8 +118,8 @@ def threshold(rule: Rule) -> float:
 def _follow(watch: Watch, rule: Rule) -> None:
     """Let the rule's baseline be in force; evidence against another one says nothing about it, and begins anew."""
     was_configured = watch.baseline is not None and not watch.learned_n
-    if rule.baseline is None and not was_configured:
-        return  # learned, or being learned
+    if rule.baseline is None and (watch.firing or not was_configured):
+        return  # learned, or being learned; what would be learned while an alert fires is how bad it is
     if watch.baseline != rule.baseline:
         watch.evidence = []
         watch.onset, watch.n, watch.k = 0.0, 0, 0
@@ -134,7 +152,7 @@ def _recovery(watch: Watch, base: float, rule: Rule) -> tuple[float, list[float]
 
 
 def _turn(watch: Watch, at: int) -> None:
-    watch.fired_share = watch.k / watch.n if watch.n else 0.0
+    watch.fired_share, watch.fired_n = watch.k / watch.n if watch.n else 0.0, watch.n
     watch.firing = not watch.firing
     watch.onset = 0.0
     watch.since = at

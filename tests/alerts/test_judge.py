@@ -98,6 +98,7 @@ def test_a_configured_baseline_is_judged_from_the_first_pane():
 # ------------------------------------------------------------------ another baseline
 
 GIVEN = Rule("drop", "conversion_drop", "stage", baseline=0.2)
+GIVEN_RISE = Rule("rise", "response_rise", "team", baseline=0.1)
 HIGHER = Rule("drop", "conversion_drop", "stage", baseline=0.4)
 
 
@@ -213,6 +214,34 @@ def test_what_stays_bad_is_hardly_ever_told_as_over(n, bad):
     runs = [names(Court(GIVEN).turns(story(GIVEN, (730, bad), n=n, seed=seed))) for seed in range(20)]
     assert sum("fired" in run for run in runs) >= 15
     assert sum("resolved" in run for run in runs) <= 3
+
+
+@pytest.mark.parametrize(
+    ("rule", "n", "bad"),
+    [(GIVEN, 200, 0.18), (GIVEN, 30, 0.16), (GIVEN_RISE, 200, 1 - 0.115), (GIVEN_RISE, 60, 1 - 0.125)],
+    ids=str,
+)
+def test_a_small_change_that_stays_is_told_as_over_within_its_budget(rule, n, bad):
+    """Two years of a tenth fewer, six times: less than one end in a year of firing, although it fires for what looks like far more."""
+    firing = ends = 0
+    for seed in range(6):
+        fired = None
+        for name, day in Court(rule).turns(story(rule, (730, bad), n=n, seed=seed)):
+            if name == "resolved":
+                firing, ends, fired = firing + day - fired, ends + 1, None
+            else:
+                fired = day
+        firing += 730 - fired if fired else 0
+    assert firing > 730
+    assert ends < firing / 365
+
+
+def test_an_alert_whose_baseline_is_taken_out_is_judged_by_it_until_it_is_over():
+    """What is seen while it fires is no baseline: learned at nothing converted, it would fire for ever."""
+    panes, state = story(DROP, (60, 0.05), (60, 0.0), (200, 0.20)), StateTable()
+    assert names(Court(GIVEN, state=state).turns(panes[:60])) == ["fired"]
+    (turn,) = Court(DROP, state=state).turns(panes[60:])
+    assert (turn[0], turn[1] > 120) == ("resolved", True)
 
 
 @pytest.mark.parametrize(("n", "days"), [(5, 200), (20, 60), (60, 20)])
