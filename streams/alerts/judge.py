@@ -7,7 +7,9 @@ the evidence anew.  No clock: the same panes always give the same alerts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import log, sqrt
+from operator import itemgetter
 
 import msgspec
 
@@ -16,6 +18,14 @@ from streams.config import Rule
 
 _LOWEST = 0.005  # of a rise's learned baselines: a share of nothing has no alternatives
 _OF_BEFORE = 20  # entries that a share stands for of which a row of an earlier version does not say
+
+
+class Run(msgspec.Struct, array_like=True):
+    """The panes since a change to one of the alternatives most likely began: the running sum of CUSUM (Page 1954)."""
+
+    onset: float = 0.0
+    n: int = 0
+    k: int = 0
 
 
 class Watch(msgspec.Struct, array_like=True):
@@ -34,9 +44,10 @@ class Watch(msgspec.Struct, array_like=True):
     k: int = 0
     evidence: list[float] = []
     fired_share: float = 0.0
-    onset: float = 0.0
+    onset: float = 0.0  # of rows of an earlier version, which counted towards one alternative
     revision: int = 0
     fired_n: int = 0
+    runs: list[Run] = []  # one for each alternative
 
 
 class Pane(msgspec.Struct):
@@ -68,11 +79,11 @@ def take(watch: Watch, pane: Pane, rule: Rule) -> bool:
     if not can_get_worse(base, rule):
         return False
     null, alternatives = _recovery(watch, base, rule) if watch.firing else (base, _alternatives(base, rule))
-    _count(watch, null, alternatives[len(alternatives) // 2], bad, pane.n)
     if len(watch.evidence) != len(alternatives):
         watch.evidence = detector.start(alternatives)
     step = detector.step_back if watch.firing else detector.step
     watch.evidence = [step(one, null, p1, bad, pane.n) for one, p1 in zip(watch.evidence, alternatives, strict=True)]
+    _count(watch, null, alternatives, bad, pane.n)
     if evidence(watch) < threshold(rule) or watch.n < rule.min_events:
         return False
     _turn(watch, pane.at)
@@ -84,25 +95,35 @@ def can_get_worse(baseline: float, rule: Rule) -> bool:
     return baseline > 0 if rule.kind == "conversion_drop" else baseline < detector.HIGHEST
 
 
-def _count(watch: Watch, null: float, alternative: float, k: int, n: int) -> None:
-    """Count what is told: the panes since the change most likely began (the running sum of CUSUM, Page 1954)."""
-    watch.onset += detector.likelihood(null, alternative, k, n)
-    watch.n, watch.k = watch.n + n, watch.k + k
-    if watch.onset <= 0:
-        if watch.firing and watch.n:
-            _stays_bad(watch)
-        watch.onset, watch.n, watch.k = 0.0, 0, 0
+def _count(watch: Watch, null: float, alternatives: Sequence[float], k: int, n: int) -> None:
+    """Count what is told: the panes since the change began, if it is one to the alternative that most speaks for.
+
+    Towards one of them only, the counts of a smaller change would begin anew again and again, and never be `min_events`.
+    """
+    if len(watch.runs) != len(alternatives):
+        watch.runs = [Run(watch.onset, watch.n, watch.k) for _ in alternatives]
+        watch.onset = 0.0
+    middle = watch.runs[len(alternatives) // 2]
+    for run, p1 in zip(watch.runs, alternatives, strict=True):
+        run.onset += detector.likelihood(null, p1, k, n)
+        run.n, run.k = run.n + n, run.k + k
+        if run.onset <= 0:
+            if run is middle and watch.firing and run.n:
+                _stays_bad(watch, run)
+            run.onset, run.n, run.k = 0.0, 0, 0
+    likeliest = middle if watch.firing else max(zip(watch.evidence, watch.runs, strict=True), key=itemgetter(0))[1]
+    watch.n, watch.k = likeliest.n, likeliest.k
 
 
-def _stays_bad(watch: Watch) -> None:
+def _stays_bad(watch: Watch, run: Run) -> None:
     """Take what was no recovery into the share from which half-way back is measured.
 
     When an alert fires its share is one that was chosen for being bad, the more so the less has changed: what stays as bad as it is
     would soon look nearer to the baseline.
     """
     before = watch.fired_n or _OF_BEFORE
-    watch.fired_n = before + watch.n
-    watch.fired_share = (watch.fired_share * before + watch.k) / watch.fired_n
+    watch.fired_n = before + run.n
+    watch.fired_share = (watch.fired_share * before + run.k) / watch.fired_n
 
 
 def evidence(watch: Watch) -> float:
@@ -121,7 +142,7 @@ def _follow(watch: Watch, rule: Rule) -> None:
     if rule.baseline is None and (watch.firing or not was_configured):
         return  # learned, or being learned; what would be learned while an alert fires is how bad it is
     if watch.baseline != rule.baseline:
-        watch.evidence = []
+        watch.evidence, watch.runs = [], []
         watch.onset, watch.n, watch.k = 0.0, 0, 0
     watch.baseline = rule.baseline
     watch.learned_n = watch.learned_k = 0
@@ -154,6 +175,6 @@ def _recovery(watch: Watch, base: float, rule: Rule) -> tuple[float, list[float]
 def _turn(watch: Watch, at: int) -> None:
     watch.fired_share, watch.fired_n = watch.k / watch.n if watch.n else 0.0, watch.n
     watch.firing = not watch.firing
-    watch.onset = 0.0
+    watch.runs = []
     watch.since = at
     watch.revision += 1

@@ -244,6 +244,18 @@ def test_an_alert_whose_baseline_is_taken_out_is_judged_by_it_until_it_is_over()
     assert (turn[0], turn[1] > 120) == ("resolved", True)
 
 
+@pytest.mark.parametrize(
+    ("rule", "n", "good"),
+    [(GIVEN, 10_000, 1_600), (GIVEN, 10**9, 175 * 10**6), (GIVEN_RISE, 10_000, 8_750)],
+    ids=["drop", "drop of an eighth", "rise"],
+)
+def test_the_more_come_in_the_sooner_a_small_change_is_told(rule, n, good):
+    """Counted towards a halved share alone, a fifth less of ten thousand a day was never told: each day the counts began anew."""
+    panes = [Pane(rule.name, ENTITY[rule.name], day, n, good, day * DAY) for day in range(1, 4)]
+    (turn, alert), *_ = Court(rule).judge(panes)
+    assert (turn, alert["state"], us_day(alert["at"]), alert["n"]) == (topics.ALERTS, "firing", 1, n)
+
+
 @pytest.mark.parametrize(("n", "days"), [(5, 200), (20, 60), (60, 20)])
 def test_a_recovery_is_told(n, days):
     """20 runs of 100 days at 8 % and then 20 % again: most are told as over; the fewer come in a day, the later."""
