@@ -16,7 +16,7 @@ _DAY = 86_400.0
 # Least, most, and how people write them.  Beyond the most, times would leave the calendar.
 _RANGES: dict[str, tuple[float, float, str]] = {
     "sla.first_response": (1, 400 * _DAY, "1s and 400d"),
-    "slack.catch_up_limit": (0, 36_500 * _DAY, "0s and 36500d"),
+    "slack.catch_up_limit": (60, 36_500 * _DAY, "1m and 36500d"),  # an alert is a tick and a flush old when it is written
     "grace": (0, 400 * _DAY, "0s and 400d"),
     "max_future": (0, 400 * _DAY, "0s and 400d"),
     "publish_interval": (0.001, 3600, "1ms and 1h"),

@@ -113,7 +113,7 @@ def test_the_example_of_the_contract_is_accepted():
         ({"max_future": -1}, "max_future: must be between 0s and 400d"),
         ({"sla": {"first_response": 0}}, "sla.first_response: must be between 1s and 400d"),
         ({"sla": {"first_response": "401d"}}, "sla.first_response: must be between 1s and 400d"),
-        ({"slack": {"catch_up_limit": -1}}, "slack.catch_up_limit: must be between 0s and 36500d"),
+        ({"slack": {"catch_up_limit": -1}}, "slack.catch_up_limit: must be between 1m and 36500d"),
         ({"bad_input": {"share": 1.5}}, "bad_input.share: must be between 0 and 1"),
         ({"bad_input": {"share": float("nan")}}, "bad_input.share: must be between 0 and 1"),
         ({"bad_input": {"of_last": 0}}, "bad_input.of_last: must be between 1 and 1000000"),

@@ -31,19 +31,30 @@ def rises(baseline: float) -> list[float]:
     return [p for p in (min(HIGHEST, baseline * factor) for factor in RISES) if p > baseline]
 
 
-def step(evidence: float, p0: float, p1: float, k: int, n: int) -> float:
-    """Return log M after a pane with k of n, given log M before it."""
-    return _log_plus_one(evidence) + likelihood(p0, p1, k, n)
+def step(evidence: float, gain: float) -> float:
+    """Return log M after a pane whose likelihood is `gain`, given log M before it."""
+    return _log_plus_one(evidence) + gain
 
 
-def step_back(evidence: float, p0: float, p1: float, k: int, n: int) -> float:
+def step_back(evidence: float, gain: float) -> float:
     """Return the same in the CUSUM form: a pane that merely passes adds nothing."""
-    return max(evidence, 0.0) + likelihood(p0, p1, k, n)
+    return max(evidence, 0.0) + gain
 
 
 def likelihood(p0: float, p1: float, k: int, n: int) -> float:
     """Return how much likelier k of n are under p1 than under p0, as a logarithm."""
     return k * (log(p1) - log(p0)) + (n - k) * (log1p(-p1) - log1p(-p0))
+
+
+def dispersion(days: int, n: int, k: int, squares: float) -> float:
+    """Return by how many times days vary more than by chance: Pearson's chi-squared over its degrees of freedom, 1 at least.
+
+    Of so many days with k of n in all; `squares` is the sum of k * k / n of each.  A log likelihood divided by it (McCullagh and
+    Nelder, Generalized Linear Models, 9.2) is never more evidence than without.
+    """
+    if days < 2 or not 0 < k < n:
+        return 1.0
+    return max(1.0, (squares - k * k / n) / (k / n * (1 - k / n) * (days - 1)))
 
 
 def _log_plus_one(evidence: float) -> float:

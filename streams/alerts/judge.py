@@ -17,6 +17,7 @@ from streams.alerts import detector
 from streams.config import Rule
 
 _LOWEST = 0.005  # of a rise's learned baselines: a share of nothing has no alternatives
+LEAST_DAYS = 14  # to learn a baseline from, however many entries they have: no Monday stands for the week
 _OF_BEFORE = 20  # entries that a share stands for of which a row of an earlier version does not say
 
 
@@ -48,6 +49,8 @@ class Watch(msgspec.Struct, array_like=True):
     revision: int = 0
     fired_n: int = 0
     runs: list[Run] = []  # one for each alternative
+    learned_days: int = 0
+    learned_squares: float = 0.0  # the sum of k * k / n of each of them
 
 
 class Pane(msgspec.Struct):
@@ -81,9 +84,10 @@ def take(watch: Watch, pane: Pane, rule: Rule) -> bool:
     null, alternatives = _recovery(watch, base, rule) if watch.firing else (base, _alternatives(base, rule))
     if len(watch.evidence) != len(alternatives):
         watch.evidence = detector.start(alternatives)
-    step = detector.step_back if watch.firing else detector.step
-    watch.evidence = [step(one, null, p1, bad, pane.n) for one, p1 in zip(watch.evidence, alternatives, strict=True)]
-    _count(watch, null, alternatives, bad, pane.n)
+    step, dispersion = detector.step_back if watch.firing else detector.step, _dispersion(watch)
+    gains = [detector.likelihood(null, p1, bad, pane.n) / dispersion for p1 in alternatives]
+    watch.evidence = [step(one, gain) for one, gain in zip(watch.evidence, gains, strict=True)]
+    _count(watch, gains, bad, pane.n)
     if evidence(watch) < threshold(rule) or watch.n < rule.min_events:
         return False
     _turn(watch, pane.at)
@@ -95,17 +99,17 @@ def can_get_worse(baseline: float, rule: Rule) -> bool:
     return baseline > 0 if rule.kind == "conversion_drop" else baseline < detector.HIGHEST
 
 
-def _count(watch: Watch, null: float, alternatives: Sequence[float], k: int, n: int) -> None:
+def _count(watch: Watch, gains: Sequence[float], k: int, n: int) -> None:
     """Count what is told: the panes since the change began, if it is one to the alternative that most speaks for.
 
     Towards one of them only, the counts of a smaller change would begin anew again and again, and never be `min_events`.
     """
-    if len(watch.runs) != len(alternatives):
-        watch.runs = [Run(watch.onset, watch.n, watch.k) for _ in alternatives]
+    if len(watch.runs) != len(gains):
+        watch.runs = [Run(watch.onset, watch.n, watch.k) for _ in gains]
         watch.onset = 0.0
-    middle = watch.runs[len(alternatives) // 2]
-    for run, p1 in zip(watch.runs, alternatives, strict=True):
-        run.onset += detector.likelihood(null, p1, k, n)
+    middle = watch.runs[len(gains) // 2]
+    for run, gain in zip(watch.runs, gains, strict=True):
+        run.onset += gain
         run.n, run.k = run.n + n, run.k + k
         if run.onset <= 0:
             if run is middle and watch.firing and run.n:
@@ -145,19 +149,28 @@ def _follow(watch: Watch, rule: Rule) -> None:
         watch.evidence, watch.runs = [], []
         watch.onset, watch.n, watch.k = 0.0, 0, 0
     watch.baseline = rule.baseline
-    watch.learned_n = watch.learned_k = 0
+    watch.learned_n = watch.learned_k = watch.learned_days = 0
+    watch.learned_squares = 0.0
 
 
 def _learn(watch: Watch, bad: int, n: int, rule: Rule) -> None:
     """Set the baseline when enough was seen; the pane that completes it is not judged."""
     watch.learned_n += n
     watch.learned_k += bad
-    if watch.learned_n >= rule.min_entries:
+    if n:
+        watch.learned_days += 1
+        watch.learned_squares += bad * bad / n
+    if watch.learned_n >= rule.min_entries and watch.learned_days >= LEAST_DAYS:
         share = watch.learned_k / watch.learned_n
         # A learned share is uncertain: one standard error in favour of no alarm keeps the promised budget.
-        error = sqrt(share * (1 - share) / watch.learned_n)
+        error = sqrt(share * (1 - share) / watch.learned_n * _dispersion(watch))
         share = share - error if rule.kind == "conversion_drop" else max(_LOWEST, share + error)
         watch.baseline = min(detector.HIGHEST, share)
+
+
+def _dispersion(watch: Watch) -> float:
+    """Return by how many times the days that were learned from varied more than by chance; 1 where none were."""
+    return detector.dispersion(watch.learned_days, watch.learned_n, watch.learned_k, watch.learned_squares)
 
 
 def _alternatives(base: float, rule: Rule) -> list[float]:

@@ -23,7 +23,9 @@ def entries_to_alarms(rng, share):
     found = []
     for entry in range(1, ENTRIES + 1):
         k = int(rng.random() < share)
-        evidence = [detector.step(one, BASELINE, p1, k, 1) for one, p1 in zip(evidence, GRID, strict=True)]
+        evidence = [
+            detector.step(one, detector.likelihood(BASELINE, p1, k, 1)) for one, p1 in zip(evidence, GRID, strict=True)
+        ]
         while detector.mean(evidence) >= log(THRESHOLDS[len(found)]):
             found.append(entry)
             if len(found) == len(THRESHOLDS):
@@ -52,20 +54,22 @@ def test_a_drop_to_eight_percent_is_always_found_and_as_fast_as_measured():
 
 def test_a_step_is_what_the_formula_says():
     """M <- (M + 1) (p1/p0)^k ((1-p1)/(1-p0))^(n-k), worked out without logarithms."""
-    assert exp(detector.step(log(3), 0.2, 0.1, 2, 7)) == pytest.approx((3 + 1) * 0.5**2 * (0.9 / 0.8) ** 5)
+    assert exp(detector.step(log(3), detector.likelihood(0.2, 0.1, 2, 7))) == pytest.approx(
+        (3 + 1) * 0.5**2 * (0.9 / 0.8) ** 5
+    )
 
 
 @pytest.mark.parametrize(("before", "counts"), [(3, 3), (0.5, 1)], ids=["for it", "against it"])
 def test_a_pane_that_merely_passes_is_no_evidence_of_a_recovery(before, counts):
     """M <- max(M, 1) L: what speaks for it is kept, what spoke against it forgotten, and nothing is added."""
     likelihood = 2.0**2 * (0.8 / 0.9) ** 5
-    assert exp(detector.step_back(log(before), 0.1, 0.2, 2, 7)) == pytest.approx(counts * likelihood)
+    assert exp(detector.step_back(log(before), detector.likelihood(0.1, 0.2, 2, 7))) == pytest.approx(counts * likelihood)
 
 
 def test_the_evidence_before_the_first_pane_is_nothing():
     """So that the first step is the likelihood alone."""
     assert detector.start(GRID) == [detector.start(GRID)[0]] * len(GRID)
-    assert exp(detector.step(detector.start(GRID)[0], 0.2, 0.1, 0, 1)) == pytest.approx(0.9 / 0.8)
+    assert exp(detector.step(detector.start(GRID)[0], detector.likelihood(0.2, 0.1, 0, 1))) == pytest.approx(0.9 / 0.8)
 
 
 def test_what_is_averaged_is_evidence_and_not_logarithms():
@@ -79,7 +83,7 @@ def test_what_is_averaged_is_evidence_and_not_logarithms():
 )  # fmt: skip
 def test_logarithms_do_not_overflow(evidence, p0, factor, n, share):
     """A million entries in a pane, evidence beyond every float."""
-    after = detector.step(evidence, p0, p0 * factor, int(n * share), n)
+    after = detector.step(evidence, detector.likelihood(p0, p0 * factor, int(n * share), n))
     assert isfinite(after)
     assert isfinite(detector.mean([after, evidence, -700.0]))
 
@@ -120,3 +124,21 @@ def test_wilson_bounds_hold_the_share(n, share, z):
     low, high = detector.wilson(k, n, z)
     assert 0 <= low <= k / n + 1e-12
     assert k / n - 1e-12 <= high <= 1
+
+
+@pytest.mark.parametrize(
+    ("days", "found"),
+    [
+        ([], 1.0),
+        ([(10, 2)], 1.0),
+        ([(10, 0), (10, 0)], 1.0),
+        ([(10, 10), (20, 20)], 1.0),
+        ([(100, 20), (200, 40), (50, 10)], 1.0),  # less than by chance is no less than that
+        ([(100, 10), (100, 30)], 2 * 100 * 0.1**2 / (0.2 * 0.8)),
+    ],
+    ids=str,
+)
+def test_dispersion_is_that_of_pearson(days, found):
+    """The sum of squared distances from what is expected, in units of its variance, over one less than there are days."""
+    n, k, squares = sum(n for n, _ in days), sum(k for _, k in days), sum(k * k / n for n, k in days)
+    assert detector.dispersion(len(days), n, k, squares) == pytest.approx(found)
