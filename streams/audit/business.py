@@ -61,5 +61,13 @@ def business_ms(start: int, end: int, business: Business) -> int:
 
 
 def _instant(wall: datetime, zone: ZoneInfo) -> int:
-    """Return the instant at which the wall clock shows this time (the first, where it shows it twice)."""
-    return int(wall.replace(tzinfo=zone).timestamp()) * SECOND
+    """Return the instant at which the wall clock shows this time (the first, where it shows it twice), or goes past it."""
+    skipped = 0
+    while not _is_shown(wall, zone):
+        wall, skipped = wall - timedelta(minutes=1), 60
+    return (int(wall.replace(tzinfo=zone).timestamp()) + skipped) * SECOND
+
+
+def _is_shown(wall: datetime, zone: ZoneInfo) -> bool:
+    at = wall.replace(tzinfo=zone).timestamp()
+    return datetime.fromtimestamp(at, zone).replace(tzinfo=None) == wall

@@ -8,6 +8,7 @@ set back at 00:01, in Newfoundland, Labrador and New Brunswick until 2010, an au
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -115,5 +116,16 @@ class BusinessHours:
     def _wall(self, local: date, minute: int) -> int:
         if minute == 24 * 60:
             return self._calendar.start_of_day(local.toordinal() + 1)
-        moment = datetime(local.year, local.month, local.day, minute // 60, minute % 60, tzinfo=self._calendar.zone)
-        return micros(moment.astimezone(UTC))
+        zone = self._calendar.zone
+        moment = datetime(local.year, local.month, local.day, minute // 60, minute % 60, tzinfo=zone)
+        at = moment.astimezone(UTC)
+        shown = at.astimezone(zone)
+        if shown.replace(tzinfo=None) == moment.replace(tzinfo=None):
+            return micros(at)
+        # The clock is put forward over this time: what would open or close then does when it is.
+        earlier = moment.replace(fold=1).astimezone(UTC)
+        seconds = range(int(earlier.timestamp()), int(at.timestamp()) + 1)
+        jump = bisect_left(
+            seconds, True, key=lambda second: datetime.fromtimestamp(second, zone).utcoffset() == shown.utcoffset()
+        )
+        return seconds[jump] * 1_000_000

@@ -75,3 +75,15 @@ class Numbers:
     def entities(self, kpi: str, cut: str, window: str = "all") -> dict[tuple[str, ...], Any]:
         """Return the values of all entities of a cut."""
         return {key[2]: one.value for key, one in self.records.items() if key[:2] == (kpi, cut) and key[3] == window}
+
+
+_HOUR = 3_600_000  # ms
+# Office hours of which the clock is put forward over a part, where a day begins, and how much of its first 23 hours is office time.
+GAPS = [
+    ("Europe/Kyiv", "Mon-Sun 00:00-03:30", "2024-03-30 22:00", 3 * _HOUR),  # there is no 03:00 to 04:00
+    ("Europe/Kyiv", "Mon-Sun 03:15-03:45", "2024-03-30 22:00", 0),
+    ("Europe/Kyiv", "Mon-Sun 00:00-03:30, Mon-Sun 04:00-24:00", "2024-03-30 22:00", 23 * _HOUR),
+    ("Europe/Kyiv", "Mon-Sun 03:30-05:00", "2024-03-30 22:00", 1 * _HOUR),
+    ("Australia/Lord_Howe", "Mon-Sun 02:10-03:00", "2024-10-05 13:30", _HOUR // 2),  # nor 02:00 to 02:30
+    ("Pacific/Apia", "Mon-Sun 09:00-18:00", "2011-12-30 10:00", 9 * _HOUR),  # nor 30 December: the 31st alone
+]

@@ -4,7 +4,7 @@ import pytest
 
 from streams.audit.business import business_ms
 from streams.config import Business
-from tests.audit.tables import us
+from tests.audit.tables import GAPS, us
 
 KYIV = Business(zone="Europe/Kyiv", hours="Mon-Fri 09:00-18:00", holidays=("2024-03-08",))
 MINUTE, HOUR = 60_000, 3_600_000
@@ -25,6 +25,12 @@ MINUTE, HOUR = 60_000, 3_600_000
 def test_business_time(start, end, ms):
     """Only opening hours on working days count; the clock is the one on the wall."""
     assert business_ms(us(start), us(end), KYIV) == ms
+
+
+@pytest.mark.parametrize(("zone", "hours", "start", "ms"), GAPS)
+def test_hours_that_the_clock_is_put_forward_over_are_not_there(zone, hours, start, ms):
+    """Of a day that is not there neither: no business time is longer than the time itself."""
+    assert business_ms(us(start), us(start) + 23 * HOUR * 1_000, Business(zone=zone, hours=hours)) == ms
 
 
 def test_without_hours_all_time_is_business_time():

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.panes.calendar import BusinessHours, Calendar, micros, parse_hours
+from tests.audit.tables import GAPS
 
 HOUR = 3_600_000_000
 ZONES = (
@@ -179,6 +180,12 @@ def test_office_time_between_two_instants(start, end, expected):
 def test_office_time_over_a_change_of_clocks(hours, start, end, expected):
     """Minutes that pass, not minutes on the clock: the night of 31 March is an hour short."""
     assert minutes(office(hours), start, end) == expected
+
+
+@pytest.mark.parametrize(("zone", "hours", "start", "ms"), GAPS)
+def test_office_hours_that_the_clock_is_put_forward_over_are_not_there(zone, hours, start, ms):
+    """Of a day that is not there neither."""
+    assert office(hours, zone).between(us(start), us(start) + 23 * HOUR) == ms
 
 
 def test_a_holiday_is_closed():
