@@ -56,7 +56,7 @@ def read_events(
     client_settings: dict[str, Any], topic: str, definitions: Definitions, progress: Progress
 ) -> Iterator[StageChange | Activity]:
     """Yield the accepted events of a source topic; those the decoder refuses are left out."""
-    limits = Limits(max_future=int(definitions.max_future * SECOND), zone=definitions.zone)
+    limits = Limits(max_future=round(definitions.max_future * SECOND), zone=definitions.zone)
     decode = _DECODERS[topic]
     for message in read_topic(client_settings, topic, progress):
         event = decode(message.key(), message.value(), received_at(message.timestamp()[1]), limits)
@@ -67,7 +67,7 @@ def read_events(
 def read_ticks(client_settings: dict[str, Any], definitions: Definitions, progress: Progress) -> Iterator[int]:
     """Yield what the clock said (µs), as far as a worker believes it."""
     for message in read_topic(client_settings, TICKS, progress):
-        latest = received_at(message.timestamp()[1]) + int(definitions.max_future * SECOND)
+        latest = received_at(message.timestamp()[1]) + round(definitions.max_future * SECOND)
         try:
             said = orjson.loads(message.value() or b"")
         except orjson.JSONDecodeError:

@@ -231,6 +231,11 @@ class Entity:
             self.head.judged[rule] = day
             self.head_changed = True
 
+    def told_of(self, grain: int) -> list[int]:
+        """Return the numbers of the windows of a grain that latest was told last."""
+        published = self.head.published
+        return [number for at, (number, _) in published.items() if at < len(WINDOWS) and WINDOWS[at].grain == grain]
+
     def drop(self, place: int) -> None:
         """Forget a pane that no window can need."""
         self.hot.pop(place, None)

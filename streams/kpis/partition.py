@@ -9,7 +9,7 @@ from streams.kpis.entity import Entity, parse_row_key
 from streams.kpis.round import Round
 from streams.panes import delta
 from streams.panes.calendar import Calendar
-from streams.panes.pane import DAY, DAYS_KEPT, FINE, GRAIN
+from streams.panes.pane import DAY, DAYS_KEPT, FINE, GRAIN, pane
 from streams.panes.windows import WINDOWS, Now, now_at, numbers_at
 
 _PROGRESS_KEY = b"\x00progress"
@@ -86,6 +86,8 @@ class Partition:
                     self.index(entity, place)
         for entity in self.entities.values():
             entity.restored()
+            for number in entity.told_of(FINE):  # its panes may be gone, and the records have to go when their windows end
+                self.index(entity, pane(FINE, number))
         self.changed.update(self.entities.values())
 
     def write_progress(self) -> None:

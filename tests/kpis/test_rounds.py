@@ -308,3 +308,18 @@ def test_a_call_tells_nothing_anew_of_other_types():
         one["kpi"] for one in flow.latest.values() if one["window"]["name"] == "all" and one["revision"] > told[one["kpi"]]
     }
     assert again == {"activities", "calls", "connect_rate"}
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_window_that_ended_leaves_latest_though_nothing_is_left_in_it(restarts):
+    """The deal was deleted within the hour: its panes are gone, and who takes over has only the records to go by."""
+    flow = flow_of(windows=["1h", "24h"])
+    flow.feed([lead("d1", "2024-03-04 10:00")])
+    flow.feed([change("x", "2024-03-04 10:01", deal_id="d1", deleted=True)])
+    assert {one["window"]["name"] for one in flow.latest.values()} > {"1h", "24h"}
+    if restarts:
+        flow.restart()
+    for at in ("10:02", "10:20", "11:30", "13:00"):
+        flow.feed([], tick=us(f"2024-03-04 {at}"))
+        flow.round()
+    assert {one["window"]["name"] for one in flow.latest.values()} <= {"now"}
