@@ -178,7 +178,7 @@ class Flow:
             time.sleep(0.3)
             changed, totals = self.counts()
         assert changed == self.sent, (
-            f"{changed:,} of {self.sent:,} are counted; the workers {[one.code for one in self.workers]}"
+            f"{changed:,} of {self.sent:,} are counted; the workers {[(one.code, one.log()[-600:] if one.code else None) for one in self.workers]}"
         )
         assert totals == self.expected(), f"{sum(totals.values()):,} of {self.sent:,} are in the totals"
 

@@ -311,7 +311,7 @@ def test_a_frozen_worker_is_not_stuck(embedded_broker, new_flow):
     flow = new_flow(embedded_broker)
     worker = flow.worker(watchdog=2.0)
     worker.caught_up()
-    worker.freeze(3.5)  # the group waits for 6, some of which may have passed before
+    worker.freeze(3.0)  # the group waits for 6, of which two, and more on a busy machine, may have passed before
     flow.send(300)
     flow.assert_exact()
     assert worker.code is None, worker.log()
