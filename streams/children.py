@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
 
-_PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG = 1
 
 # Asks before the program is loaded, which may take seconds in which we can be killed: what was asked outlives exec.
 # A wrapper instead of preexec_fn, which may dead-lock in a process with threads.
 _WRAPPER = f"""
 import ctypes, os, sys
 if sys.platform == "linux":
-    ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, {int(signal.SIGKILL)})
+    ctypes.CDLL(None).prctl({PR_SET_PDEATHSIG}, {int(signal.SIGKILL)})
     if os.getppid() != int(sys.argv[1]):
         sys.exit(1)
 os.execvp(sys.argv[2], sys.argv[2:])
@@ -28,10 +27,3 @@ def ending_with_us(command: list[str]) -> list[str]:
     """
     # without site and Python's variables, which are the program's: it starts in a fiftieth of a second
     return [sys.executable, "-I", "-S", "-c", _WRAPPER, str(os.getpid()), *command]
-
-
-def end_with(parent: int) -> bool:
-    """Let the kernel end this process, a fork, with `parent`, on Linux.  False if that has ended already."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    return os.getppid() == parent

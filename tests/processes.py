@@ -1,10 +1,16 @@
-"""Does a process run, and for how long?"""
+"""Does a process run, for how long, and with whom does it end?"""
 
 from __future__ import annotations
 
+import ctypes
+import os
+import signal
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
+
+from streams.children import PR_SET_PDEATHSIG
 
 
 def is_alive(pid: int) -> bool:
@@ -26,3 +32,10 @@ def gone_within(seconds: float, *pids: int) -> bool:
 def any_alive(pids: Iterable[int]) -> bool:
     """Does one of them run?"""
     return any(map(is_alive, pids))
+
+
+def end_with(parent: int) -> bool:
+    """Let the kernel end this process, a fork, with `parent`, on Linux.  False if that has ended already."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    return os.getppid() == parent

@@ -124,9 +124,9 @@ def start(
 
 def _work(said: dict[str, Any], log: str, faults: dict[str, str], sabotage: Sequence[str], options: dict[str, Any]) -> None:
     """Be a worker."""
-    from streams.children import end_with
     from streams.worker import run
     from tests.faults.wide.sabotage import DEEDS
+    from tests.processes import end_with
 
     if not end_with(os.getppid()):
         return
