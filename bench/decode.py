@@ -1,10 +1,10 @@
-"""How many µs does one record take to decode?  Run: python -m bench.decode [SECONDS]."""
+"""How many µs of CPU does one record take to decode?  Run: python -m bench.decode [--seconds N]."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
-import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -97,7 +97,11 @@ def typical(decode: Callable[..., object], records: list[Record], seconds: float
 
 def main() -> None:
     """Print one line per kind of record and precision of its times."""
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 2.0
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.decode", description="How many µs of CPU does one record take to decode?"
+    )
+    parser.add_argument("--seconds", type=float, default=2.0, metavar="N", help="for each line (default: %(default)s)")
+    seconds = parser.parse_args().seconds
     chance = random.Random(7)  # sample data, no secret
     for name, make, decode in (
         ("activity", activity, decode_activity),
