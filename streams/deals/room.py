@@ -295,7 +295,8 @@ class DealsRoom:
         output.extend(self._deltas(moment))
         for partition in self._to_tick(moment):
             self._owned[partition].ticked = moment.now
-            output.append((topics.TICKS, partition, None, msgspec.json.encode({"time": moment.now}), None))
+            tick = msgspec.json.encode({"time": moment.now - moment.put_back})
+            output.append((topics.TICKS, partition, None, tick, None))
         return output
 
     def _write(self, owned: _Partition) -> None:

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from streams.kafka.clients import TRANSACTION_TIMEOUT
+from streams.kafka.clock import Clock, Instant
 from streams.kafka.exits import lose_place
 from streams.kafka.flush import Batch, FlushReport, Handled, collect_rows
 from streams.kafka.ownership import Generation, StateKey
@@ -58,6 +59,7 @@ class Flusher:
         self._committer = committer
         self._interval = interval
         self._on_report = on_report
+        self._clock = Clock()
         self._handled = Handled()
         self._bytes = 0  # handled since the last batch
         self._pending_bytes: dict[str, int] = {}
@@ -176,12 +178,12 @@ class Flusher:
         return [room for room in rooms if room.name in owning]
 
     def _due(self, generation: Generation, rooms: Iterable[Room]) -> list[Room]:
-        now = time.time_ns() // 1000
+        now = self._clock.look()
         return [room for room in self._owning(generation, rooms) if room.due(_moment(generation, room, now))]
 
     def owing(self, generation: Generation) -> frozenset[str]:
         """Return whose work is not committed yet: "flush", and the rooms that will send more although no record comes in."""
-        now = time.time_ns() // 1000
+        now = self._clock.look()
         found = {room.name for room in self._owning(generation, self._rooms) if room.owes(_moment(generation, room, now))}
         if self._handled.records or self._lock.locked() or not (self._in_flight is None or self._in_flight.done()):
             found.add("flush")
@@ -264,7 +266,7 @@ class Flusher:
         """
         outputs: list[Output] = []
         touched: set[StateKey] = set()
-        now = time.time_ns() // 1000
+        now = self._clock.look()
         for room in self._owning(generation, rooms):
             moment = _moment(generation, room, now)
             if room.name in busy or room.due(moment):
@@ -276,5 +278,5 @@ class Flusher:
         return outputs, touched
 
 
-def _moment(generation: Generation, room: Room, now: int) -> Moment:
-    return Moment(now, generation.caught_up(room.name), generation.ended(room.name))
+def _moment(generation: Generation, room: Room, at: Instant) -> Moment:
+    return Moment(at.now, generation.caught_up(room.name), generation.ended(room.name), at.put_back)

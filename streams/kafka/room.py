@@ -89,11 +89,12 @@ class StateTable:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What the edge knows when it asks for output.  `now` is wall-clock µs since 1970 UTC."""
+    """What the edge knows when it asks for output.  `now` is wall-clock µs since 1970 UTC, and never goes back."""
 
     now: int
     caught_up: frozenset[int]  # partitions of this room whose every source has been read to its end
     ended: frozenset[tuple[str, int]] = frozenset()  # (topic, partition) of sources that have been read to their end
+    put_back: int = 0  # µs by which the world's clock was put back, and `now` was not
 
 
 class Room(Protocol):

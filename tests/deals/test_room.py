@@ -105,6 +105,16 @@ def test_without_an_accepted_event_there_is_nothing_to_tell_and_the_room_rests(r
     assert state.changed == set()
 
 
+def test_a_tick_says_what_the_worlds_clock_says():
+    """Also when that was put back by an hour: then it moves nothing until the world is there again, as it must."""
+    room = DealsRoom(settings(tick_interval="5s"), ticks=True)
+    room.open(0, StateTable())
+    told = room.drain(Moment(RECEIVED, frozenset({0}), put_back=3_600_000_000))
+    assert [value for topic, _, _, value, _ in told if topic == topics.TICKS] == [
+        json.dumps({"time": RECEIVED - 3_600_000_000}, separators=(",", ":")).encode()
+    ]
+
+
 def _progress(told):
     return [delta.decode(value).progress[0] for topic, _, _, value, _ in told if topic == topics.DELTAS]
 

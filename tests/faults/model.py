@@ -26,6 +26,7 @@ from confluent_kafka.admin import OffsetSpec
 from streams.audit.compare import Comparison
 from streams.config import Definitions
 from streams.deals.room import DealsRoom
+from streams.kafka import clock as world_clock
 from streams.kafka import flush, flusher, restore
 from streams.kafka.clients import TRANSACTION_TIMEOUT, Connection
 from streams.kafka.faults import Faults
@@ -609,7 +610,7 @@ def modelled(definitions: Definitions, seed: int, broken: str = "") -> Iterator[
         sleep=sleep,
     )
     with pytest.MonkeyPatch.context() as patch:
-        for module in (flush, flusher, restore):
+        for module in (world_clock, flush, flusher, restore):
             patch.setattr(module, "time", clock)
         patch.setattr(flush, "Producer", made)
         patch.setattr(flush, "lose_place", lose_place)

@@ -234,6 +234,22 @@ async def test_time_alone_makes_a_room_tell():
     assert flushed - at < INTERVAL
 
 
+async def test_a_clock_that_is_put_back_keeps_nobody_from_telling(monkeypatch):
+    """A room that paces what it tells would wait until the clock is where it was: for it time goes on; what a tick says it learns, too."""
+    seconds = iter([5_000, 5_001, 1_400, 1_401])
+    monkeypatch.setattr("streams.kafka.clock.time.time_ns", lambda: next(seconds) * 10**9)
+    chain, moments = Chain(), []
+    monkeypatch.setattr(chain.first, "owes", moments.append)
+    for _ in range(4):
+        chain.flusher.owing(chain.generation)
+    assert [(one.now // 10**6, one.put_back // 10**6) for one in moments] == [
+        (5_000, 0),
+        (5_001, 0),
+        (5_001, 3_601),
+        (5_002, 3_601),
+    ]
+
+
 async def test_whom_time_alone_makes_due_waits_for_what_follows_once():
     """Its output goes with what the others made of the flush, or else into the next."""
     async with Chain() as chain:
