@@ -42,6 +42,7 @@ LOOK_EVERY = 1.0
 _AWAKE = 3.0
 ALARM_AFTER = 15.0  # seconds behind the limit
 COMMIT_ENDS = 2 * TRANSACTION_TIMEOUT
+LAST_WORDS = 5.0  # seconds for them: who reads what is said may be stuck, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,12 +219,17 @@ class Watchdog(threading.Thread):
 
 
 def end(sentence: str) -> None:
-    """Say what is stuck and where, and end the process with exit code 70.
+    """Say what is stuck and where, and end the process with exit code 70, whether anybody reads it or not."""
+    with suppress(RuntimeError):  # no thread is to be had
+        saying = threading.Thread(target=_say, args=(sentence,), daemon=True)
+        saying.start()
+        saying.join(LAST_WORDS)
+    os._exit(LOST_ITS_PLACE)
 
-    Not through the log: whoever is stuck may hold its lock.
-    """
+
+def _say(sentence: str) -> None:
+    """Not through the log: whoever is stuck may hold its lock."""
     said = f"dealpulse: this worker is stuck: {sentence}; the process ends, restart it\n"
     with suppress(OSError):
         os.write(2, said.encode())
         faulthandler.dump_traceback(file=sys.__stderr__ or 2, all_threads=True)
-    os._exit(LOST_ITS_PLACE)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import pytest
 from flow import Flow
@@ -13,6 +16,7 @@ from flow import Flow
 from streams.kafka.embedded import embedded_broker as run_embedded_broker
 from streams.kafka.watchdog import Signs, Verdict, Watchdog
 
+ROOT = Path(__file__).parents[2]
 LIMIT = 60
 
 
@@ -220,6 +224,42 @@ def test_one_partition_is_not_fetched_while_others_are():
         assert looked_at(second, {("events", 0): second} | still) is None
     found = [looked_at(second, {("events", 0): second, ("events", 1): 70}) for second in range(300, 375, 15)]
     assert next(filter(None, found)) == "events[1] ends at 99, but nothing is fetched beyond 70 for 60 s"
+
+
+_NOBODY_READS = """
+import fcntl, os, time
+from contextlib import suppress
+from streams.kafka import watchdog
+
+flags = fcntl.fcntl(2, fcntl.F_GETFL)
+fcntl.fcntl(2, fcntl.F_SETFL, flags | os.O_NONBLOCK)
+with suppress(BlockingIOError):
+    while True:
+        os.write(2, b"." * 4096)
+fcntl.fcntl(2, fcntl.F_SETFL, flags)
+
+
+class Still:
+    beats = staticmethod(lambda: -1)
+    ask = staticmethod(lambda answer: None)
+
+
+watchdog.LAST_WORDS = 0.5
+watchdog.Watchdog(Still(), 1.0, lambda _: {}).start()
+time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_nobody_reads_what_is_said():
+    """Whoever collects the log stands still, which is also what most likely holds the worker up: it ends all the same."""
+    command = [sys.executable, "-c", _NOBODY_READS]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}) as worker:
+        try:
+            assert worker.wait(30) == 70
+        finally:
+            worker.kill()
 
 
 # ------------------------------------------------------------------ real workers
