@@ -63,9 +63,12 @@ def signs(edge: Edge) -> Signs:
 
 
 def broker_ends(connection: Connection, parts: Iterable[TopicPart]) -> dict[TopicPart, int] | None:
-    """Ask the broker where these partitions end for a reader of committed records; None when it does not answer."""
-    admin = AdminClient({**connection.client, "log_level": 0})
+    """Ask the broker where these partitions end for a reader of committed records; None when it does not answer.
+
+    Nor is there an answer where no client can be made: a certificate may be away for the moment in which it is replaced.
+    """
     try:
+        admin = AdminClient({**connection.client, "log_level": 0})
         return ask_offsets(admin, parts, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED, ANSWER_DEADLINE)
     except KafkaException:
         return None

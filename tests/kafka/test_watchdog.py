@@ -8,12 +8,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from flow import Flow
 
+from streams.kafka.clients import Connection
 from streams.kafka.embedded import embedded_broker as run_embedded_broker
+from streams.kafka.signs import broker_ends
 from streams.kafka.watchdog import Signs, Verdict, Watchdog
 
 ROOT = Path(__file__).parents[2]
@@ -187,6 +190,13 @@ def test_the_broker_is_away():
     waiting = Signs(lag={"deals": 3})
     assert looked(waiting, answers=False) == (None, 8)
     assert looked(waiting, answers=True)[0] == "3 records wait and nothing is committed for 60 s"
+
+
+def test_a_certificate_that_is_being_replaced(tmp_path):
+    """No client can be made to ask with: the watchdog lives, and so the kernel's alarm does not end a worker that is well."""
+    settings = {"bootstrap.servers": "127.0.0.1:1", "security.protocol": "SSL", "ssl.ca.location": str(tmp_path / "gone")}
+    dog = Watchdog(Still(Signs(lag={"deals": 3})), 3, partial(broker_ends, Connection(settings, "app")))
+    assert [dog._look(1.0) for _ in range(5)] == [None] * 5
 
 
 def test_the_broker_is_away_and_a_commit_hangs():
