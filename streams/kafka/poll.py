@@ -75,6 +75,7 @@ class PollThread(threading.Thread):
         self._inbox: Inbox | None = None
         self._fetching: frozenset[TopicPart] = frozenset()
         self._next: dict[TopicPart, int] = {}  # the offset after the last record, or the end, that was read
+        self._heard_of: set[TopicPart] = set()  # partitions that something came of, if only that they end
         self._paused: set[TopicPart] = set()
         self._until = until or {}
         self._over: set[TopicPart] = set()  # of the paused ones, those that were read as far as they shall be
@@ -147,6 +148,7 @@ class PollThread(threading.Thread):
         for run in runs:
             inbox.announce(run)
         self._next |= {(run.topic, run.partition): run.next for run in runs} | ends
+        self._heard_of |= groups.keys() | ends.keys()
         self._owner.arrived(inbox, runs, ends)
 
     def _read_enough(self, part: TopicPart, groups: dict[TopicPart, list[Message]]) -> int:
@@ -197,7 +199,8 @@ class PollThread(threading.Thread):
         if now - self._highs_at < HIGHS_EVERY or not self._fetching:
             return
         self._highs_at = now
-        highs = {part: self._end_of(part) for part in self._fetching}
+        # Of one that we had before librdkafka knows the end of then, until it is fetched again.
+        highs = {part: self._end_of(part) for part in self._heard_of}
         self._owner.highs({part: high for part, high in highs.items() if high >= 0})
 
     def _end_of(self, part: TopicPart) -> int:
@@ -235,6 +238,7 @@ class PollThread(threading.Thread):
         self._inbox = None
         self._fetching = frozenset()
         self._next = {}
+        self._heard_of = set()
         self._paused, self._over = set(), set()
 
     def _start_fetching(self, inbox: Inbox, positions: dict[TopicPart, int]) -> None:

@@ -179,6 +179,22 @@ def test_what_others_wait_for_is_fetched_at_once(thread):
     assert time.monotonic() - started < poll.MAX_STALL / 2
 
 
+def test_where_a_partition_ends_is_told_once_something_came_of_it(thread):
+    """Until then the client knows where it ended when we had it last: it would seem to be read to its end, with a backlog in it."""
+    told = []
+    thread._owner.highs = told.append
+    thread._end_of = lambda _part: 100
+    thread._look_at_ends()
+    thread._hand_over(thread._inbox, [sized("a", 0, 5), record("a", 1, 100, END)])
+    thread._highs_at = 0.0
+    thread._look_at_ends()
+    thread._consumer = SimpleNamespace(resume=lambda _parts: None)
+    thread._reset()
+    thread._fetching, thread._highs_at = frozenset({("a", 0)}), 0.0
+    thread._look_at_ends()
+    assert told == [{}, {("a", 0): 100, ("a", 1): 100}, {}]
+
+
 def test_long_runs_are_cut(thread, monkeypatch):
     """They are counted out one by one, and each knows its place."""
     monkeypatch.setattr(poll, "MAX_RUN", 2)
