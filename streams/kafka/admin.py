@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import wait
+from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -28,6 +29,11 @@ _ANSWERED = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "the credentials may not create topics",
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "the credentials may not create topics",
     KafkaError.INVALID_REPLICATION_FACTOR: "the cluster has fewer brokers than the replication factor; set replication",
+}
+# That a broker does not answer afterwards says nothing of it.
+_ON_THE_WAY_IN = {
+    KafkaError._AUTHENTICATION: "are DEALPULSE_SASL_MECHANISM, _USERNAME and _PASSWORD right?",  # noqa: SLF001  # its only name
+    KafkaError._SSL: "are DEALPULSE_SECURITY_PROTOCOL and what DEALPULSE_SSL_CA_LOCATION names right?",  # noqa: SLF001
 }
 
 
@@ -50,17 +56,25 @@ class BrokerAdmin:
 
     def __init__(self, environment: Environment) -> None:
         self._address = bootstrap(environment)
+        self._shut_out: list[str] = []  # why connections ended before anything was asked
         self._settings: dict[str, Any] = {
             **client_settings(environment),
             "client.id": f"{environment.app_id}-admin",
             "log_level": 2,  # what matters comes back as an error
             "socket.timeout.ms": int(DEADLINE * 1000),
+            "error_cb": partial(_hear, self._shut_out),  # nothing that holds the client: it ends with this
         }
         self._client = AdminClient(self._settings)
 
     def look(self) -> Any:
         """Return the cluster's metadata.  Raises AdminError."""
-        return metadata(self._client, self._address)
+        try:
+            return metadata(self._client, self._address)
+        except AdminError:
+            self._client.poll(0)  # only now is told what went wrong meanwhile
+            if self._shut_out:
+                raise AdminError(f"the broker at {self._address} does not let us in {self._shut_out[-1]}") from None
+            raise
 
     def create(self, topics: Sequence[Topic], definitions: Definitions) -> list[str]:
         """Create the topics; return their names.  Raises AdminError."""
@@ -111,6 +125,12 @@ class BrokerAdmin:
         except StartError as error:
             return str(error)
         return None
+
+
+def _hear(shut_out: list[str], error: KafkaError) -> None:
+    check = _ON_THE_WAY_IN.get(error.code())
+    if check is not None:
+        shut_out.append(f"({error.name()}: {error.str()}); {check}")
 
 
 def _settings_of(topic: Topic, definitions: Definitions) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import msgspec
 import pytest
 import toy
 from confluent_kafka import KafkaError
@@ -14,6 +15,7 @@ from streams.environment import Environment
 from streams.kafka.admin import AdminError, check_broker, check_topics, create_topics, is_embedded
 from streams.kafka.transaction import why_not_begun
 from streams.topics import Topic, all_topics
+from tests.brokers.apache import apache_kafka
 from tests.brokers.ports import reserved_port
 
 
@@ -30,6 +32,25 @@ def test_no_broker(tmp_path):
     assert worker.wait(30) == 1
     assert time.monotonic() - started < 30
     assert "no broker answers at 127.0.0.1" in worker.log().splitlines()[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.kafka
+@pytest.mark.timeout(120)
+def test_the_wrong_password(tmp_path):
+    """The broker is there and says no: that is what is said, and what to look at, not that no broker answers."""
+    port = reserved_port()
+    with apache_kafka(tmp_path, guarded=port):
+        right = Environment(
+            broker=f"kafka://127.0.0.1:{port}", security_protocol="SASL_PLAINTEXT",
+            sasl_mechanism="PLAIN", sasl_username="anna", sasl_password="right",
+        )  # fmt: skip
+        assert check_topics(right, Definitions(partitions=1), []) == []
+        for wrong in ({"sasl_password": "wrong"}, {"sasl_mechanism": "SCRAM-SHA-256"}):
+            with pytest.raises(AdminError) as said:
+                check_topics(msgspec.structs.replace(right, **wrong), Definitions(partitions=1), [])
+            assert str(said.value).startswith(f"the broker at 127.0.0.1:{port} does not let us in (_AUTHENTICATION: ")
+            assert str(said.value).endswith("; are DEALPULSE_SASL_MECHANISM, _USERNAME and _PASSWORD right?")
 
 
 @pytest.mark.slow
