@@ -22,7 +22,7 @@ from faust.types import AppT, EventT, Message
 from streams.config import Definitions
 from streams.environment import Environment, bootstrap, client_settings
 from streams.kafka import transport
-from streams.kafka.admin import AdminError, check_broker, is_embedded
+from streams.kafka.admin import AdminError, check_broker, grown_topics, is_embedded
 from streams.kafka.clients import SESSION_TIMEOUT, Connection
 from streams.kafka.edge import Edge, Options
 from streams.kafka.embedded import SecondWorkerError, claim_for_one_worker
@@ -82,13 +82,14 @@ def build_app(  # noqa: PLR0913  # each option has its one user
     watchdog: float | None = None,
     until: Mapping[TopicPart, int] | None = None,
     refuse_to_work: Callable[[], object] = lambda: None,
+    grown_topics: Callable[[], Sequence[str]] = tuple,
 ) -> App:
     """Return the app; `app.edge` tells its status and lag.
 
     `one_worker` refuses a second member of the group.  `transactions=False` is the negative control of the
     fault tests.  `web` turns Faust's own web server on.  `form` is what restored state must be of.
     `watchdog`: after how many seconds a stuck worker ends itself, if not what the environment says.
-    `until` and `refuse_to_work` are the edge's.
+    `until`, `refuse_to_work` and `grown_topics` are the edge's.
     """
     connection = Connection(client_settings(environment), environment.app_id, environment.slot, session_timeout, form)
     options = Options(
@@ -100,6 +101,7 @@ def build_app(  # noqa: PLR0913  # each option has its one user
         on_report=on_report or (lambda _report: None),
         until=until or {},
         refuse_to_work=refuse_to_work,
+        grown_topics=grown_topics,
     )
     app = App(
         environment.app_id,
@@ -206,6 +208,7 @@ def _start(
     if is_embedded(environment):
         claim_for_one_worker(bootstrap(environment), environment.app_id)
         options = {**options, "one_worker": True}
+    options = {"grown_topics": partial(grown_topics, environment, definitions, topics), **options}
     app = build_app(environment, definitions, rooms, **options)
     app.edge.connect()
     return app

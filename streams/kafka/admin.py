@@ -156,6 +156,21 @@ def check_topics(environment: Environment, definitions: Definitions, topics: Seq
     return _problems(admin, admin.look(), definitions, wanted)
 
 
+def grown_topics(environment: Environment, definitions: Definitions, topics: Sequence[Topic] | None = None) -> list[str]:
+    """Return which topics have more partitions than they must, a sentence each; none while no broker answers."""
+    wanted = all_topics(environment.app_id) if topics is None else topics
+    try:
+        there = BrokerAdmin(environment).look().topics
+    except AdminError:
+        return []
+    counts = {topic.name: len(there[topic.name].partitions) for topic in wanted if topic.name in there}
+    return [
+        f"topic {name} has {count} partitions now, not {definitions.partitions}: records of a key would go to another than before"
+        for name, count in counts.items()
+        if count > definitions.partitions
+    ]
+
+
 def wrong_topics(environment: Environment, definitions: Definitions, topics: Sequence[Topic] | None = None) -> list[str]:
     """Return what is wrong with the topics that are there, a sentence each; missing ones are no matter.  Raises AdminError."""
     admin = BrokerAdmin(environment)

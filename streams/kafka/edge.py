@@ -41,6 +41,7 @@ STOP_DEADLINE = 3.5
 LEAVE_DEADLINE = 2.0
 REVOKE_GRACE = 5.0  # for deliveries under way
 STOP_GRACE = 1.5
+LOOK_AT_TOPICS_EVERY = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,8 @@ class Options:
     # Raises StartError when this worker may not be at work.  Asked once more as a member of the group: whoever wants to be
     # alone writes so down and then looks for members, so that one of the two sees the other.
     refuse_to_work: Callable[[], object] = lambda: None
+    # Says which topics got more partitions than they must have.  Asked now and then: the group tells of those that we read only.
+    grown_topics: Callable[[], Sequence[str]] = tuple
 
 
 class Edge:
@@ -198,6 +201,7 @@ class Edge:
             self._loop = asyncio.get_running_loop()
             self._poll.start()
             self._spawn(self._flusher.run(lambda: self.generation, self.intake.patience))
+            self._spawn(self._look_at_topics())
             self._spawn(Packing().run(lambda: self.generation, self.intake.waiting))
         self._poll.subscribe(topics)
 
@@ -392,6 +396,13 @@ class Edge:
             room.open(key[1], table)
             await asyncio.sleep(0)
         return not generation.closing
+
+    async def _look_at_topics(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_AT_TOPICS_EVERY)
+            grown = await in_thread(self.options.grown_topics)
+            if grown:
+                raise StopError("; ".join(grown), "and a restart refuses to work; see: dealpulse topics check")
 
     def _refuse_company(self, parts: frozenset[TopicPart]) -> None:
         count = self.options.partitions

@@ -6,6 +6,7 @@ import time
 
 import pytest
 import toy
+from confluent_kafka.admin import AdminClient, NewPartitions
 
 from streams.kafka.faults import FAILPOINT, PLAIN_PRODUCING, POINTS
 from tests.brokers.marks import rows_unmarked
@@ -171,3 +172,17 @@ def test_a_spare_worker_takes_over_when_the_other_leaves(apache_kafka, new_flow)
     flow.send(2_000)
     flow.assert_exact()
     assert spare.stop()[0] == 0
+
+
+@pytest.mark.timeout(120)
+def test_a_topic_that_is_only_written_to_gets_a_partition_more(apache_kafka, new_flow):
+    """The group does not see it, and keys would lie in two partitions: the worker ends soon, and none starts again."""
+    flow = new_flow(apache_kafka)
+    worker = flow.worker()
+    worker.ready()
+    totals = toy.names(flow.app)[2]
+    admin = AdminClient({"bootstrap.servers": flow.address})
+    admin.create_partitions([NewPartitions(totals, flow.partitions + 1)])[totals].result(10)
+    assert worker.wait(40) == 70, worker.log()
+    assert f"topic {totals} has {flow.partitions + 1} partitions now, not {flow.partitions}" in worker.log()
+    assert flow.worker().wait(30) == 1
