@@ -287,7 +287,7 @@ def _is_end(message: Message) -> bool:
     error = message.error()
     if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # its only name
         return True
-    where = f"{message.topic()}[{message.partition()}]"
+    where = "as a member of the group" if message.topic() is None else f"{message.topic()}[{message.partition()}]"
     if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001
         lose_place(
             f"{where} no longer holds the next record we need: input was lost (retention?): {error.str()}",

@@ -101,6 +101,15 @@ def test_an_error_that_does_not_pass_ends_the_process(ended, thread, code, sente
     assert sentence in ended[0]
 
 
+def test_an_error_of_the_group_is_no_partitions(ended, thread):
+    """Nobody has to look for a partition of no topic."""
+    with pytest.raises(EndedError):
+        thread._hand_over(
+            thread._inbox, [record(None, 0, -1, KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED, "JoinGroup failed"))]
+        )
+    assert ended == ["reading as a member of the group failed: GROUP_AUTHORIZATION_FAILED: JoinGroup failed"]
+
+
 def test_a_lost_connection_passes(thread):
     """The client comes back by itself."""
     thread._hand_over(thread._inbox, [record("a", 0, 5, KafkaError(KafkaError._TRANSPORT))])
