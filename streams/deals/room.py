@@ -395,10 +395,21 @@ def dead_letter(rejection: Rejection, message: Message) -> bytes:
     }
     if len(message.value() or b"") > _MOST_OF_A_VALUE or len(message.key() or b"") > _MOST_OF_A_KEY:
         letter["truncated"] = True
-    for name, value in message.headers() or ():
+    for name, value in _headers(message):
         if name == REPLAY_OF and isinstance(value, bytes) and _ORIGIN.fullmatch(value):  # anybody can write headers
             letter["replay_of"] = value.decode()
     return msgspec.json.encode(letter)
+
+
+def _headers(message: Message) -> Iterable[tuple[str, bytes | str | None]]:
+    """Return the headers; none where the name of one is no UTF-8, of which confluent-kafka makes this error and no headers.
+
+    Ask once: from then on it answers with names that crash whoever looks at them.
+    """
+    try:
+        return message.headers() or ()
+    except SystemError:
+        return ()
 
 
 def _base64(data: bytes | None, most: int) -> str | None:

@@ -73,6 +73,26 @@ def test_the_letter_of_a_record_that_was_sent_again_names_the_first_one(headers,
     assert letter.get("replay_of") == told
 
 
+class _WithABrokenName(Record):
+    __slots__ = ()
+
+    def headers(self):
+        """Do what confluent-kafka does with a header whose name is no UTF-8."""
+        try:
+            b"\xff".decode()
+        except UnicodeDecodeError as error:
+            raise SystemError("<method 'headers'> returned a result with an exception set") from error
+
+
+def test_a_record_whose_headers_cannot_be_read_is_refused_as_any_other():
+    """Anybody can write headers: it would else end every worker, one after the other."""
+    room = DealsRoom(settings(), ticks=False)
+    room.open(0, StateTable())
+    room.handle(0, topics.ACTIVITY, [_WithABrokenName((topics.ACTIVITY, 0), 9, b"d", b"{", RECEIVED // 1000)])
+    told = room.drain(Moment(RECEIVED, frozenset()))
+    assert [json.loads(value)["reason"] for topic, _, _, value, _ in told if topic == topics.DEAD_LETTER] == ["not_json"]
+
+
 NOTHING, STAGES_END = frozenset(), frozenset({(topics.STAGE_CHANGE, 0)})
 
 
