@@ -157,11 +157,14 @@ def check_topics(environment: Environment, definitions: Definitions, topics: Seq
 
 
 def grown_topics(environment: Environment, definitions: Definitions, topics: Sequence[Topic] | None = None) -> list[str]:
-    """Return which topics have more partitions than they must, a sentence each; none while no broker answers."""
+    """Return which topics have more partitions than they must, a sentence each; none while no broker can be asked.
+
+    It may not answer, or no client can be made, as in the moment in which a certificate is replaced.
+    """
     wanted = all_topics(environment.app_id) if topics is None else topics
     try:
         there = BrokerAdmin(environment).look().topics
-    except AdminError:
+    except (AdminError, KafkaException):
         return []
     counts = {topic.name: len(there[topic.name].partitions) for topic in wanted if topic.name in there}
     return [

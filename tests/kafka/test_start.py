@@ -12,7 +12,7 @@ from flow import Flow
 
 from streams.config import Definitions
 from streams.environment import Environment
-from streams.kafka.admin import AdminError, check_broker, check_topics, create_topics, is_embedded
+from streams.kafka.admin import AdminError, check_broker, check_topics, create_topics, grown_topics, is_embedded
 from streams.kafka.transaction import why_not_begun
 from streams.topics import Topic, all_topics
 from tests.brokers.apache import apache_kafka
@@ -32,6 +32,13 @@ def test_no_broker(tmp_path):
     assert worker.wait(30) == 1
     assert time.monotonic() - started < 30
     assert "no broker answers at 127.0.0.1" in worker.log().splitlines()[-1]
+
+
+def test_a_certificate_that_is_being_replaced(tmp_path):
+    """No client can be made to ask with whether topics have grown: a worker that is well goes on, and asks again."""
+    authorities = tmp_path / "authorities"
+    environment = Environment(broker="kafka://127.0.0.1:1", security_protocol="SSL", ssl_ca_location=str(authorities))
+    assert grown_topics(environment, Definitions()) == []
 
 
 @pytest.mark.slow
