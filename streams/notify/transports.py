@@ -20,7 +20,7 @@ from streams.config import Definitions
 from streams.environment import Environment
 from streams.notify.message import Notice, escape
 
-TIMEOUT = 10  # seconds
+TIMEOUT, CONNECT_TIMEOUT = 10, 5  # seconds, in all and until something can be sent
 DEFAULT_PAUSE = 1.0
 LONGEST_ASKED = 3600.0  # a proxy may ask for years
 # docs.slack.dev/reference/methods/chat.postMessage, errors: those that waiting does not mend.
@@ -89,22 +89,25 @@ class Bot:
     name = "slack"
 
     def __init__(self, token: str, channel: str, base_url: str | None = None) -> None:
-        url = base_url or AsyncWebClient.BASE_URL
-        self._client = AsyncWebClient(token=str(token), base_url=url, timeout=TIMEOUT, retry_handlers=[], logger=_sdk_log)
-        self._channel = channel
+        self._token, self._channel = token, channel
+        self._url = base_url or AsyncWebClient.BASE_URL
 
     async def send(self, notice: Notice) -> Attempt:
         """Post the message."""
         try:
-            await self._client.chat_postMessage(
-                channel=self._channel,
-                text=escape(notice.text),
-                blocks=notice.blocks,
-                unfurl_links=False,
-                mrkdwn=False,
-                parse="none",
-                link_names=False,
-            )
+            async with _session() as session:
+                client = AsyncWebClient(
+                    token=str(self._token), base_url=self._url, session=session, retry_handlers=[], logger=_sdk_log
+                )
+                await client.chat_postMessage(
+                    channel=self._channel,
+                    text=escape(notice.text),
+                    blocks=notice.blocks,
+                    unfurl_links=False,
+                    mrkdwn=False,
+                    parse="none",
+                    link_names=False,
+                )
         except SlackApiError as error:
             return _refused(error.response)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
@@ -121,12 +124,14 @@ class Webhook:
     name = "webhook"
 
     def __init__(self, url: str) -> None:
-        self._client = AsyncWebhookClient(str(url), timeout=TIMEOUT, retry_handlers=[], logger=_sdk_log)
+        self._url = url
 
     async def send(self, notice: Notice) -> Attempt:
         """Post the message."""
         try:
-            response = await self._client.send_dict({"text": escape(notice.text), "blocks": notice.blocks, "mrkdwn": False})
+            async with _session() as session:
+                client = AsyncWebhookClient(str(self._url), session=session, retry_handlers=[], logger=_sdk_log)
+                response = await client.send_dict({"text": escape(notice.text), "blocks": notice.blocks, "mrkdwn": False})
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             return _no_answer(error)
         except (ValueError, LookupError):
@@ -139,9 +144,20 @@ class Webhook:
         return Attempt(Verdict.NEVER, f"Slack says {status} {said}")
 
 
+def _session() -> aiohttp.ClientSession:
+    """Return a session in which a connection that is not to be had in time ends otherwise than an answer that does not come."""
+    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT, connect=CONNECT_TIMEOUT))
+
+
 def _no_answer(error: Exception) -> Attempt:
     # A connection that was not to be had has carried nothing; of any other end nobody knows.
-    perhaps_heard = not isinstance(error, aiohttp.ClientConnectorError)
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return Attempt(Verdict.AGAIN, f"the proxy that HTTPS_PROXY or HTTP_PROXY names says {error.status}")
+    if isinstance(error, aiohttp.InvalidURL) and not isinstance(
+        error, aiohttp.RedirectClientError
+    ):  # Slack's own is checked
+        return Attempt(Verdict.AGAIN, "HTTPS_PROXY or HTTP_PROXY is no address of a proxy; write http://host:port")
+    perhaps_heard = not isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError))
     return Attempt(Verdict.AGAIN, f"Slack does not answer ({type(error).__name__})", perhaps_heard=perhaps_heard)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import socket
 from datetime import timedelta
 from typing import Any
 
@@ -232,6 +234,55 @@ async def test_a_refused_connection_is_tried_again(kind, slack):
     await slack.stop()
     attempt = await sender.send(notice(event()))
     assert (attempt.verdict, attempt.perhaps_heard) == (Verdict.AGAIN, False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_connection_that_does_not_come_is_tried_again(kind, monkeypatch):
+    """Somebody in between drops what we send: nobody has heard, either."""
+    monkeypatch.setattr(transports, "CONNECT_TIMEOUT", 0.2)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        host = f"127.0.0.1:{full.getsockname()[1]}"
+        with contextlib.ExitStack() as waiting:
+            for _ in range(4):  # more than its backlog holds: it answers no other
+                one = waiting.enter_context(socket.socket())
+                one.setblocking(False)
+                one.connect_ex(full.getsockname())
+            bot, hook = Bot(Secret(TOKEN), "#sales", f"http://{host}/api/"), Webhook(Secret(f"http://{host}{HOOK}"))
+            attempt = await (bot if kind == "bot" else hook).send(notice(event()))
+    assert (attempt.verdict, attempt.perhaps_heard) == (Verdict.AGAIN, False)
+    assert "ConnectionTimeoutError" in attempt.why
+
+
+@pytest.fixture
+def through(monkeypatch):
+    """Return a function: name a proxy in the environment."""
+    for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    return lambda proxy: monkeypatch.setenv("HTTPS_PROXY", proxy)
+
+
+def beyond(kind: str) -> Any:
+    """Return who speaks with the real Slack."""
+    return Bot(Secret(TOKEN), "#sales") if kind == "bot" else Webhook(Secret("https://hooks.slack.com" + HOOK))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_a_proxy_refuses_nobody_has_heard(kind, slack, through):
+    """It is asked for a way to Slack first; here it knows no such method."""
+    through(slack.url)
+    attempt = await beyond(kind).send(notice(event()))
+    assert (attempt.verdict, attempt.perhaps_heard) == (Verdict.AGAIN, False)
+    assert attempt.why.startswith("the proxy that HTTPS_PROXY or HTTP_PROXY names says 4")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("proxy", ["proxy:3128", "127.0.0.1:3128", "http://proxy:many"])
+async def test_a_proxy_without_an_address_is_named(kind, proxy, through):
+    """As other programs take it, without http:// in front."""
+    through(proxy)
+    attempt = await beyond(kind).send(notice(event()))
+    assert (attempt.verdict, attempt.perhaps_heard) == (Verdict.AGAIN, False)
+    assert attempt.why == "HTTPS_PROXY or HTTP_PROXY is no address of a proxy; write http://host:port"
 
 
 @pytest.mark.parametrize("kind", KINDS)
