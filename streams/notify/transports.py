@@ -131,6 +131,8 @@ class Webhook:
         try:
             async with _session() as session:
                 client = AsyncWebhookClient(str(self._url), session=session, retry_handlers=[], logger=_sdk_log)
+                if self._url[:5].lower() == "http:":  # it is on this machine; in a proxy its secret would be seen
+                    client.proxy = None
                 response = await client.send_dict({"text": escape(notice.text), "blocks": notice.blocks, "mrkdwn": False})
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             return _no_answer(error)

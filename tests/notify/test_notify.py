@@ -285,6 +285,12 @@ async def test_a_proxy_without_an_address_is_named(kind, proxy, through):
     assert attempt.why == "HTTPS_PROXY or HTTP_PROXY is no address of a proxy; write http://host:port"
 
 
+async def test_what_is_for_this_machine_does_not_leave_it(slack, through):
+    """A proxy would read the secret of a webhook without TLS."""
+    through("http://127.0.0.1:1")
+    assert (await transport("webhook", slack).send(notice(event()))).verdict is Verdict.SENT
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_nobody_waits_for_years(kind, slack):
     """A proxy may ask for it; an hour is enough."""
