@@ -19,6 +19,7 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 from streams.config import Definitions
 from streams.environment import Environment
 from streams.notify.message import Notice, escape
+from streams.panes.text import printable
 
 TIMEOUT, CONNECT_TIMEOUT = 10, 5  # seconds, in all and until something can be sent
 DEFAULT_PAUSE = 1.0
@@ -36,6 +37,7 @@ _PERMANENT = {
     "too_many_attachments", "two_factor_setup_required",
 }  # fmt: skip
 _CODE = re.compile(r"[a-z]{1,40}(?:_[a-z]{1,40}){1,9}")  # how Slack says why it refuses a webhook's message
+_LONGEST_CODE = 100  # of an error that goes into the log
 _NOT_SLACKS = "the answer is not Slack's"
 _SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
 _OK, _TIMED_OUT, _TOO_MANY, _SERVER_ERROR = 200, 408, 429, 500
@@ -112,7 +114,7 @@ class Bot:
             return _refused(error.response)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             return _no_answer(error)
-        except (AttributeError, ValueError, LookupError):
+        except (AttributeError, ValueError, LookupError, RecursionError):
             # slack-sdk decodes the body and asks it for its "ok", also when somebody in between answered with a page.
             return Attempt(Verdict.AGAIN, _NOT_SLACKS)
         return Attempt(Verdict.SENT)
@@ -170,9 +172,8 @@ def _refused(response: Any) -> Attempt:
     code = str(response.get("error", "")) if isinstance(response.data, dict) else ""
     if code in _PERMANENT:
         return Attempt(Verdict.NEVER, f"Slack says {code}")
-    return Attempt(
-        Verdict.AGAIN, f"Slack says {response.status_code} {code}", _pause(response.status_code, response.headers)
-    )
+    why = f"Slack says {response.status_code} {printable(code[:_LONGEST_CODE])}"
+    return Attempt(Verdict.AGAIN, why, _pause(response.status_code, response.headers))
 
 
 def _pause(status: int, headers: Any) -> float:

@@ -176,7 +176,7 @@ async def test_a_200_of_a_webhook_that_is_not_slacks_is_tried_again(body, slack)
     assert (len(slack.posted), len(office.waits)) == (2, 1)
 
 
-@pytest.mark.parametrize("body", ["ok", "[]", '"ok"', ""], ids=["text", "list", "string", "nothing"])
+@pytest.mark.parametrize("body", ["ok", "[]", '"ok"', "", "[" * 200_000], ids=["text", "list", "string", "nothing", "deep"])
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain"])
 async def test_a_200_of_the_bot_that_is_no_object_is_tried_again(body, content_type, slack):
     """Somebody between us and Slack answered."""
@@ -184,6 +184,14 @@ async def test_a_200_of_the_bot_that_is_no_object_is_tried_again(body, content_t
     office = Office(transport("bot", slack))
     await office.tell(event())
     assert (len(slack.posted), len(office.waits)) == (2, 1)
+
+
+async def test_no_answer_writes_the_log_as_it_likes(slack):
+    """Nor as much as it likes."""
+    slack.answers = [said({"ok": False, "error": "late\n\x1b[2J" * 10_000})]
+    attempt = await transport("bot", slack).send(notice(event()))
+    assert attempt.why.startswith("Slack says 200 late  [2Jlate")
+    assert len(attempt.why) < 200
 
 
 @pytest.mark.parametrize("kind", KINDS)
