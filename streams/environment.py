@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import reprlib
 from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -55,6 +56,7 @@ _NUMBERS: dict[str, tuple[Container[int], str]] = {
     "watchdog": ({0, *range(30, 86_401)}, "limit; write seconds from 30 to 86400, or 0 to switch the watchdog off"),
     "ready_lag": (range(1 << 40), "number of records; write for example 10000"),
 }
+_LONGEST_NUMBER = 100  # digits; of some thousands Python makes no number
 SECRETS = {"slack_token", "slack_webhook", "sasl_password"}
 # Of SASL what a user and a password are enough for: the others want settings that are not here.
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -166,8 +168,8 @@ def _wrong(name: str, text: str | None) -> str | None:
         return None
     if name in _NUMBERS:
         allowed, what = _NUMBERS[name]
-        is_number = text.isascii() and text.isdigit()  # a raised 2 is a digit as well
-        return None if is_number and int(text) in allowed else f"{variable_of(name)}: {text!r} is no {what}"
+        is_number = text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER  # a raised 2 is a digit as well
+        return None if is_number and int(text) in allowed else f"{variable_of(name)}: {reprlib.repr(text)} is no {what}"
     if name in _CHOICES and text.upper() not in _CHOICES[name]:
         return f"{variable_of(name)}: {text!r} is not known; write one of {', '.join(_CHOICES[name])}"
     if name in _FILES:

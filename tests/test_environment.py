@@ -139,6 +139,7 @@ def test_tls_and_sasl_reach_every_client():
         ("WATCHDOG", "29", "'29' is no limit; write seconds from 30 to 86400, or 0"),
         ("WATCHDOG", "1m", "'1m' is no limit"),
         ("READY_LAG", "-1", "'-1' is no number of records"),
+        ("READY_LAG", "9" * 5000, "'999999999999...9999999999999' is no number of records"),
         ("LOG_LEVEL", "FOO", "'FOO' is not known; write one of DEBUG, INFO, WARNING"),
         ("SECURITY_PROTOCOL", "FOO", "'FOO' is not known; write one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"),
         ("SASL_MECHANISM", "GSSAPI", "'GSSAPI' is not known; write one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"),
