@@ -154,7 +154,7 @@ def _said(environ: Mapping[str, str], name: str) -> Said:
     if text:
         return Said(None, "file", f"{variable} and {variable}_FILE are both set; keep one of them")
     try:
-        secret = Path(path).read_text(encoding="utf-8").strip()
+        secret = Path(path).read_text(encoding="utf-8-sig").strip()  # a byte order mark is no part of a password
     except OSError as error:
         return Said(None, "file", f"{variable}_FILE: cannot read {path}: {error.strerror}")
     except UnicodeDecodeError:

@@ -17,6 +17,18 @@ def test_a_secret_comes_from_a_file_and_does_not_show_itself(tmp_path: Path):
     assert (str(found.slack_token), "xoxb-1" in repr(found)) == ("xoxb-1", False)
 
 
+def test_a_byte_order_mark_is_no_part_of_a_secret(tmp_path: Path):
+    """Some editors begin each file with one, and no broker would say that this is what is wrong with a password."""
+    (tmp_path / "password").write_text("secret\n", encoding="utf-8-sig")
+    files = {"DEALPULSE_SASL_PASSWORD_FILE": str(tmp_path / "password")}
+    protocol = {
+        "DEALPULSE_SECURITY_PROTOCOL": "SASL_SSL",
+        "DEALPULSE_SASL_MECHANISM": "PLAIN",
+        "DEALPULSE_SASL_USERNAME": "us",
+    }
+    assert read_environment({**protocol, **files}).sasl_password == "secret"
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"), [(None, "cannot read"), (b"\xff\xfe", "is not UTF-8"), (b" \n", "is empty")]
 )
