@@ -7,6 +7,7 @@ time of the scrape; what happened when is on the KPI topics.
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import socket
 import threading
@@ -196,6 +197,11 @@ class _ServerOnIPv6(_Server):
 
 class _Quiet(WSGIRequestHandler):
     timeout = 10  # seconds that a silent client may hold a thread
+
+    def handle(self) -> None:
+        """Answer one request; a client that stays silent, or is gone, is no fault of ours to show in the log."""
+        with contextlib.suppress(OSError):
+            super().handle()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the library's name
         """Say nothing: a scrape every few seconds is no news."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import socket
+import struct
+import time
 import urllib.error
 import urllib.request
 
@@ -106,3 +109,17 @@ def test_other_paths_are_not_found(server):
 def test_port_that_is_taken_is_refused(server):
     with pytest.raises(OSError, match="in use"):
         metrics.listen("127.0.0.1", int(server[0].rpartition(":")[2]))
+
+
+def test_a_client_that_stays_silent_or_is_gone_is_not_in_the_log(server, monkeypatch, capfd):
+    """Port scanners and balancers are; no traceback of them hides what a worker has to say."""
+    monkeypatch.setattr(metrics._Quiet, "timeout", 0.1)
+    host, port = server[0].removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=5) as silent:
+        assert silent.recv(1) == b""  # it is hung up on
+    with socket.create_connection((host, int(port)), timeout=5) as gone:
+        gone.sendall(b"GET /metr")
+        gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closes with a reset
+    assert get(f"{server[0]}/health/live")[0] == 200
+    time.sleep(0.2)
+    assert capfd.readouterr().err == ""
