@@ -57,8 +57,8 @@ def group() -> None:
 @with_settings
 def list_letters(settings: Settings, *, as_json: bool, reason: str | None, limit: int) -> None:
     """Print refused events with their reason and origin."""
-    letters = (orjson.loads(message.value()) for message in every_record(settings.client, DEAD_LETTER, decided=False))
-    kept, counts = newest(letters, reason, limit)
+    messages = every_record(settings.client, DEAD_LETTER, decided=False)
+    kept, counts = newest(itertools.chain.from_iterable(_ours(message.value()) for message in messages), reason, limit)
     if as_json:
         for letter in kept:
             print_json(letter)
@@ -66,6 +66,13 @@ def list_letters(settings: Settings, *, as_json: bool, reason: str | None, limit
         print_table(as_table(kept))
     total = ", ".join(f"{name} {count:,}" for name, count in counts.most_common())
     say(f"{counts.total():,} dead letters: {total}" if counts else "no event was refused")
+
+
+def _ours(value: bytes | None) -> Iterator[dict[str, Any]]:
+    """Yield the letter that a record is; nothing for one that is none, since others may write to the topic, too."""
+    with contextlib.suppress(msgspec.DecodeError):
+        read_letter(value or b"")
+        yield orjson.loads(value or b"")
 
 
 def newest(letters: Iterable[dict[str, Any]], reason: str | None, limit: int) -> tuple[list[dict[str, Any]], Counter[str]]:
