@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from streams.config import ConfigError, Definitions, definitions_from
 from streams.environment import variable_of
 
 _LARGEST_FILE = 4 << 20  # bytes
+_LONGEST_NUMBER = 1000  # bits; one of some thousand digits cannot even be shown
 
 
 def read_definitions(path: str | Path | None) -> Definitions:
@@ -67,6 +69,17 @@ class _Loader(yaml.SafeLoader):
                     raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands there twice", key.start_mark)
                 seen.add((key.tag, key.value))
         return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # PyYAML's signature
+        """Return what a node stands for.  Raises YAMLError, also where PyYAML takes for granted what a tag (!!bool) promises."""
+        try:
+            found = super().construct_object(node, deep=deep)
+            if not isinstance(found, int) or found.bit_length() <= _LONGEST_NUMBER:
+                return found
+        except (ValueError, LookupError, AttributeError):
+            pass
+        shown = reprlib.repr(node.value)
+        raise yaml.constructor.ConstructorError(None, None, f"{shown} is no {node.tag.rpartition(':')[2]}", node.start_mark)
 
 
 class _Dumper(yaml.SafeDumper):

@@ -25,6 +25,11 @@ def test_a_missing_file_says_what_to_set():
         (b"[]\n", "expected a mapping"),
         (b"false\n", "expected a mapping"),
         (b"partitions: !!int x\n", "is not valid YAML"),
+        (b"partitions: !!int ''\n", "is not valid YAML: '' is no int"),
+        (b"bad_input: {stop: !!bool maybe}\n", "is not valid YAML: 'maybe' is no bool"),
+        (b"currency: !!timestamp now\n", "is not valid YAML: 'now' is no timestamp"),
+        (b"grace: 0x" + b"f" * 5000, "is not valid YAML: '0xffffffffff...fffffffffffff' is no int"),
+        (b"partitions: " + b"9" * 5000, "is not valid YAML: '999999999999...9999999999999' is no int"),
         (b"a: [\n", "is not valid YAML"),
     ],
 )
