@@ -13,6 +13,7 @@ from streams.config import ConfigError, Definitions, definitions_from
 from streams.environment import variable_of
 
 _LARGEST_FILE = 4 << 20  # bytes
+_MOST_MERGED = 1_000_000  # settings that << brings
 _LONGEST_NUMBER = 1000  # bits; one of some thousand digits cannot even be shown
 
 
@@ -56,6 +57,7 @@ class _Loader(yaml.SafeLoader):
     """
 
     yaml_implicit_resolvers = {}  # noqa: RUF012  # as PyYAML declares it; filled below
+    _merged = 0
 
     def compose_mapping_node(self, anchor: Any) -> Any:
         """Return the next mapping, before anything is merged into it.  Raises YAMLError."""
@@ -69,6 +71,19 @@ class _Loader(yaml.SafeLoader):
                     raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands there twice", key.start_mark)
                 seen.add((key.tag, key.value))
         return node
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Merge what << names into a mapping.  Raises YAMLError when merges of merges multiply."""
+        for key, value in node.value:
+            if key.tag == _MERGE:
+                for one in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                    if isinstance(one, yaml.MappingNode):
+                        self.flatten_mapping(one)
+                        self._merged += len(one.value)
+            if self._merged > _MOST_MERGED:
+                what = f"more than {_MOST_MERGED:,} settings are merged; do aliases (*) multiply?"
+                raise yaml.constructor.ConstructorError(None, None, what, node.start_mark)
+        super().flatten_mapping(node)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # PyYAML's signature
         """Return what a node stands for.  Raises YAMLError, also where PyYAML takes for granted what a tag (!!bool) promises."""

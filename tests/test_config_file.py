@@ -65,9 +65,12 @@ def test_dates_may_stand_there_as_people_write_them(tmp_path: Path):
         ("a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
             f"{one}: &{one} [{','.join([f'*{before}'] * 10)}]\n" for before, one in zip("abcdef", "bcdefg", strict=True)
         ), "more than 1,000,000 values; do aliases (*) multiply?"),
+        ("a: &a {x: 1, y: 2}\n" + "".join(
+            f"{one}: &{one} {{<<: [{','.join([f'*{before}'] * 10)}]}}\n" for before, one in zip("abcdef", "bcdefg", strict=True)
+        ), "more than 1,000,000 settings are merged; do aliases (*) multiply?"),
         ("# " + "x" * (4 << 20), "is larger than 4,194,304 bytes"),
     ],
-    ids=["key-twice", "rep-twice", "itself", "itself-in-a-list", "deep", "billion-laughs", "large"],
+    ids=["key-twice", "rep-twice", "itself", "itself-in-a-list", "deep", "billion-laughs", "merged-laughs", "large"],
 )  # fmt: skip
 def test_a_file_that_says_too_much_is_refused(tmp_path, text, sentence):
     """In one sentence, and soon."""
