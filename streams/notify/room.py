@@ -68,6 +68,7 @@ class NotifyRoom:
         self._tables: dict[int, StateTable] = {}
         self._partitions_in = definitions.partitions
         self._digest = asyncio.Lock()  # held while one is told: it speaks of all partitions
+        self._asked_to_wait = asyncio.Lock()  # held for as long as Slack has asked, of whichever partition
         self._rules = {rule.name for rule in definitions.rules}
         self._refused_until = 0.0  # seconds since 1970, as records are written: until then nothing that was refused is tried
 
@@ -171,6 +172,8 @@ class NotifyRoom:
         """Try until it is told; return False when it never can be."""
         tries = unanswered = 0
         while True:
+            async with self._asked_to_wait:  # a limit is the channel's
+                pass
             attempt = await self._transport.send(notice)
             metrics.NOTIFICATIONS.labels(self._transport.name, attempt.verdict.value).inc()
             if attempt.verdict is Verdict.SENT:
@@ -186,7 +189,10 @@ class NotifyRoom:
                 if unanswered == 1:
                     notice = message.perhaps_again(notice)
             log.warning("an alert waits, %s: trying again in %.0f s", attempt.why, pause)
-            await self._sleep(pause)
+            # Who is asked beside another one waits as long, but not one after the other.
+            is_first = bool(attempt.pause) and not self._asked_to_wait.locked()
+            async with self._asked_to_wait if is_first else nullcontext():
+                await self._sleep(pause)
 
     def due(self, moment: Moment) -> bool:
         """Is there something to send?  Nothing goes to a topic."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import socket
@@ -118,6 +119,30 @@ async def test_a_429_waits_at_least_as_long_as_asked(kind, asked, slack):
     await office.tell(event())
     assert len(slack.posted) == 2
     assert [pause >= float(asked) for pause in office.waits] == [True]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_429_is_for_all_partitions(kind, slack):
+    """The limit is the channel's; who goes on at once is told to wait, too, and in the end is shut out."""
+    office = Office(transport(kind, slack), StateTable(), StateTable(), StateTable(), partitions=3)
+    over, one_waits, waits = asyncio.Event(), asyncio.Semaphore(0), []
+
+    async def wait(pause: float) -> None:
+        waits.append(pause)
+        one_waits.release()
+        await over.wait()
+
+    office.room._sleep = wait
+    slack.answers = [said({"ok": False, "error": "ratelimited"}, 429, Retry_After="30")] * 2
+    both = [asyncio.create_task(office.tell(event(1, f"drop-{one}"), partition=one)) for one in (0, 1)]
+    for _ in both:
+        await one_waits.acquire()
+    late = asyncio.create_task(office.tell(event(1, "drop-2"), partition=2))
+    await asyncio.sleep(0.1)
+    assert (len(slack.posted), waits) == (2, [30, 30])
+    over.set()
+    await asyncio.gather(*both, late)
+    assert len(slack.posted) == 5
 
 
 @pytest.mark.parametrize("kind", KINDS)
