@@ -85,6 +85,10 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, what, node.start_mark)
         super().flatten_mapping(node)
 
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> str:
+        """Return the text that stands there, with pairs of surrogates as one character: JSON, which is YAML, may write it so."""
+        return super().construct_scalar(node).encode("utf-16", "surrogatepass").decode("utf-16")
+
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # PyYAML's signature
         """Return what a node stands for.  Raises YAMLError, also where PyYAML takes for granted what a tag (!!bool) promises."""
         try:

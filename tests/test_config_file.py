@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ def test_a_missing_file_says_what_to_set():
         (b"[]\n", "expected a mapping"),
         (b"false\n", "expected a mapping"),
         (b"partitions: !!int x\n", "is not valid YAML"),
+        (b'slack: {channel: "\\ud83d"}\n', "is not valid YAML: '\\ud83d' is no str"),
         (b"partitions: !!int ''\n", "is not valid YAML: '' is no int"),
         (b"bad_input: {stop: !!bool maybe}\n", "is not valid YAML: 'maybe' is no bool"),
         (b"currency: !!timestamp now\n", "is not valid YAML: 'now' is no timestamp"),
@@ -120,6 +122,14 @@ def test_what_is_written_is_read_back(tmp_path, text):
     file = tmp_path / "dealpulse.yaml"
     file.write_text(text_of(raw), encoding="utf-8")
     assert read_raw(file) == raw
+
+
+def test_json_is_yaml(tmp_path):
+    """It may be written by a program, which writes characters beyond the first 65,536 as two."""
+    file = tmp_path / "dealpulse.yaml"
+    file.write_text(json.dumps({"reps": {"\U0001f600": {"team": "\U0001f600 A", "manager": "\u00e9"}}, "partitions": 3}))
+    found = read_definitions(file)
+    assert (found.partitions, *found.reps, found.reps["\U0001f600"].team) == (3, "\U0001f600", "\U0001f600 A")
 
 
 def test_what_is_merged_may_be_said_otherwise(tmp_path):
