@@ -238,7 +238,8 @@ def _hosts(url: str) -> str:
         raise ConfigError(f"{ENV_PREFIX}BROKER: {url!r} has an unknown scheme; write kafka://host:9092")
     hosts = (rest if mark else url).rstrip("/")
     for host in hosts.split(","):
-        if not re.fullmatch(r"(?:\[[0-9a-fA-F:]+\]|[^\s:/\[\]]+):\d{1,5}", host.strip()):
+        found = re.fullmatch(r"(?:\[[0-9a-fA-F:]+\]|[^\s:/\[\]]+):([0-9]{1,5})", host.strip())
+        if found is None or not 0 < int(found[1]) < 65536:  # librdkafka takes 65537 for 1
             raise ConfigError(f"{ENV_PREFIX}BROKER: {url!r} is no broker address; write kafka://host:9092")
     return hosts
 

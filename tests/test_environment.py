@@ -78,7 +78,7 @@ def test_a_secret_given_twice_is_refused(tmp_path: Path):
         read_environment({"DEALPULSE_SLACK_TOKEN": "a", "DEALPULSE_SLACK_TOKEN_FILE": str(tmp_path / "token")})
 
 
-@pytest.mark.parametrize("url", ["http://host:9092", "host", "kafka://host", "kafka://"])
+@pytest.mark.parametrize("url", ["http://host:9092", "host", "kafka://host", "kafka://", "host:0", "host:65537"])
 def test_a_wrong_broker_address_is_refused(url):
     """Host and port are needed, and the scheme is ours."""
     with pytest.raises(ConfigError, match="DEALPULSE_BROKER"):
