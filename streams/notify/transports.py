@@ -148,13 +148,28 @@ class Webhook:
         return Attempt(Verdict.NEVER, f"Slack says {status} {said}")
 
 
+class _ElsewhereError(OSError):
+    """Who answered wants us to go elsewhere."""
+
+
 def _session() -> aiohttp.ClientSession:
-    """Return a session in which a connection that is not to be had in time ends otherwise than an answer that does not come."""
-    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT, connect=CONNECT_TIMEOUT))
+    """Return a session that follows nobody, and tells a connection that does not come from an answer that does not."""
+    timeout, redirects = aiohttp.ClientTimeout(total=TIMEOUT, connect=CONNECT_TIMEOUT), aiohttp.TraceConfig()
+    redirects.on_request_redirect.append(_stay_here)
+    return aiohttp.ClientSession(timeout=timeout, trace_configs=[redirects])
+
+
+async def _stay_here(_session: Any, _context: Any, redirected: aiohttp.TraceRequestRedirectParams) -> None:
+    # Slack never does so.  The message would get lost on the way (a 302 is followed without it, to a page that may say "ok"), or
+    # come to somebody for whom it is not.
+    redirected.response.close()
+    raise _ElsewhereError(f"{_NOT_SLACKS}: a {redirected.response.status} to another place")
 
 
 def _no_answer(error: Exception) -> Attempt:
     # A connection that was not to be had has carried nothing; of any other end nobody knows.
+    if isinstance(error, _ElsewhereError):
+        return Attempt(Verdict.AGAIN, str(error))
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return Attempt(Verdict.AGAIN, f"the proxy that HTTPS_PROXY or HTTP_PROXY names says {error.status}")
     if isinstance(error, aiohttp.InvalidURL) and not isinstance(

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from streams import topics
 from streams.config import Definitions, Slack
@@ -209,6 +210,26 @@ async def test_a_200_of_the_bot_that_is_no_object_is_tried_again(body, content_t
     office = Office(transport("bot", slack))
     await office.tell(event())
     assert (len(slack.posted), len(office.waits)) == (2, 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_nobody_is_followed_elsewhere(kind, status, slack):
+    """A page that says ok there has not heard, and whoever listens there need not hear."""
+    asked = []
+
+    async def page(request: web.Request) -> web.Response:
+        asked.append(request.method)
+        return web.Response(text="ok")
+
+    app = web.Application()
+    app.router.add_route("*", "/", page)
+    async with TestServer(app) as elsewhere:
+        there = {"Location": str(elsewhere.make_url("/"))}
+        slack.answers = [lambda: web.Response(status=status, headers=there)]
+        attempt = await transport(kind, slack).send(notice(event()))
+    assert (attempt.verdict, attempt.perhaps_heard, asked) == (Verdict.AGAIN, False, [])
+    assert attempt.why == f"the answer is not Slack's: a {status} to another place"
 
 
 async def test_no_answer_writes_the_log_as_it_likes(slack):
