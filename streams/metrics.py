@@ -189,6 +189,7 @@ declare_known_labels()
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+    request_queue_size = 64  # of the library's 5 the seventh at once waits for a second, in which many a probe gives up
 
 
 class _ServerOnIPv6(_Server):

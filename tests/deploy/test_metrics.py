@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import socket
 import struct
@@ -104,6 +105,15 @@ def test_a_worker_is_alive_before_it_is_ready(server):
 def test_other_paths_are_not_found(server):
     for path in ("/", "/health/", "/health/fine", "/ready"):
         assert get(server[0] + path) == (404, "see /metrics, /health/live, /health/ready\n")
+
+
+def test_many_may_ask_at_once():
+    """Also while the worker is too busy to look: whose connection is not queued comes again only after a second."""
+    server = metrics.listen("127.0.0.1", 0)  # nobody looks
+    with contextlib.ExitStack() as asking:
+        asking.callback(server.server_close)
+        for _ in range(30):
+            asking.enter_context(socket.create_connection(server.server_address, timeout=0.5))
 
 
 def test_port_that_is_taken_is_refused(server):
