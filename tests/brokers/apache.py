@@ -47,16 +47,6 @@ num.io.threads=4
 num.network.threads=2
 """
 
-# The last word on a setting counts.
-GUARDED = """
-listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{guarded},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{guarded}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT
-sasl.enabled.mechanisms=PLAIN
-listener.name.sasl_plaintext.plain.sasl.jaas.config=\
-    org.apache.kafka.common.security.plain.PlainLoginModule required user_anna="right";
-"""
-
 
 class MissingToolsError(Exception):
     """Java, Maven or the jars are not there; the text says which."""
@@ -94,17 +84,15 @@ def _fetch() -> None:
 
 
 @contextlib.contextmanager
-def apache_kafka(directory: Path, *, steady: bool = False, guarded: int | None = None) -> Iterator[str]:
+def apache_kafka(directory: Path, *, steady: bool = False, more: str = "") -> Iterator[str]:
     """Run a broker in `directory` for the length of the block; yields its kafka:// URL.
 
+    `more`: settings, where a test wants other ones; what is said twice counts as it is said last, and {port} and {controller} are put in.
     `steady` is for measurements: as a broker that is there to stay, with the JVM's second compiler too, which costs more at first
     and makes it quicker after a minute (a transaction of 12 partitions: 9.5 ms instead of 13).
-    `guarded`: also listens on this port, to `anna` with the password `right` alone.
     """
     port, controller = reserved_port(), reserved_port()
-    settings = PROPERTIES.format(port=port, controller=controller, directory=directory)
-    if guarded is not None:
-        settings += GUARDED.format(port=port, controller=controller, guarded=guarded)
+    settings = (PROPERTIES + more).format(port=port, controller=controller, directory=directory)
     (directory / "server.properties").write_text(settings)
     format_disk(directory)
     process = start_broker(directory, steady=steady)

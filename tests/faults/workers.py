@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,17 +107,23 @@ def start(
     accept_older_state: bool = False,
     ticks: bool = False,
     slot: str | None = None,
+    environment: Mapping[str, Any] | None = None,
 ) -> Worker:
-    """Start a worker; `failpoint` is as in DEALPULSE_FAILPOINT, `sabotage` names deeds of sabotage.py."""
+    """Start a worker; `failpoint` is as in DEALPULSE_FAILPOINT, `sabotage` names deeds of sabotage.py.
+
+    `environment`: what DEALPULSE_ variables say to this one, such as another way to the broker.
+    """
     port = reserved_port()
     log = folder / f"worker-{port}.log"
     log.touch()
     faults = ({FAILPOINT: failpoint} if failpoint else {}) | ({} if transactions else {PLAIN_PRODUCING: "1"})
     if not transactions:
         sabotage = (*sabotage, "strike_only_what_a_room_reads")
-    environment = msgspec.structs.asdict(msgspec.structs.replace(settings.environment, web_port=port, slot=slot))
+    said = msgspec.structs.replace(settings.environment, web_port=port, slot=slot, **(environment or {}))
     options = {"transactions": transactions, "accept_older_state": accept_older_state, "ticks": ticks}
-    process = _processes.Process(target=_work, args=(environment, str(log), faults, sabotage, options), daemon=True)
+    process = _processes.Process(
+        target=_work, args=(msgspec.structs.asdict(said), str(log), faults, sabotage, options), daemon=True
+    )
     process.start()
     return Worker(_Polled(process), log, port)  # type: ignore[arg-type]  # it is only ever polled
 

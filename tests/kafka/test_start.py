@@ -19,6 +19,17 @@ from tests.brokers.apache import apache_kafka
 from tests.brokers.ports import reserved_port
 
 
+# Also listens to `anna` with the password `right` alone.
+GUARDED = """
+listeners=PLAINTEXT://127.0.0.1:{{port}},SASL_PLAINTEXT://127.0.0.1:{guarded},CONTROLLER://127.0.0.1:{{controller}}
+advertised.listeners=PLAINTEXT://127.0.0.1:{{port}},SASL_PLAINTEXT://127.0.0.1:{guarded}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT
+sasl.enabled.mechanisms=PLAIN
+listener.name.sasl_plaintext.plain.sasl.jaas.config=\
+    org.apache.kafka.common.security.plain.PlainLoginModule required user_anna="right";
+"""
+
+
 def environment_of(url: str, app: str = "start") -> Environment:
     return Environment(broker=url, app_id=app)
 
@@ -47,7 +58,7 @@ def test_a_certificate_that_is_being_replaced(tmp_path):
 def test_the_wrong_password(tmp_path):
     """The broker is there and says no: that is what is said, and what to look at, not that no broker answers."""
     port = reserved_port()
-    with apache_kafka(tmp_path, guarded=port):
+    with apache_kafka(tmp_path, more=GUARDED.format(guarded=port)):
         right = Environment(
             broker=f"kafka://127.0.0.1:{port}", security_protocol="SASL_PLAINTEXT",
             sasl_mechanism="PLAIN", sasl_username="anna", sasl_password="right",

@@ -119,8 +119,11 @@ class Crew:
         self._buried.append(worker)
         assert code in self._may_end_with, f"exit code {code}: {worker.last_words()}"
 
-    def tend(self, count: int) -> None:
-        """Start a worker for each that has ended by itself, as a supervisor does; any code but 70 and 1 is a fault."""
+    def tend(self, count: int, **options) -> None:
+        """Start a worker for each that has ended by itself, as a supervisor does; any code but 70 and 1 is a fault.
+
+        `options` are those of the workers that are started.
+        """
         for worker in [worker for worker in self.workers if worker.code is not None and worker not in self._buried]:
             self._buried.append(worker)
             if worker.code != workers.KILLED:
@@ -130,7 +133,7 @@ class Crew:
                 why = [line for line in said if "; the process ends" in line] or said  # stacks may stand behind it
                 self.last_words.append(why[-1].rpartition("CRITICAL ")[2][:200])
         while len(self.living) < count:
-            self.join()
+            self.join(**options)
 
     # ------------------------------------------------------------------ the feed
 
