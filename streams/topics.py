@@ -48,6 +48,16 @@ def changelog(app_id: str, room: str) -> str:
     return f"{app_id}-{room}-changelog"
 
 
+def is_read_by_workers(name: str) -> bool:
+    """Tell whether workers read the topic."""
+    return name in (*SOURCES, TICKS, DELTAS, MATURED, ALERT_EVENTS, JUDGED, GENERATIONS) or name.endswith("-changelog")
+
+
+def is_written_by_workers(name: str) -> bool:
+    """Tell whether workers write to the topic, after the first of them has begun the first generation."""
+    return name not in (*SOURCES, REFERENCE, GENERATIONS, DLQ_REPLAYS)
+
+
 def shadow(name: str, topic: str) -> Topic:
     """Return where a generation that is being computed tells what others tell to a topic."""
     return Topic(f"{name}-shadow-{topic.removeprefix('dealpulse.')}", "compact", _COMPACT)

@@ -34,7 +34,7 @@ from streams.environment import (
 from streams.kafka.admin import AdminError, BrokerAdmin, check_topics
 from streams.kafka.generations import in_force, read, refuse_other
 from streams.kafka.transaction import StartError
-from streams.topics import GENERATIONS
+from streams.topics import GENERATIONS, all_topics
 
 MOVING = 2.0  # seconds in which a running worker commits something, at least where no flush lingers for longer
 MASK = "***"
@@ -114,6 +114,7 @@ def _installation(settings: Settings) -> Iterator[Finding]:
         return
     topics = _attempt("topics", lambda: _topics(settings))
     yield topics
+    yield _attempt("rights", lambda: _rights(admin, settings))
     if topics.ok:
         yield _attempt("processing", lambda: _processing(settings))
 
@@ -184,6 +185,17 @@ def _topics(settings: Settings) -> Finding:
     if wrong:
         return Finding("topics", False, "; ".join(wrong))
     return Finding("topics", True, f"all there, {settings.definitions.partitions} partitions each")
+
+
+def _rights(admin: BrokerAdmin, settings: Settings) -> Finding:
+    there = admin.look().topics
+    app_id = settings.environment.app_id
+    denied = admin.missing_rights([topic.name for topic in all_topics(app_id) if topic.name in there], app_id)
+    if denied:
+        return Finding(
+            "rights", False, "; ".join(denied), "no worker can run with them: allow that, for example with kafka-acls.sh"
+        )
+    return Finding("rights", True, "a worker may do all that it has to, as far as the broker tells")
 
 
 def _processing(settings: Settings) -> Finding:

@@ -19,6 +19,7 @@ from streams.environment import Environment, bootstrap, client_settings
 from streams.kafka.answers import answer_of
 from streams.kafka.embedded import CLUSTER_ID
 from streams.kafka.poll import describe
+from streams.kafka.rights import missing, unseen
 from streams.kafka.transaction import KeptOutError, StartError, register
 from streams.topics import Topic, all_topics
 
@@ -116,6 +117,14 @@ class BrokerAdmin:
                     found[resource.name] = str(entry.value)
         return found
 
+    def unseen(self, names: Sequence[str]) -> list[str]:
+        """Return the topics of which the broker does not even say whether they are there."""
+        return unseen(self._client, names) if names else []
+
+    def missing_rights(self, names: Sequence[str], group: str) -> list[str]:
+        """Return the rights that a worker lacks, a sentence each."""
+        return missing(self._client, names, group)
+
     def has_transactions(self, transactional_id: str) -> str | None:
         """Return None, or why no transaction can be begun and what to do."""
         try:
@@ -182,10 +191,14 @@ def wrong_topics(environment: Environment, definitions: Definitions, topics: Seq
 
 
 def _problems(admin: BrokerAdmin, seen: Any, definitions: Definitions, wanted: Sequence[Topic]) -> list[str]:
-    missing = [topic.name for topic in wanted if topic.name not in seen.topics]
     problems = _wrong(admin, seen, definitions, wanted)
-    if missing:
-        problems.insert(0, f"missing topics: {', '.join(missing)}; create them with: dealpulse topics create")
+    absent = [topic.name for topic in wanted if topic.name not in seen.topics]
+    hidden = admin.unseen(absent)
+    absent = [name for name in absent if name not in hidden]
+    if hidden:
+        problems.insert(0, f"the credentials may not DESCRIBE the topics {', '.join(hidden)}; allow it, if they are there")
+    if absent:
+        problems.insert(0, f"missing topics: {', '.join(absent)}; create them with: dealpulse topics create")
     return problems
 
 

@@ -1,0 +1,61 @@
+"""May a worker with these credentials do all that it has to?  As far as the broker tells; one that tells nothing denies nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AclOperation, AdminClient
+
+from streams.kafka.answers import answer_of
+from streams.topics import is_read_by_workers, is_written_by_workers
+
+DEADLINE = 8.0
+DENIED = frozenset(
+    (
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    )
+)
+
+
+def unseen(admin: AdminClient, names: Iterable[str]) -> list[str]:
+    """Return the topics of which the broker does not even say whether they are there."""
+    return [name for name, operations in _of_topics(admin, names).items() if operations == frozenset()]
+
+
+def missing(admin: AdminClient, names: Iterable[str], group: str) -> list[str]:
+    """Return the rights that a worker lacks on these topics and its group, a sentence each."""
+    found = []
+    by_topic = _of_topics(admin, names)
+    for operation, needs in ((AclOperation.READ, is_read_by_workers), (AclOperation.WRITE, is_written_by_workers)):
+        denied = [name for name, may in by_topic.items() if may is not None and operation not in may and needs(name)]
+        if denied:
+            found.append(f"the credentials may not {operation.name} the topics {', '.join(denied)}")
+    may = _of_group(admin, group)
+    if may is not None and AclOperation.READ not in may:
+        found.append(f"the credentials may not READ the group {group}")
+    return found
+
+
+def _of_topics(admin: AdminClient, names: Iterable[str]) -> dict[str, frozenset[AclOperation] | None]:
+    """Return what may be done with each topic: nothing with one that must not be seen, None where nobody knows."""
+    found: dict[str, frozenset[AclOperation] | None] = {}
+    asked = TopicCollection(list(names))
+    for name, answer in admin.describe_topics(asked, include_authorized_operations=True, request_timeout=DEADLINE).items():
+        try:
+            # Who sees a topic may at least describe it: no operation at all is a broker that does not say.
+            found[name] = frozenset(answer_of(answer, DEADLINE).authorized_operations or ()) or None
+        except KafkaException as error:
+            found[name] = frozenset() if error.args[0].code() in DENIED else None
+    return found
+
+
+def _of_group(admin: AdminClient, group: str) -> frozenset[AclOperation] | None:
+    answers = admin.describe_consumer_groups([group], include_authorized_operations=True, request_timeout=DEADLINE)
+    try:
+        return frozenset(answer_of(answers[group], DEADLINE).authorized_operations or ()) or None
+    except KafkaException as error:  # a group that is not there yet, among others
+        return frozenset() if error.args[0].code() in DENIED else None
