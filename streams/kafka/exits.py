@@ -11,11 +11,12 @@ import os
 from typing import NoReturn
 
 LOST_ITS_PLACE = 70
+RESTART = "restart it"
 
 log = logging.getLogger("dealpulse.kafka")
 
 
-def lose_place(sentence: str, error: BaseException | None = None, *, remedy: str = "restart it") -> NoReturn:
+def lose_place(sentence: str, error: BaseException | None = None, *, remedy: str = RESTART) -> NoReturn:
     """Log the sentence and what to do about it, and end the process with exit code 70."""
     log.critical("%s; the process ends, %s", sentence, remedy, exc_info=error)
     for handler in [*log.handlers, *logging.getLogger().handlers]:

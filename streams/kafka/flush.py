@@ -17,16 +17,18 @@ import msgspec
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from streams.kafka.clients import MAX_RECORD, MAX_STATE_VALUE, TRANSACTION_TIMEOUT, Connection, producer
-from streams.kafka.exits import lose_place
+from streams.kafka.exits import RESTART, lose_place
 from streams.kafka.faults import Faults, die
 from streams.kafka.ownership import FLUSHES, OFFSETS_KEY, Generation, StateKey
 from streams.kafka.poll import describe
+from streams.kafka.rights import remedy
 from streams.kafka.room import Output
 from streams.kafka.transaction import StartError, register
 from streams.topics import changelog
 
 INIT_DEADLINE = 20.0
 ABORT_DEADLINE = 2.0
+REASON_DEADLINE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,11 @@ class Transactions:
                 produce(topic, value, key, partition, None, None, 0, headers)
         except (KafkaException, BufferError) as error:
             # librdkafka knows only what it accepted: a commit would succeed without this record.
-            self._give_up("produce", describe(error), can_abort=True)
+            if isinstance(error, KafkaException) and error.args[0].code() == KafkaError._STATE:  # noqa: SLF001
+                # The transaction had failed before, of which the next call to the broker tells the reason.
+                self._call("send_offsets_to_transaction", batch.offsets, batch.metadata, REASON_DEADLINE)
+            what = remedy(error.args[0]) if isinstance(error, KafkaException) else RESTART
+            self._give_up("produce", describe(error), can_abort=True, remedy=what)
         if dies:
             self._producer.flush(5)
             die()
@@ -161,22 +167,23 @@ class Transactions:
             return getattr(self._producer, name)(*arguments)
         except KafkaException as error:
             found = error.args[0]
-            self._give_up(name, describe(error), can_abort=not found.fatal() and found.code() != KafkaError._FENCED)  # noqa: SLF001
+            can_abort = not found.fatal() and found.code() != KafkaError._FENCED  # noqa: SLF001
+            self._give_up(name, describe(error), can_abort=can_abort, remedy=remedy(found))
 
-    def _give_up(self, call: str, why: str, *, can_abort: bool) -> NoReturn:
+    def _give_up(self, call: str, why: str, *, can_abort: bool, remedy: str = RESTART) -> NoReturn:
         sentence = f"the transaction failed in {call}: {why}"
         if can_abort:
             # Else readers of what we wrote wait for the transaction's time-out.
-            aborting = threading.Thread(target=self._abort, args=(sentence,), daemon=True)
+            aborting = threading.Thread(target=self._abort, args=(sentence, remedy), daemon=True)
             aborting.start()
             aborting.join(ABORT_DEADLINE + 0.5)
-        lose_place(sentence)
+        lose_place(sentence, remedy=remedy)
 
-    def _abort(self, sentence: str) -> None:
+    def _abort(self, sentence: str, remedy: str = RESTART) -> None:
         try:
             self._producer.abort_transaction(ABORT_DEADLINE)
         except KafkaException as error:
-            lose_place(f"{sentence}; its abort failed, too: {describe(error)}")
+            lose_place(f"{sentence}; its abort failed, too: {describe(error)}", remedy=remedy)
 
 
 class PlainProducing:

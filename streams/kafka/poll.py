@@ -18,6 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from streams.kafka.clients import Connection, group_consumer, librdkafka_log
 from streams.kafka.exits import lose_place
 from streams.kafka.inbox import Inbox, Run, TopicPart
+from streams.kafka.rights import remedy
 
 BATCH = 20_000
 MAX_RUN = 4_000
@@ -287,6 +288,7 @@ def _is_end(message: Message) -> bool:
     error = message.error()
     if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # its only name
         return True
+    # What is wrong with the group itself, such as the right to join it, has no topic.
     where = "as a member of the group" if message.topic() is None else f"{message.topic()}[{message.partition()}]"
     if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001
         lose_place(
@@ -296,7 +298,7 @@ def _is_end(message: Message) -> bool:
     if error.code() == KafkaError._MAX_POLL_EXCEEDED:  # noqa: SLF001
         lose_place("the poll thread was stuck for longer than max.poll.interval.ms and the group went on without us")
     if error.fatal() or error.code() not in _PASSING:
-        lose_place(f"reading {where} failed: {error.name()}: {error.str()}")
+        lose_place(f"reading {where} failed: {error.name()}: {error.str()}", remedy=remedy(error))
     librdkafka_log.warning("%s: %s", where, error)
     return False
 

@@ -57,7 +57,8 @@ def batches(consumer: Consumer, assigned: int, *, decided: bool, most: int = _BA
                 if place not in over and message.offset() >= known:
                     ended[place] = message.offset()
             elif not error.retriable():
-                raise AdminError(f"{message.topic()} cannot be read: {error.str()}")
+                # What is wrong with the group, whose name a client must have also to read without joining it, has no topic.
+                raise AdminError(f"{message.topic() or _topics(consumer)} cannot be read: {error.str()}")
         over |= ended.keys()
         given = time.monotonic()
         yield records, ended

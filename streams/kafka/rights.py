@@ -8,6 +8,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient
 
 from streams.kafka.answers import answer_of
+from streams.kafka.exits import RESTART
 from streams.topics import is_read_by_workers, is_written_by_workers
 
 DEADLINE = 8.0
@@ -19,6 +20,13 @@ DENIED = frozenset(
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     )
 )
+
+
+def remedy(error: KafkaError) -> str:
+    """Return what to do about an error that ends a worker."""
+    if error.code() in DENIED:
+        return "restart it once the credentials have that right: dealpulse doctor names those that are missing"
+    return RESTART
 
 
 def unseen(admin: AdminClient, names: Iterable[str]) -> list[str]:

@@ -44,8 +44,8 @@ def ended(monkeypatch):
     """Collect the sentences the process ends with."""
     said = []
 
-    def lose_place(sentence, error=None, **_remedy):
-        said.append(sentence)
+    def lose_place(sentence, error=None, remedy=""):
+        said.append(f"{sentence}; {remedy}")
         raise EndedError
 
     monkeypatch.setattr(flush, "lose_place", lose_place)
@@ -77,6 +77,21 @@ def test_any_refusal_ends_the_process_and_is_never_committed(ended, call, error,
     assert f"failed in {call}" in ended[0]
     assert ("abort_transaction" in refusing.calls) == aborts
     assert refusing.calls.count("commit_transaction") == (call == "commit_transaction")
+
+
+def test_a_right_that_is_missing_is_what_is_told(ended):
+    """Not that a transaction that has failed of it takes no more records; and not to do the same again."""
+    denied = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED, "no")
+    asked = Refusing("send_offsets_to_transaction", KafkaException(denied))
+
+    def produce(*_record: object) -> None:
+        raise KafkaException(KafkaError(KafkaError._STATE))
+
+    asked.produce = produce
+    with pytest.raises(EndedError):
+        transactions(asked).commit(batch([("t", -1, b"k", b"v", None)]))
+    assert "TOPIC_AUTHORIZATION_FAILED: no; restart it once the credentials have that right: dealpulse doctor" in ended[0]
+    assert "commit_transaction" not in asked.calls
 
 
 @pytest.mark.parametrize(("over", "what"), [(0, None), (1, "over the limit")])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import pytest
+from confluent_kafka import KafkaError, TopicPartition
 
 from streams.kafka import reading
 from streams.kafka.admin import AdminError
@@ -19,6 +21,17 @@ class Nothing:
 
     def assignment(self) -> list:
         return []
+
+
+class Refused(Nothing):
+    """A consumer that may not look for its group: the error has no topic."""
+
+    def consume(self, _most: int, _wait: float) -> list:
+        error = KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED, "no")
+        return [SimpleNamespace(topic=lambda: None, partition=lambda: 0, error=lambda: error)]
+
+    def assignment(self) -> list:
+        return [TopicPartition("a", 0)]
 
 
 @pytest.fixture(autouse=True)
@@ -38,3 +51,9 @@ def test_a_silent_broker_is_one():
     """Whoever asks again at once."""
     with pytest.raises(AdminError, match="the broker gives nothing"):
         list(reading.batches(Nothing(), 1, decided=False))
+
+
+def test_an_error_of_the_group_names_what_was_read():
+    """Not None."""
+    with pytest.raises(AdminError, match="a cannot be read: no"):
+        list(reading.batches(Refused(), 1, decided=False))

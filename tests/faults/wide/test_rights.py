@@ -160,6 +160,7 @@ def test_a_right_that_is_taken_away_ends_workers_until_it_is_given_back(crew_on,
     one.harm(f"no right to {right}")
     try:
         assert worker.wait(30) == 70, worker.last_words()
+        assert "dealpulse doctor names those that are missing" in worker.last_words(), worker.last_words()
         again = one.join(environment=said)
         assert again.wait(30) in (70, 1), again.last_words()
         assert "AUTHORIZATION_FAILED" in again.last_words(), again.last_words()
