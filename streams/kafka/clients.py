@@ -16,6 +16,9 @@ SESSION_TIMEOUT = 10.0
 STATIC_SESSION_TIMEOUT = 30.0
 # The whole group waits this long for one member that does not poll.
 MAX_POLL_INTERVAL = 45.0
+# A connection on which no answer comes for so long is given up: somebody on the way may have forgotten it without a word, and
+# nobody else would notice, as heartbeats have another one. By default 60.
+SILENT_CONNECTION = 15.0
 
 # How long a broker gathers records before it answers, at least and at most; this often an idle worker asks.
 SHORTEST_FETCH, LONGEST_FETCH = 0.005, 0.1
@@ -75,6 +78,7 @@ def group_consumer(connection: Connection, linger: float = 0.0) -> dict[str, Any
         # Says exactly when a partition has been read to its end, control records included.
         "enable.partition.eof": True,
         "session.timeout.ms": int(connection.session_timeout * 1000),
+        "socket.timeout.ms": int(SILENT_CONNECTION * 1000),
         # Others learn of a rebalance with their next heartbeat.
         "heartbeat.interval.ms": 1000,
         "max.poll.interval.ms": int(MAX_POLL_INTERVAL * 1000),

@@ -18,6 +18,7 @@ class _Connection:
 
     near: asyncio.StreamWriter
     far: asyncio.StreamWriter
+    told: int = 0  # bytes that the broker said
     lost: bool = False  # somebody on the way has forgotten it: what is sent goes nowhere, and nobody says so
 
     def break_off(self) -> None:
@@ -63,6 +64,10 @@ class Network:
     def forget(self) -> None:
         """Lose the connections that there are, without a word to either side; new ones are carried."""
         self._tell(lambda: [setattr(one, "lost", True) for one in self._connections])
+
+    def forget_the_busiest(self) -> None:
+        """Lose that connection alone on which the broker has said most: over it a worker fetches."""
+        self._tell(lambda: setattr(max(self._connections, key=lambda one: one.told), "lost", True))
 
     def slow(self, delay: float, resets: float) -> None:
         """Be late by `delay` s each way, and break off a share of the connections each second."""
@@ -138,6 +143,8 @@ class Network:
             if not said:
                 one.break_off()
                 return
+            if sink is one.near:
+                one.told += len(said)
             with contextlib.suppress(OSError):
                 sink.write(said)
                 await sink.drain()

@@ -18,7 +18,6 @@ from streams.topics import Topic, all_topics
 from tests.brokers.apache import apache_kafka
 from tests.brokers.ports import reserved_port
 
-
 # Also listens to `anna` with the password `right` alone.
 GUARDED = """
 listeners=PLAINTEXT://127.0.0.1:{{port}},SASL_PLAINTEXT://127.0.0.1:{guarded},CONTROLLER://127.0.0.1:{{controller}}

@@ -11,7 +11,7 @@ from apache import apache_kafka
 from network import Network
 from ports import reserved_port
 
-from streams.kafka.clients import TRANSACTION_TIMEOUT
+from streams.kafka.clients import SILENT_CONNECTION, TRANSACTION_TIMEOUT
 from tests.faults import workers
 from tests.faults.wide.crew import CAUGHT_UP, Crew
 from tests.faults.wide.dose import SEED, dose, only_heavy, patience
@@ -156,3 +156,20 @@ def test_connections_that_are_forgotten(two, wired):
         far = two.living[-1]
         far.wait_until_ready()
     _finish(two, network, "network-forgotten", "all connections of a worker are forgotten on the way")
+
+
+@only_heavy
+def test_a_connection_for_fetching_that_is_forgotten(two, wired):
+    """Heartbeats go on over another one, so nobody is fenced: the client gives it up by itself, and the worker goes on."""
+    _, network = wired
+    far = two.join(environment=_far(network))
+    far.wait_until_ready()
+    two.feed(2_000, SEED + 94, RATE)
+    for _ in range(dose("FETCHES_FORGOTTEN", 1, 2)):
+        time.sleep(8)  # until it is the busiest
+        network.forget_the_busiest()
+        two.harm("the connection for fetching forgotten")
+        time.sleep(SILENT_CONNECTION + 5)
+        assert far.code is None, far.last_words()
+    assert SILENT_CONNECTION - 5 < two.progress.longest_wait() < SILENT_CONNECTION + 10
+    _finish(two, network, "network-fetching", "the connection for fetching is forgotten on the way")
