@@ -298,7 +298,7 @@ class KpisRoom:
         owned.set_clock(round_.now, round_.numbers)
         if before is None or round_.now.fine != before.fine:
             self._expire(owned)
-        if owned.round_born:
+        if owned.round_born and owned.told:  # where all that came in is held back, nobody can read it yet
             self._born.append(owned.round_born)
         owned.write_progress()
         metrics.WATERMARK.set(round_.now.at / 1_000_000)

@@ -72,6 +72,29 @@ def test_the_clock_is_the_slowest_partition_that_is_still_running(settled, water
     assert {one["watermark"] for one in told} == {f"2024-03-01T{watermark}:00+00:00"}
 
 
+def test_the_delay_is_that_of_the_oldest_event_behind_what_readers_were_told():
+    """Told once: with the first, then, of all that was held back since, when it is told; where nothing is told, no delay is."""
+    room = KpisRoom(settings(partitions=1))
+    room.open(0, StateTable())
+    at = us("2024-03-01 10:00")
+    delays = []
+    for wall, born in (
+        (0, [900, 400, 600]),
+        (10_000, [700]),
+        (20_000, [650]),
+        (30_000, [800]),
+        (5_000_000, []),
+        (9_000_000, []),
+    ):
+        for one in born:
+            cells = [(("all",), {at // 300_000_000 << 3: {1 << 16: 1}})]
+            for value in delta.encode({0: delta.Progress(at, True, False)}, one, cells):
+                room.handle(0, topics.DELTAS, [delivered(value)])
+        room.drain(Moment(10**13 + wall, frozenset((0,))))
+        delays.append(room.take_born())
+    assert delays == [[400], [], [], [], [650], []]
+
+
 # ------------------------------------------------------------------ ending
 
 
