@@ -238,6 +238,15 @@ def test_what_stays_bad_is_hardly_ever_told_as_over(n, bad):
     assert sum("resolved" in run for run in runs) <= 3
 
 
+def test_half_way_back_is_measured_from_all_that_was_bad_since_it_fired():
+    """Fired at none of 40, then 12 of 100 every day: 15 % is less than half-way back to 20 %, though not from nothing."""
+    counts = [(20, 0)] * 2 + [(100, 12)] * 60 + [(100, 15)] * 120 + [(100, 20)] * 60
+    panes = [Pane("drop", ENTITY["drop"], day, n, k, day * DAY) for day, (n, k) in enumerate(counts, 1)]
+    (fired, first), (resolved, last) = Court(GIVEN).turns(panes)
+    assert (fired, resolved) == ("fired", "resolved")
+    assert (first, last > 2 + 60 + 120) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("rule", "n", "bad"),
     [(GIVEN, 200, 0.18), (GIVEN, 30, 0.16), (GIVEN_RISE, 200, 1 - 0.115), (GIVEN_RISE, 60, 1 - 0.125)],
