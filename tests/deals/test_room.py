@@ -2,6 +2,7 @@
 
 import json
 import random
+from base64 import b64decode
 from collections import Counter
 
 import pytest
@@ -94,6 +95,64 @@ def test_a_record_whose_headers_cannot_be_read_is_refused_as_any_other():
 
 
 NOTHING, STAGES_END = frozenset(), frozenset({(topics.STAGE_CHANGE, 0)})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "cut"),
+    [
+        (16 * 1024, 320 * 1024, False),
+        (16 * 1024 + 1, 1, True),
+        (1, 320 * 1024 + 1, True),
+        (None, None, False),
+    ],
+    ids=["as large as fits", "key", "value", "neither"],
+)
+def test_a_letter_that_does_not_hold_all_of_a_record_says_so(key, value, cut):
+    """What is cut off must not be sent again as if it were all."""
+    key, value = (size and b"x" * size for size in (key, value))
+    letter = json.loads(
+        dead_letter(Rejection(Reason.TOO_LARGE, "too large"), Record((topics.ACTIVITY, 0), 9, key, value, 1))
+    )
+    kept = [None if text is None else b64decode(text) for text in (letter["key_base64"], letter["value_base64"])]
+    assert kept == [key and key[: 16 * 1024], value and value[: 320 * 1024]]
+    assert letter.get("truncated", False) is cut
+
+
+@pytest.mark.parametrize(
+    ("time", "clock"),
+    [
+        (RECEIVED, RECEIVED),
+        (RECEIVED + 300_000_000, RECEIVED + 300_000_000),
+        (RECEIVED + 300_000_001, -1),
+        (0, -1),
+        (-1, -1),
+    ],
+)
+def test_a_tick_moves_the_clock_unless_it_is_of_the_future(time, clock):
+    """As for events, `max_future` is 5 minutes after the record's Kafka timestamp; what was reached is never taken back."""
+    room = DealsRoom(settings(), ticks=False)
+    room.open(0, StateTable())
+    for said in (time, 1):
+        tick = Record((topics.TICKS, 0), 1, None, json.dumps({"time": said}).encode(), RECEIVED // 1000)
+        room.handle(0, topics.TICKS, [tick])
+        room.drain(Moment(RECEIVED, frozenset()))
+    assert room.watermark(0) == max(clock, 1)
+
+
+def test_deltas_say_when_the_oldest_event_in_them_was_written():
+    """By Kafka's clock, over all that came in since the last flush; with nothing new, none."""
+    room = DealsRoom(settings(), ticks=False)
+    room.open(0, StateTable())
+    told = []
+    for second, stamps in enumerate(([700, 500, 600], [400], [])):
+        for number, stamp in enumerate(stamps):
+            call = _call(10 * second + number, "2024-03-04T11:00:00Z")
+            room.handle(
+                0, topics.ACTIVITY, [Record(call.of, call.at, call.its_key, call.its_value, RECEIVED // 1000 + stamp)]
+            )
+        output = room.drain(Moment(RECEIVED + second * 1_000_000, frozenset((0,)), STAGES_END))
+        told.append({delta.decode(value).born for topic, _, _, value, _ in output if topic == topics.DELTAS})
+    assert told == [{RECEIVED + 500_000}, {RECEIVED + 400_000}, {0}]
 
 
 def _settle(offset):
