@@ -174,8 +174,9 @@ def test_office_time_between_two_instants(start, end, expected):
         ("Sat-Sun 00:00-24:00", "2024-03-31 00:00", "2024-04-01 00:00", 23 * 60),
         ("Sat-Sun 00:00-24:00", "2024-10-27 00:00", "2024-10-28 00:00", 25 * 60),
         ("Mon-Fri 09:00-18:00", "2024-03-29 17:00", "2024-04-01 10:00", 120),
+        ("Sun 00:00-24:00", "2024-03-30 00:00", "2024-04-02 12:00", 23 * 60),
     ],
-    ids=["spring", "autumn", "whole-day-spring", "whole-day-autumn", "over-it"],
+    ids=["spring", "autumn", "whole-day-spring", "whole-day-autumn", "over-it", "no-more-than-that-day"],
 )
 def test_office_time_over_a_change_of_clocks(hours, start, end, expected):
     """Minutes that pass, not minutes on the clock: the night of 31 March is an hour short."""
