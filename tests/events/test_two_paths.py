@@ -113,6 +113,7 @@ def test_what_the_fast_path_takes_of_stage_changes_the_full_check_takes_alike(re
 @settings(deadline=None, max_examples=150)
 @given(records())
 @example((b"d1", json.dumps(ACTIVITY | {"direction": "", "duration_s": 4.35}).encode()))
+@example((b"d1", json.dumps(ACTIVITY | {"type": "meeting", "direction": "internal", "outcome": "held"}).encode()))
 def test_what_the_fast_path_takes_of_activities_the_full_check_takes_alike(record):
     """The identical event to the type of every value, also at the edges of types, lengths, times and durations."""
     fast, full = both_ways("activity", record)
