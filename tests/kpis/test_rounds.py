@@ -16,8 +16,13 @@ from hypothesis import strategies as st
 from streams import topics
 from streams.kafka.room import Moment, StateTable
 from streams.kpis.catalogue import BY_ID
+from streams.kpis.entity import parse_row_key
 from streams.kpis.room import KpisRoom
 from streams.panes import delta
+from streams.panes.calendar import DAY_US as DAY
+from streams.panes.calendar import FINE_US as FIVE_MINUTES
+from streams.panes.pane import DAY as DAYS
+from streams.panes.pane import FINE, GRAIN
 from tests import strategies
 from tests.audit.tables import act, change, settings, us
 from tests.in_memory import InMemory, delivered
@@ -95,6 +100,62 @@ def test_the_delay_is_that_of_the_oldest_event_behind_what_readers_were_told():
     assert delays == [[400], [], [], [], [650], []]
 
 
+# ------------------------------------------------------------------ sliding
+
+
+@pytest.mark.parametrize(
+    ("window", "pane", "panes", "step"),
+    [
+        ("7d", DAY, 7, 1),
+        ("7d", DAY, 7, 3),
+        ("1h", FIVE_MINUTES, 12, 1),
+        ("1h", FIVE_MINUTES, 12, 5),
+        ("24h", FIVE_MINUTES, 288, 96),
+    ],
+)
+def test_a_sliding_window_and_the_one_before_it_lose_what_leaves_them(window, pane, panes, step):
+    """However far the clock moves at a time; `previous` is null when nothing is left before the window."""
+    flow, begin = flow_of(), us("2024-03-01 00:00")
+    leads: list[int] = []
+    for number in range(4 * panes // step):
+        now = number * step
+        for _ in range((2, 0, 1, 0, 0)[number % 5]):
+            one = lead(f"d{len(leads)}", "2024-03-01 00:00")
+            one.at = begin + now * pane
+            flow.feed([one])
+            leads.append(now)
+        flow.feed([], tick=begin + now * pane)
+        in_it, before = (sum(last - panes < at <= last for at in leads) for last in (now, now - panes))
+        told = [
+            (one["value"], one["previous"])
+            for one in flow.latest.values()
+            if (one["kpi"], one["cut"], one["window"]["name"]) == ("new_leads", "all", window)
+        ]
+        assert told == ([(in_it, before or None)] if in_it else [])
+
+
+def test_what_no_sliding_window_needs_any_more_leaves_the_state():
+    """Panes of five minutes after some days; the day, and what is told of it, stay."""
+    flow = flow_of()
+    flow.feed([lead("d", "2024-03-01 10:00")])
+    grains = [{parse_row_key(row)[1][-1] & GRAIN for row in flow.state.rows if row[:1] == b"c" and row[-1:] != b"h"}]
+    flow.feed([], tick=us("2024-03-05 10:00"))
+    grains.append({parse_row_key(row)[1][-1] & GRAIN for row in flow.state.rows if row[:1] == b"c" and row[-1:] != b"h"})
+    assert [(FINE in one, DAYS in one) for one in grains] == [(True, True), (False, True)]
+
+
+def test_the_time_of_a_source_partition_never_goes_back():
+    """Told less by one record than by another before it: the greater one is the clock."""
+    room, at = KpisRoom(settings(partitions=1)), us("2024-03-01 10:00")
+    room.open(0, StateTable())
+    cells = [(("all",), {at // 300_000_000 << 3: {1 << 16: 1}})]
+    for watermark in (at, at - 3_600_000_000):
+        for value in delta.encode({0: delta.Progress(watermark, True, False)}, 0, cells):
+            room.handle(0, topics.DELTAS, [delivered(value)])
+    told = [orjson.loads(value) for topic, _, _, value, _ in room.drain(Moment(10**13, frozenset((0,)))) if value]
+    assert {one["watermark"] for one in told if "watermark" in one} == {"2024-03-01T10:00:00+00:00"}
+
+
 # ------------------------------------------------------------------ ending
 
 
@@ -116,6 +177,16 @@ def test_a_window_is_final_when_the_grace_after_its_end_is_over(now, final):
     flow = flow_of()
     flow.feed([lead("d", "2024-03-01 10:00")])
     flow.feed([], tick=us(now))
+    assert found(flow.history, "new_leads", "day", "2024-03-01 00:00")["final"] is final
+
+
+@pytest.mark.parametrize(("now", "final"), [("2024-03-05 07:55", False), ("2024-03-05 08:00", True)])
+def test_a_window_with_a_long_grace_is_final_when_that_is_over(now, final):
+    """80 hours: nothing else is to be told of the entity by then, and no day closes at that time."""
+    flow = flow_of(grace="80h")
+    flow.feed([lead("d", "2024-03-01 10:00", "Won")])  # nobody waits whose age would have to be told
+    for tick in ("2024-03-02 00:10", "2024-03-05 00:10", now):
+        flow.feed([], tick=us(tick))
     assert found(flow.history, "new_leads", "day", "2024-03-01 00:00")["final"] is final
 
 
