@@ -374,6 +374,26 @@ def test_a_rule_that_was_taken_out_is_not_judged():
     assert Court(RISE).judge(story(DROP, (100, 0.20), (60, 0.0))) == []
 
 
+def test_an_alert_is_counted_as_firing_until_it_is_over():
+    """By the metric: none, one, and none again, which has resolved."""
+    rule = msgspec.structs.replace(GIVEN, name="stays")
+    panes, court, counted = story(rule, (100, 0.20), (60, 0.05), (100, 0.30)), Court(rule), []
+    for first, end in ((0, 100), (100, 160), (160, 260)):
+        court.judge(panes[first:end])
+        resolved = metrics.REGISTRY.get_sample_value("dealpulse_alerts", {"rule": "stays", "state": "resolved"})
+        counted.append((firing("stays"), resolved))
+    assert counted == [(0, 0), (1, 0), (0, 1)]
+
+
+def test_every_revision_is_greater_than_those_of_an_earlier_generation():
+    """It ended at 5,000: what the next one tells goes on behind it, on both topics."""
+    court = Court(DROP)
+    court.room = AlertsRoom(Definitions(rules=(DROP,)), first_revision=5_000)
+    court.room.open(0, court.state)
+    told = court.judge(story(DROP, (100, 0.20), (60, 0.05), (100, 0.30)))
+    assert [one["revision"] for _, one in told] == [5_001, 5_001, 5_002, 5_002]
+
+
 def test_the_alert_of_a_rule_that_was_taken_out_is_not_counted():
     """It stays in the state as it was told, and nothing will ever be told of it again."""
     gone, stays = (msgspec.structs.replace(DROP, name=name) for name in ("gone", "stays"))
