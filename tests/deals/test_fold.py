@@ -129,6 +129,21 @@ def test_the_first_touch_ends_the_waiting_once():
     assert [fact[0] for fact, _ in take(deal, act("b", "2024-03-01 12:00"))] == [Kind.ACTIVITY]
 
 
+def test_a_late_activity_before_a_creation_that_closings_moved_behind_is_in_no_stage():
+    """Won the evening before: that counts at the creation, so the call of that night came before the first entry."""
+    events = [
+        change("1", "2024-03-01 20:00", "Won"),
+        change("2", "2024-03-02 10:00", "New", rep_id="anna"),
+        act("a", "2024-03-02 05:00", rep_id="borys"),
+        act("b", "2024-03-01 19:00", rep_id="borys"),
+    ]
+    deal, total = Deal(), []
+    for event in events:
+        total += take(deal, event)
+    assert timeless(total) == from_scratch(deal, TERMS)
+    assert [one.get("stage") for one in words((fact for fact, _ in total), Kind.ACTIVITY)] == [None, None]
+
+
 def test_an_earlier_touch_that_comes_late_replaces_the_response():
     """Answered at 11, and at 10:30 as it turns out."""
     deal = deal_of(change("1", "2024-03-01 10:00", "New"), act("a", "2024-03-01 11:00"))

@@ -75,6 +75,15 @@ def stories(draw, *, most: int = 60, deleted: bool = False) -> list[Event]:
     return events
 
 
+def test_a_full_record_of_a_deal_without_a_stage_still_takes_in_its_first():
+    """Only names were said; what comes late, but after all that was let go of, begins the deal."""
+    names = [change(f"e{day}", f"2024-03-0{day} 10:00", rep_id="anna" if day % 2 else "borys") for day in range(1, 9)]
+    first = change("late", "2024-03-07 12:00", "New")
+    counted, deal, refused = told([*names, first], 4)
+    assert (counted, refused) == (told([*names, first], 64)[0], 0)
+    assert (deal.settled > 0, deal.stage) == (True, "New")
+
+
 @trying
 @given(story=stories())
 def test_in_order_a_full_record_counts_what_one_without_bounds_counts(story):
