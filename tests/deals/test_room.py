@@ -15,6 +15,7 @@ from streams.events.contract import REPLAY_OF, Reason, Rejection
 from streams.kafka.room import Moment, StateTable
 from streams.kpis.catalogue import BY_ID
 from streams.panes import delta
+from streams.panes.cell import Measure
 from tests.audit.tables import settings, us
 from tests.deals.told import NEVER, small_deals
 from tests.faults.wide.world import Record
@@ -225,6 +226,66 @@ def test_that_no_more_is_coming_is_told_with_the_first_time():
     assert set(told) == {delta.Progress(us("2024-03-04 11:00"), caught_up=True, settled=True)}
 
 
+def test_an_event_after_the_word_that_no_more_is_coming_takes_it_back():
+    """More is coming: the clock waits for the partition again."""
+    room = DealsRoom(settings(), ticks=False)
+    room.open(0, StateTable())
+    told = []
+    for second, (topic, record) in enumerate(
+        [
+            (topics.ACTIVITY, _call(0, "2024-03-04T11:00:00Z")),
+            (topics.TICKS, _settle(0)),
+            (topics.ACTIVITY, _call(1, "2024-03-04T11:10:00Z")),
+        ]
+    ):
+        room.handle(0, topic, [record])
+        told.append(
+            {one.settled for one in _progress(room.drain(Moment(RECEIVED + second * 1_000_000, NOTHING, STAGES_END)))}
+        )
+    assert told == [{False}, {True}, {False}]
+
+
+def test_what_changed_is_told_at_once_also_between_two_words_of_how_far_time_is():
+    """A hundred flushes in a second: each delta is sent with its flush, since it is never worked out again."""
+    room = DealsRoom(settings(cuts=["all"]), ticks=False)
+    room.open(0, StateTable())
+    for number in range(4):
+        room.handle(0, topics.ACTIVITY, [_call(number, "2024-03-04T11:00:00Z")])
+        output = room.drain(Moment(RECEIVED + number * 10_000, NOTHING, STAGES_END))
+        entities = [
+            delta.decode_entity(one)
+            for topic, _, _, value, _ in output
+            if topic == topics.DELTAS
+            for one in delta.decode(value).entities
+        ]
+        assert [one.entity for one in entities] == [("all",)]
+
+
+def test_an_activity_without_a_deal_is_counted_once_while_it_is_remembered():
+    """In the same flush, in another, and by who takes over: the last 4,096 of each rep."""
+
+    def alone(number, rep="anna"):
+        value = {"event_id": f"a{number}", "occurred_at": "2024-03-04T11:00:00Z", "type": "call", "rep_id": rep}
+        return Record((topics.ACTIVITY, 0), number, rep.encode(), json.dumps(value).encode(), RECEIVED // 1000)
+
+    def counted(room, *records):
+        room.handle(0, topics.ACTIVITY, records)
+        output = room.drain(Moment(RECEIVED, NOTHING, STAGES_END))
+        deltas = [delta.decode(value) for topic, _, _, value, _ in output if topic == topics.DELTAS]
+        cells = [cell for one in deltas for packed in one.entities for cell in delta.decode_entity(packed).panes.values()]
+        return sum(count for cell in cells for key, count in cell.items() if key >> 16 == Measure.ACTIVITIES)
+
+    state = StateTable()
+    for expected in ([3, 1], [0, 0]):
+        room = DealsRoom(settings(cuts=["all"]), ticks=False)
+        room.open(0, state)
+        flushes = (alone(1), alone(1), alone(1, "borys"), alone(2)), (alone(1), alone(3), alone(2))
+        assert [counted(room, *flush) for flush in flushes] == expected
+    assert counted(room, *(alone(number) for number in range(4, 4_097))) == 4_093
+    assert counted(room, alone(1), alone(4_097), alone(2)) == 1
+    assert counted(room, alone(1)) == 1
+
+
 class Working:
     """A room over one partition, and what its changelog holds."""
 
@@ -344,6 +405,25 @@ def test_a_record_whose_kafka_timestamp_is_in_another_unit_is_refused(stamp, at)
     assert "has no Kafka timestamp in milliseconds to be held against" in json.loads(letter)["detail"]
     (row,) = as_table([json.loads(letter)]).columns[0]._cells
     assert row == "-"
+
+
+def test_bad_input_now_and_then_stops_nobody():
+    """One in twenty for 8,000 records, however they come in: never more than 50 of the last 1,000."""
+    room = DealsRoom(settings(), ticks=False)
+    room.open(0, StateTable())
+    for first in range(0, 8_000, 40):
+        room.handle(
+            0,
+            topics.ACTIVITY,
+            [
+                _call(
+                    at, f"2024-03-05T{at // 3600:02}:{at // 60 % 60:02}:{at % 60:02}Z", type="call" if at % 20 else "dance"
+                )
+                for at in range(first, first + 40)
+            ],
+        )
+    output = room.drain(Moment(RECEIVED, NOTHING, STAGES_END))
+    assert sum(topic == topics.DEAD_LETTER for topic, *_ in output) == 400
 
 
 def test_a_file_that_is_replayed_twice_is_no_bad_input():
