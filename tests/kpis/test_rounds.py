@@ -134,6 +134,36 @@ def test_a_sliding_window_and_the_one_before_it_lose_what_leaves_them(window, pa
         assert told == ([(in_it, before or None)] if in_it else [])
 
 
+def test_windows_of_hours_wait_while_their_partitions_are_further_apart_than_their_panes_are_sent():
+    """A day apart, not all panes of five minutes around the slower one are there; those of days are, and what is owed is told later."""
+    room = KpisRoom(settings(partitions=2))
+    room.open(0, StateTable())
+    at, told = us("2024-03-01 10:00"), []
+    cells = [(("all",), {at // 300_000_000 << 3: {1 << 16: 1}})]
+    for look, (slow, fast) in enumerate(((0, 23), (2, 23), (15, 38), (17, 38))):
+        clocks = [at + hours * 3_600_000_000 for hours in (slow, fast)]
+        progress = {place: delta.Progress(clock, True, False) for place, clock in enumerate(clocks)}
+        for value in delta.encode(progress, 0, [] if look else cells):
+            room.handle(0, topics.DELTAS, [delivered(value)])
+        output = room.drain(Moment(10**13 * (look + 1), frozenset((0,))))
+        records = [(topic, orjson.loads(value)) for topic, _, _, value, _ in output if value]
+        told.append(
+            {
+                (topic, one["window"]["name"])
+                for topic, one in records
+                if one.get("kpi") == "new_leads" and one["window"]["name"] in ("24h", "7d")
+            }
+        )
+    latest, history = ((topic, "24h") for topic in (topics.KPI_LATEST, topics.KPI_HISTORY))
+    assert [(latest in one, history in one) for one in told] == [
+        (False, False),
+        (True, False),
+        (False, False),
+        (True, False),
+    ]
+    assert [(topics.KPI_HISTORY, "7d") in one for one in told] == [False, False, True, False]
+
+
 def test_what_no_sliding_window_needs_any_more_leaves_the_state():
     """Panes of five minutes after some days; the day, and what is told of it, stay."""
     flow = flow_of()
