@@ -385,6 +385,14 @@ def test_an_alert_is_counted_as_firing_until_it_is_over():
     assert counted == [(0, 0), (1, 0), (0, 1)]
 
 
+def test_what_never_fired_is_not_counted_as_resolved_by_who_takes_over():
+    """It is being watched, and that is all."""
+    rule, state = msgspec.structs.replace(GIVEN, name="stays"), StateTable()
+    assert Court(rule, state=state).judge(story(rule, (100, 0.20))) == []
+    Court(rule, state=state)
+    assert metrics.REGISTRY.get_sample_value("dealpulse_alerts", {"rule": "stays", "state": "resolved"}) == 0
+
+
 def test_every_revision_is_greater_than_those_of_an_earlier_generation():
     """It ended at 5,000: what the next one tells goes on behind it, on both topics."""
     court = Court(DROP)
@@ -452,6 +460,17 @@ def test_the_sentence_says_how_many_of_how_many_the_bound_and_the_baseline():
     assert f"{alert['k']} of {alert['n']} converted" in alert["text"]
     assert "pipeline default, stage New" in alert["text"]
     assert f"baseline {alert['baseline']:.1%}" in alert["text"]
+
+
+def test_the_sentence_of_late_answers_says_how_many_were_late_at_least():
+    """Of those who were not answered in time, counted by those who were."""
+    alert = Court(GIVEN_RISE).judge(story(GIVEN_RISE, (60, 0.5)))[0][1]
+    late = (
+        f"Response time rose: team Central: {alert['k']} of {alert['n']} answered late ({percent(alert['ratio'])}, at least "
+    )
+    assert alert["text"].startswith(late)
+    assert alert["text"].endswith("at 99 %); baseline 10.0%.")
+    assert alert["ratio"] > alert["baseline"]
 
 
 def test_the_sentence_of_an_end_says_since_when_it_counts():
