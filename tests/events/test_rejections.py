@@ -313,9 +313,22 @@ def test_a_detail_is_short_and_shows_little_of_the_value(row):
     assert (len(found.detail) <= 200, found.detail.count("x") <= 80, found.detail.count("y") <= 82) == (True,) * 3
 
 
-def test_a_detail_names_field_value_and_remedy():
+@pytest.mark.parametrize(
+    ("changes", "detail"),
+    [
+        ({"close_date": "06.05.2024"}, "close_date: '06.05.2024' is no date; write YYYY-MM-DD"),
+        ({"occurred_at": "1999-01-01"}, "occurred_at: '1999-01-01' is before 2000"),
+        ({"occurred_at": 915148800}, "occurred_at: 915148800 is before 2000"),
+        ({"occurred_at": "2031-01-01"}, "occurred_at: '2031-01-01' is more than max_future after the record arrived"),
+        ({"currency": "XXX1"}, "currency: 'XXX1' is no ISO 4217 code in use since 2000"),
+        ({"amount": 1e20}, "amount: 1e+20 is no amount of at most 15 digits before the point"),
+        ({"attributes": {"a": [1]}}, "attributes: 'a' is an array; only flat values are kept"),
+    ],
+    ids=lambda one: "" if isinstance(one, str) else str(*one),
+)
+def test_a_detail_names_field_value_and_remedy(changes, detail):
     """People read it in the dead-letter topic."""
-    assert stage_change(close_date="06.05.2024").detail == "close_date: '06.05.2024' is no date; write YYYY-MM-DD"
+    assert stage_change(**changes).detail == detail
 
 
 @settings(deadline=None)

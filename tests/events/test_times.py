@@ -175,6 +175,7 @@ def test_a_fractional_epoch_loses_no_microsecond(said):
         ("Pacific/Apia", "2011-12-31", "2011-12-31T00:00:00+14:00"),
         ("Pacific/Apia", "2011-12-30", "2011-12-31T00:00:00+14:00"),
         ("Asia/Kathmandu", "2024-05-06", "2024-05-06T00:00:00+05:45"),
+        ("America/Toronto", "1919-03-31", "1919-03-31T00:30:00-04:00"),
     ],
 )
 def test_a_date_alone_is_the_first_instant_of_that_day(zone, day, start):
