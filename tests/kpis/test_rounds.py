@@ -220,6 +220,20 @@ def test_a_window_with_a_long_grace_is_final_when_that_is_over(now, final):
     assert found(flow.history, "new_leads", "day", "2024-03-01 00:00")["final"] is final
 
 
+def test_what_history_holds_of_an_emptied_window_follows_the_window_before_it():
+    """The only lead of the 2nd is deleted, then one more comes late for the 1st: nothing, after two."""
+    flow, second = flow_of(), "2024-03-02 00:00"
+    flow.feed([lead("a", "2024-03-01 10:00"), lead("b", "2024-03-02 10:00")])
+    flow.feed([], tick=us("2024-03-03 12:00"))
+    told = [found(flow.history, "new_leads", "day", second)]
+    gone = lead("b", "2024-03-02 11:00", deleted=True)
+    gone.event_id = "gone"
+    for late in (gone, lead("c", "2024-03-01 11:00")):
+        flow.feed([late])
+        told.append(found(flow.history, "new_leads", "day", second))
+    assert [(one["value"], one["previous"]) for one in told] == [(1, 1), (0, 1), (0, 2)]
+
+
 def test_a_window_told_before_it_was_final_is_told_again_when_it_is():
     """With a higher revision, though nothing else changed."""
     flow = flow_of()
