@@ -96,6 +96,23 @@ def test_each_entry_is_as_mature_as_its_own_pipeline_says(now, mature, restarts)
     assert share_of(flow, "pipeline", "fast") == (2 / 3 if mature else 0)
 
 
+@pytest.mark.parametrize(("cut", "entity"), [("stage", ["fast", "New"]), ("rep_stage", ["anna", "fast", "New"])])
+def test_a_stage_is_as_mature_as_its_pipeline_says(cut, entity):
+    """7 days, though most wait for 90: in its share, and for the alerts."""
+    stages = [{"name": "New", "kind": "lead"}, {"name": "Won", "kind": "won"}]
+    pipelines = {"slow": {"stages": stages, "maturity_days": 90}, "fast": {"stages": stages, "maturity_days": 7}}
+    flow = flow_of(pipelines=pipelines, rules=[RULE | {"cut": cut}])
+    flow.feed([lead(name, "2024-01-01 10:00", pipeline=name, rep_id="anna") for name in ("slow", "fast")])
+    flow.feed([lead("new", "2024-01-09 10:00", pipeline="fast", rep_id="anna")])
+    shares = [
+        one["mature_share"]
+        for one in flow.latest.values()
+        if (one["kpi"], one["window"]["name"], [*one["entity"].values()]) == ("stage_conversion", "all", entity)
+    ]
+    assert shares == [0.5]
+    assert [(one["entity"], one["at"]) for one in flow.matured] == [([cut, *entity], us("2024-01-09 01:00"))]
+
+
 RULE = {"name": "drop", "kind": "conversion_drop", "cut": "pipeline"}
 
 
