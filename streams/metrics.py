@@ -116,7 +116,7 @@ PROCESSING = Distribution(
 )
 DELAY = Distribution(
     "dealpulse_event_delay_seconds",
-    "End to end, of the oldest event behind a round: from its Kafka timestamp to the commit that made its KPI records visible.",
+    "End to end, of the oldest event behind a round that told something: from its Kafka timestamp to the commit that made this visible.",
     (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0),
 )
 

@@ -10,7 +10,7 @@ from streams.kpis.round import Round
 from streams.panes import delta
 from streams.panes.calendar import Calendar
 from streams.panes.pane import DAY, DAYS_KEPT, FINE, GRAIN, pane
-from streams.panes.windows import WINDOWS, Now, now_at, numbers_at
+from streams.panes.windows import Now, now_at
 
 _PROGRESS_KEY = b"\x00progress"
 
@@ -38,7 +38,6 @@ class Partition:
         self.progress: dict[int, delta.Progress] = {}
         self.now: Now | None = None  # the clock of the last round
         self.begun = -1  # that of a round under way, µs: some were told as of it, so no later one is before it
-        self.numbers = (-1,) * len(WINDOWS)  # of its current windows
         self.today = 0  # the day of the clock, also in a round under way: what changes a level later is of that day
         self.days_kept = 0  # the first day that still has a pane
         self.hot: set[Entity] = set()  # panes changed since the last flush
@@ -72,8 +71,7 @@ class Partition:
             kept = _kept.decode(row)
             self.progress, self.revision = kept.progress, max(self.revision, kept.revision)
             if kept.at >= 0:
-                now = now_at(calendar, kept.at)
-                self.set_clock(now, numbers_at(now))
+                self.set_clock(now_at(calendar, kept.at))
             self.begun = max(kept.at, kept.begun)
             if self.begun >= 0:
                 self.today = now_at(calendar, self.begun).day
@@ -97,9 +95,9 @@ class Partition:
 
     # -------------------------------------------------------------- time
 
-    def set_clock(self, now: Now, numbers: tuple[int, ...]) -> None:
-        """Note where the clock is, and the numbers of its current windows."""
-        self.now, self.numbers = now, numbers
+    def set_clock(self, now: Now) -> None:
+        """Note where the clock is."""
+        self.now = now
         self.today, self.days_kept = now.day, now.day - DAYS_KEPT
 
     def hear(self, source: int, progress: delta.Progress) -> None:

@@ -295,7 +295,7 @@ class KpisRoom:
     def _end(self, owned: Partition, round_: Round, moment: Moment) -> None:
         before = owned.now
         owned.round, owned.caught_up = None, round_.caught_up
-        owned.set_clock(round_.now, round_.numbers)
+        owned.set_clock(round_.now)
         if before is None or round_.now.fine != before.fine:
             self._expire(owned)
         if owned.round_born and owned.told:  # where all that came in is held back, nobody can read it yet
