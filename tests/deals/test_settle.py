@@ -17,7 +17,8 @@ from tests.deals.told import TERMS, bounded, take, timeless
 
 MINUTE = 60_000_000
 trying = settings(max_examples=strategies.tries(100), deadline=None, suppress_health_check=list(HealthCheck))
-FINAL = {Kind.ENTER, Kind.LEAVE, Kind.CONVERSION, Kind.ACTIVITY, Kind.TALK}
+MOVES = {Kind.ENTER, Kind.LEAVE}
+FINAL = MOVES | {Kind.CONVERSION, Kind.ACTIVITY, Kind.TALK}
 
 
 def told(events: list[Event], held: int) -> tuple[Counter, Deal, int]:
@@ -275,3 +276,13 @@ def test_whose_revenue_it_is_is_known_though_the_amount_comes_last():
     total, _, refused = told(way, 64)
     assert [fact[2][6] for fact in total if fact[0] is Kind.MONEY] == ["c1"]
     assert (total, refused) == (told(way, 1_000)[0], 0)
+
+
+def test_what_is_let_go_of_although_something_hangs_on_it_stays_counted_where_the_deal_was():
+    """Back and forth, then lost: something hangs on each move, and one has to go all the same."""
+    stages = ("New", "Qualified", "New", "Qualified", "Lost")
+    events = [change(f"e{day}", f"2024-03-0{day} 10:00", stage, rep_id="anna") for day, stage in enumerate(stages, start=1)]
+    (counted, deal, refused), everything = told(events, 4), told(events, 64)[0]
+    moves = [Counter({fact: count for fact, count in one.items() if fact[0] in MOVES}) for one in (counted, everything)]
+    assert moves[0] == moves[1]
+    assert (deal.settled, refused) == (1, 0)
