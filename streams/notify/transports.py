@@ -172,9 +172,7 @@ def _no_answer(error: Exception) -> Attempt:
         return Attempt(Verdict.AGAIN, str(error))
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return Attempt(Verdict.AGAIN, f"the proxy that HTTPS_PROXY or HTTP_PROXY names says {error.status}")
-    if isinstance(error, aiohttp.InvalidURL) and not isinstance(
-        error, aiohttp.RedirectClientError
-    ):  # Slack's own is checked
+    if isinstance(error, aiohttp.InvalidURL):  # Slack's own is checked at the start
         return Attempt(Verdict.AGAIN, "HTTPS_PROXY or HTTP_PROXY is no address of a proxy; write http://host:port")
     perhaps_heard = not isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError))
     return Attempt(Verdict.AGAIN, f"Slack does not answer ({type(error).__name__})", perhaps_heard=perhaps_heard)
