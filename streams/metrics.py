@@ -107,7 +107,9 @@ LAG_SECONDS = _gauge(
     "Age of the last record handled where others wait; 0 when all is read, or none was handled yet.",
     ("topic", "partition"),
 )
-WATERMARK = _gauge("watermark_timestamp_seconds", "Event time up to which windows are judged, since 1970.")
+WATERMARK = _gauge(
+    "watermark_timestamp_seconds", "Event time up to which windows are judged, since 1970; 0 where no partition is owned."
+)
 LAST_EVENT = _gauge("last_event_timestamp_seconds", "Kafka timestamp of the newest source record read, since 1970.")
 PROCESSING = Distribution(
     "dealpulse_event_processing_seconds",

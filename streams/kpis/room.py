@@ -68,10 +68,17 @@ class KpisRoom:
         """Start to own a partition: find its entities among the state rows."""
         owned = self._owned[partition] = Partition(state, self._first_revision)
         owned.restore(self.calendar)
+        self._show_watermark()
 
     def close(self, partition: int) -> None:
         """Stop to own a partition."""
         self._owned.pop(partition, None)
+        self._show_watermark()
+
+    def _show_watermark(self) -> None:
+        """Set the gauge to where the partition stands that is furthest behind; 0 where none is owned that has a clock."""
+        clocks = [owned.now.at for owned in self._owned.values() if owned.now is not None]
+        metrics.WATERMARK.set(min(clocks, default=0) / 1_000_000)
 
     # -------------------------------------------------------------- deltas in
 
@@ -301,7 +308,7 @@ class KpisRoom:
         if owned.round_born and owned.told:  # where all that came in is held back, nobody can read it yet
             self._born.append(owned.round_born)
         owned.write_progress()
-        metrics.WATERMARK.set(round_.now.at / 1_000_000)
+        self._show_watermark()
         self._pace(owned, moment, caught_up=round_.caught_up, told=owned.told)
         owned.told = 0
 

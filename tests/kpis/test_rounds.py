@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from streams import topics
+from streams import metrics, topics
 from streams.kafka.room import Moment, StateTable
 from streams.kpis.catalogue import BY_ID
 from streams.kpis.entity import parse_row_key
@@ -75,6 +75,31 @@ def test_the_clock_is_the_slowest_partition_that_is_still_running(settled, water
     output = room.drain(Moment(10**13, frozenset((0,))))
     told = [orjson.loads(value) for topic, _, _, value, _ in output if value and topic != topics.MATURED]
     assert {one["watermark"] for one in told} == {f"2024-03-01T{watermark}:00+00:00"}
+
+
+def test_the_watermark_that_an_operator_sees_is_of_the_partition_furthest_behind():
+    """Of 10 and 12 o'clock it is 10, then 12 when that partition is given up, none when all are, and what was restored with the next."""
+    room, states = KpisRoom(settings(partitions=1)), [StateTable(), StateTable()]
+    seen = []
+    for partition, (state, hour) in enumerate(zip(states, (10, 12), strict=True)):
+        at = us(f"2024-03-01 {hour}:00")
+        room.open(partition, state)
+        records = delta.encode({0: delta.Progress(at, True, False)}, 0, [(("all",), {at // 300_000_000 << 3: {1 << 16: 1}})])
+        room.handle(partition, topics.DELTAS, [delivered(one) for one in records])
+        room.drain(Moment(10**13, frozenset((partition,))))
+        seen.append(_shown_watermark())
+    room.close(0)
+    seen.append(_shown_watermark())
+    room.close(1)
+    seen.append(_shown_watermark())
+    room.open(1, states[1])
+    seen.append(_shown_watermark())
+    ten, noon = us("2024-03-01 10:00") / 1_000_000, us("2024-03-01 12:00") / 1_000_000
+    assert seen == [ten, ten, noon, 0, noon]
+
+
+def _shown_watermark() -> float | None:
+    return metrics.REGISTRY.get_sample_value("dealpulse_watermark_timestamp_seconds")
 
 
 def test_the_delay_is_that_of_the_oldest_event_behind_what_readers_were_told():
