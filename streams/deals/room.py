@@ -110,6 +110,8 @@ class DealsRoom:
         self._sums = Sums(self.terms)
         self._dead: list[Output] = []
         self._born = 0
+        # (topic, partition) → when the last record that was read of it came, µs; a partition given up has been read, too
+        self._read: dict[tuple[str, int], int] = {}
         self._told = 0
         self._told_ended: frozenset[int] = frozenset()  # partitions last told as read to their end
 
@@ -160,7 +162,8 @@ class DealsRoom:
         metrics.EVENTS_CONSUMED.labels(topic).inc(len(run))
         metrics.EVENTS_ACCEPTED.inc(len(accepted))
         metrics.EVENTS_DUPLICATE.inc(sum(why is Refusal.DUPLICATE for why in refused.values()))
-        metrics.LAST_EVENT.set(max(received[-1], 0) / 1_000_000)
+        self._read[topic, partition] = received[-1]
+        metrics.LAST_EVENT.set(max(0, *self._read.values()) / 1_000_000)
         return sum(map(len, run))
 
     def _fold(self, owned: _Partition, arrived: Iterable[tuple[int, bytes | None, Any]], ways: Ways) -> _Refused:

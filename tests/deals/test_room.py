@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from streams import topics
+from streams import metrics, topics
 from streams.cli.dlq import as_table
 from streams.deals.record import ROW_BYTES, decode
 from streams.deals.room import DealsRoom, TooMuchBadInputError, dead_letter
@@ -46,6 +46,19 @@ def test_a_refused_record_among_others_is_a_dead_letter_and_time_is_that_of_the_
     assert [(letter["reason"], letter["offset"]) for letter in letters] == [("unknown_value", 1)]
     assert decode((state.rows[b"dd"], b"")).activities == 2
     assert {one.progress[0].watermark for one in deltas} == {us("2024-03-04 11:00")}
+
+
+def test_the_newest_record_is_that_of_any_partition():
+    """One that is an hour behind is read after the others, again and again; the one read last is not the newest."""
+    room = DealsRoom(settings(), ticks=False)
+    for partition in (0, 1):
+        room.open(partition, StateTable())
+    for partition, offset, behind in ((0, 0, 0), (1, 0, 3_600_000), (1, 1, 3_599_000)):
+        call = _call(offset, "2024-03-04T11:00:00Z")
+        at = RECEIVED // 1000 - behind
+        room.handle(partition, topics.ACTIVITY, [Record((topics.ACTIVITY, partition), offset, b"d", call.value(), at)])
+    shown = metrics.REGISTRY.get_sample_value("dealpulse_last_event_timestamp_seconds")
+    assert shown == RECEIVED / 1_000_000
 
 
 class _WithHeaders(Record):
