@@ -104,7 +104,7 @@ UNCONFIGURED_STAGE = _counter("unconfigured_stage", "Entries into a stage that i
 LAG_RECORDS = _gauge("consumer_lag_records", "Records between the position and the end.", ("topic", "partition"))
 LAG_SECONDS = _gauge(
     "consumer_lag_seconds",
-    "Age of the last record handled where others wait; 0 when all is read, or none was handled yet.",
+    "Age of the last record handled where others wait, or, where none was, of the taking over of the partition; 0 when all is read.",
     ("topic", "partition"),
 )
 WATERMARK = _gauge(

@@ -65,7 +65,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 ((rate("events_accepted"), ""),), "stat", 4,
             ),
             Panel(
-                "Lag in time", "How long ago the last record came that a room has handled, where others wait: the greatest of all partitions; 0 when all is read.",
+                "Lag in time", "How long ago the last record came that a room has handled, where others wait, or since when it has handled none: the greatest of all partitions; 0 when all is read.",
                 "s", ((f"max(dealpulse_consumer_lag_seconds{{{ME}}})", ""),), "stat", 4,
                 ((None, "green"), (10, "orange"), (300, "red")),
             ),
@@ -125,7 +125,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 ((f"sum by (topic) (dealpulse_consumer_lag_records{{{ME}}})", "{{topic}}"),),
             ),
             Panel(
-                "Lag in time", "How long ago the last record came that was handled, where others wait: the greatest of a topic's partitions; 0 when all is read.", "s",
+                "Lag in time", "How long ago the last record came that was handled, where others wait, or since when none was: the greatest of a topic's partitions; 0 when all is read.", "s",
                 ((f"max by (topic) (dealpulse_consumer_lag_seconds{{{ME}}})", "{{topic}}"),),
             ),
             Panel(

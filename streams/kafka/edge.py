@@ -382,7 +382,7 @@ class Edge:
         if await self._open(generation, found):
             positions = generation.positions()
             generation.reach = {part: Reach(at) for part, at in positions.items()}
-            generation.restored = True
+            generation.restored, generation.taken_over = True, time.time() * 1000
             self._poll.fetch(generation.inbox, positions)
 
     async def _open(self, generation: Generation, found: dict[StateKey, Restored]) -> bool:

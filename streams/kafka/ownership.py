@@ -35,7 +35,7 @@ class Lag:
     topic: str
     partition: int
     records: int  # an upper bound while not caught up: control records count
-    seconds: float  # age of the newest handled record; 0 when caught up
+    seconds: float  # age of the last handled record, or since nothing was handled; 0 when caught up
 
 
 @dataclass(slots=True)
@@ -118,6 +118,7 @@ class Generation:
         self.reach: dict[TopicPart, Reach] = {}
         self.flowing = False  # Faust lets messages through
         self.restored = False
+        self.taken_over = 0.0  # when that was, ms since 1970
         self.closing = False  # takes nothing in any more
         self.finished = False  # flushed and closed
 
@@ -188,9 +189,9 @@ class Generation:
         if reach.at_end and offset >= reach.arrived:
             return Lag(state.room.name, topic, state.partition, 0, 0.0)
         records = max(reach.high, reach.arrived, offset + 1) - offset
-        newest = state.newest.get(topic)
-        age = 0.0 if newest is None else max(0.0, (now_ms - newest) / 1000)
-        return Lag(state.room.name, topic, state.partition, records, age)
+        # The first may be the one that does not come through: a message to somebody who does not answer.
+        newest = state.newest.get(topic, self.taken_over)
+        return Lag(state.room.name, topic, state.partition, records, max(0.0, (now_ms - newest) / 1000))
 
 
 def committed_places(committed: TopicPartition, readers: Sequence[str]) -> dict[str, int]:

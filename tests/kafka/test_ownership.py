@@ -42,6 +42,17 @@ def test_a_split_room_is_refused():
         Plan(ROOMS).state_keys(PARTS - {("ticks", 1)})
 
 
+def test_lag_is_the_age_of_the_last_record_handled_or_since_nothing_was_handled_at_all():
+    """Of two topics with records that wait, nothing was handled of one since the partition was taken over at second 100."""
+    made = generation(OFFSETS)
+    made.taken_over = 100_000.0
+    for topic in ("deltas", "matured"):
+        made.reach[topic, 0].arrived = 20
+    made.states["kpis", 0].newest["deltas"] = 150_000
+    found = {(lag.topic, lag.room): lag.seconds for lag in made.lags(160_000.0) if lag.topic != "ticks"}
+    assert found == {("deltas", "kpis"): 10.0, ("matured", "alerts"): 60.0}
+
+
 def test_fetching_starts_where_the_slowest_reader_stands():
     """A topic that two rooms read is fetched once."""
     assert generation(OFFSETS).positions() == {("deltas", 0): 10, ("ticks", 0): 5, ("matured", 0): 3}
