@@ -58,7 +58,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
         (
             Panel(
                 "Workers", "Workers that can be scraped.", "none",
-                ((f"count(dealpulse_build_info{{{ME}}})", ""),), "stat", 4, ((None, "red"), (1, "green")),
+                ((f"count(dealpulse_build_info{{{ME}}}) or vector(0)", ""),), "stat", 4, ((None, "red"), (1, "green")),
             ),
             Panel(
                 "Events", "Source events accepted each second.", "cps",

@@ -122,3 +122,18 @@ def test_promtool_accepts(arguments):
     promtool = program("promtool", REMEDY)
     done = subprocess.run([promtool, *arguments], cwd=DEPLOY, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_board_without_workers_says_0_in_red(tmp_path):
+    """Not "No data", which is never red: the query counts none of them, while other things are scraped, as 0."""
+    promtool = program("promtool", REMEDY)
+    (panel,) = [panel for panel in BOARD["panels"] if panel["title"] == "Workers"]
+    query = panel["targets"][0]["expr"].replace("$instance", ".*")
+    test = {
+        "input_series": [{"series": 'up{job="other"}', "values": "1x4"}],
+        "promql_expr_test": [{"expr": query, "eval_time": "1m", "exp_samples": [{"value": 0}]}],
+    }
+    (tmp_path / "test.yml").write_text(json.dumps({"tests": [test]}))
+    done = subprocess.run([promtool, "test", "rules", tmp_path / "test.yml"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert panel["fieldConfig"]["defaults"]["thresholds"]["steps"][0] == {"color": "red", "value": None}
