@@ -163,7 +163,6 @@ class DealsRoom:
         metrics.EVENTS_ACCEPTED.inc(len(accepted))
         metrics.EVENTS_DUPLICATE.inc(sum(why is Refusal.DUPLICATE for why in refused.values()))
         self._read[topic, partition] = received[-1]
-        metrics.LAST_EVENT.set(max(0, *self._read.values()) / 1_000_000)
         return sum(map(len, run))
 
     def _fold(self, owned: _Partition, arrived: Iterable[tuple[int, bytes | None, Any]], ways: Ways) -> _Refused:
@@ -296,6 +295,7 @@ class DealsRoom:
         output = self._dead
         self._dead = []
         output.extend(self._deltas(moment))
+        metrics.LAST_EVENT.set(max([0, *self._read.values()]) / 1_000_000)
         for partition in self._to_tick(moment):
             self._owned[partition].ticked = moment.now
             tick = msgspec.json.encode({"time": moment.now - moment.put_back})

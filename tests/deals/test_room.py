@@ -57,6 +57,7 @@ def test_the_newest_record_is_that_of_any_partition():
         call = _call(offset, "2024-03-04T11:00:00Z")
         at = RECEIVED // 1000 - behind
         room.handle(partition, topics.ACTIVITY, [Record((topics.ACTIVITY, partition), offset, b"d", call.value(), at)])
+        room.drain(Moment(RECEIVED, frozenset()))
     shown = metrics.REGISTRY.get_sample_value("dealpulse_last_event_timestamp_seconds")
     assert shown == RECEIVED / 1_000_000
 
