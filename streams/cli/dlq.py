@@ -6,7 +6,6 @@ of its own, in one transaction: whatever ends it, what was sent is marked and wh
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import re
 import sys
@@ -18,14 +17,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
-import msgspec
-import orjson
+from confluent_kafka import Message
 from rich.table import Table
 
 from streams.cli.audit import refuse_other_definitions
-from streams.cli.letters import Choice, Letter, Plan, Skip, again, plan, read_letter
+from streams.cli.letters import Choice, Letter, Plan, Skip, again, fields_of, plan, read_letter
 from streams.cli.output import counted, print_json, print_table, say, shown
-from streams.cli.read import Place, every_record
+from streams.cli.read import Place, Strangers, every_record
 from streams.cli.send import Sender
 from streams.cli.settings import CheckError, Settings, with_settings
 from streams.cli.stack import signals_end_it
@@ -58,7 +56,8 @@ def group() -> None:
 def list_letters(settings: Settings, *, as_json: bool, reason: str | None, limit: int) -> None:
     """Print refused events with their reason and origin."""
     messages = every_record(settings.client, DEAD_LETTER, decided=False)
-    kept, counts = newest(itertools.chain.from_iterable(_ours(message.value()) for message in messages), reason, limit)
+    strangers = Strangers()
+    kept, counts = newest(_ours(messages, strangers), reason, limit)
     if as_json:
         for letter in kept:
             print_json(letter)
@@ -66,13 +65,26 @@ def list_letters(settings: Settings, *, as_json: bool, reason: str | None, limit
         print_table(as_table(kept))
     total = ", ".join(f"{name} {count:,}" for name, count in counts.most_common())
     say(f"{counts.total():,} dead letters: {total}" if counts else "no event was refused")
+    _say_who_else(strangers)
 
 
-def _ours(value: bytes | None) -> Iterator[dict[str, Any]]:
-    """Yield the letter that a record is; nothing for one that is none, since others may write to the topic, too."""
-    with contextlib.suppress(msgspec.DecodeError):
-        read_letter(value or b"")
-        yield orjson.loads(value or b"")
+def _ours(messages: Iterable[Message], strangers: Strangers) -> Iterator[dict[str, Any]]:
+    """Yield the letters, and count what is none."""
+    for message in messages:
+        letter = fields_of(message.value())
+        if letter is None:
+            strangers.note(_where(message))
+        else:
+            yield letter
+
+
+def _where(message: Message) -> str:
+    return f"{message.topic()}/{message.partition()}@{message.offset()}"
+
+
+def _say_who_else(strangers: Strangers) -> None:
+    if strangers.count:
+        say(strangers.said(DEAD_LETTER, "dead letter"))
 
 
 def newest(letters: Iterable[dict[str, Any]], reason: str | None, limit: int) -> tuple[list[dict[str, Any]], Counter[str]]:
@@ -146,7 +158,9 @@ def replay(  # noqa: PLR0913  # its options
     with signals_end_it():
         # Before anything is read: another one that is sending is shut out, and what it has sent is marked.
         sender = None if dry_run else Sender(settings.client, f"{settings.environment.app_id}-dlq-replay")
-        planned = _planned(settings, choice)
+        strangers = Strangers()
+        planned = _planned(settings, choice, strangers)
+        _say_who_else(strangers)
         if not as_json:
             _show(planned)
         sent = 0
@@ -161,25 +175,29 @@ def replay(  # noqa: PLR0913  # its options
     print_json({"sent": sent, **would, "skipped": skipped, "by_reason": by_reason, "seconds": seconds})
 
 
-def _planned(settings: Settings, choice: Choice) -> Plan:
+def _planned(settings: Settings, choice: Choice, strangers: Strangers) -> Plan:
     """Look at every letter.  Raises CheckError when the one that is wanted is not there."""
     sent = {(message.key() or b"", message.value() or b"") for message in every_record(settings.client, DLQ_REPLAYS)}
     limits = Limits(round(settings.definitions.max_future * 1_000_000), settings.definitions.zone)
-    found = plan(_letters(settings), choice, sent, limits, time.time_ns() // 1000)
+    found = plan(_letters(settings, strangers), choice, sent, limits, time.time_ns() // 1000)
     if choice.origin is not None and not found.places and not found.skipped:
         raise CheckError(f"there is no such dead letter of {choice.origin}; see: dealpulse dlq list")
     return found
 
 
-def _letters(settings: Settings) -> Iterator[tuple[Place, Letter]]:
+def _letters(settings: Settings, strangers: Strangers) -> Iterator[tuple[Place, Letter]]:
+    """Yield the letters, and count what is none; no worker has refused what names a partition that there is not."""
     for message in every_record(settings.client, DEAD_LETTER):
-        with contextlib.suppress(msgspec.DecodeError):  # not ours
-            yield (message.partition(), message.offset()), read_letter(message.value() or b"")
+        letter = read_letter(message.value())
+        if letter is None or letter.partition >= settings.definitions.partitions:
+            strangers.note(_where(message))
+        else:
+            yield (message.partition(), message.offset()), letter
 
 
 def _send(settings: Settings, sender: Sender, planned: Plan) -> int:
     """Send what is planned, many letters in one transaction; return how many.  Raises CheckError."""
-    letters = (letter for place, letter in _letters(settings) if place in planned.places)
+    letters = (letter for place, letter in _letters(settings, Strangers()) if place in planned.places)
     sent = 0
     with counted("sending", len(planned.places)) as advance:
         try:

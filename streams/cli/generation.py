@@ -15,6 +15,7 @@ from confluent_kafka.admin import AdminClient
 
 from streams import topics
 from streams.cli.leftovers import delete_topics, generation_name
+from streams.cli.letters import read_letter
 from streams.cli.read import CALL_DEADLINE, every_record
 from streams.cli.settings import CheckError, Settings
 from streams.cli.switch import Ledger, ledger
@@ -375,20 +376,11 @@ def _read_before(settings: Settings) -> dict[TopicPart, int]:
     """Return up to where dead letters say that their topics were read."""
     found: dict[TopicPart, int] = {}
     for message in every_record(settings.client, topics.DEAD_LETTER):
-        with contextlib.suppress(msgspec.DecodeError):
-            letter = _letters.decode(message.value() or b"")
+        letter = read_letter(message.value())
+        if letter is not None:
             place = (letter.topic, letter.partition)
             found[place] = max(found.get(place, 0), letter.offset + 1)
     return found
-
-
-class _Letter(msgspec.Struct):
-    topic: str
-    partition: int
-    offset: int
-
-
-_letters = msgspec.json.Decoder(_Letter)
 
 
 # ------------------------------------------------------------------ throw away

@@ -8,8 +8,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Annotated, Any
 
 import msgspec
+import orjson
 
 from streams.cli.lines import Outgoing
 from streams.cli.read import Place
@@ -22,15 +24,17 @@ _DECODE = {STAGE_CHANGE: decode_stage_change, ACTIVITY: decode_activity}
 _FULL = Rejection(Reason.TOO_LATE, "the record of its deal is full of newer events")
 
 Mark = tuple[bytes, bytes]
+_Natural = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Letter(msgspec.Struct, frozen=True, gc=False):
     """A dead letter, as far as it matters here (schemas/dead-letter.v1.json)."""
 
-    reason: str
+    reason: Reason
+    detail: str
     topic: str
-    partition: int
-    offset: int
+    partition: _Natural
+    offset: _Natural
     timestamp: int
     key_base64: str | None
     value_base64: str | None
@@ -53,15 +57,29 @@ class Letter(msgspec.Struct, frozen=True, gc=False):
     @property
     def key(self) -> bytes:
         """Return the record's key."""
-        return b64decode(self.key_base64 or "")
+        return b64decode(self.key_base64 or "", validate=True)
 
     @property
     def value(self) -> bytes:
         """Return the record's value."""
-        return b64decode(self.value_base64 or "")
+        return b64decode(self.value_base64 or "", validate=True)
 
 
-read_letter = msgspec.json.Decoder(Letter).decode
+def fields_of(value: bytes | None) -> dict[str, Any] | None:
+    """Return all that a letter says; None for a record that is no letter, since others may write to the topic, too."""
+    try:
+        found: dict[str, Any] = orjson.loads(value or b"")
+        letter = msgspec.convert(found, Letter)
+        _ = letter.key, letter.value  # its bytes can be read
+    except ValueError:  # of JSON, of its form, of base64
+        return None
+    return found
+
+
+def read_letter(value: bytes | None) -> Letter | None:
+    """Return the letter that a record is; None if it is none."""
+    found = fields_of(value)
+    return None if found is None else msgspec.convert(found, Letter)
 
 
 class Skip(StrEnum):
@@ -129,7 +147,7 @@ def plan(letters: Iterable[tuple[Place, Letter]], choice: Choice, sent: set[Mark
         if not choice.has(letter):
             continue
         why = why_not(letter, sent, limits, now)
-        kind = (letter.reason, letter.topic)
+        kind = (letter.reason.value, letter.topic)
         if why is not None:
             made.skip(letter, why)
         elif choice.limit is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING as BEGINNING
@@ -18,6 +19,24 @@ CALL_DEADLINE = 8.0
 
 Place = tuple[int, int]  # partition, offset
 Rows = dict[bytes, bytes]
+
+
+@dataclass
+class Strangers:
+    """Records that are not what a topic is for: others may write to it, too.  How many, and where the first one is."""
+
+    count: int = 0
+    first: str = ""
+
+    def note(self, where: str) -> None:
+        """Count one."""
+        self.first = self.first or where
+        self.count += 1
+
+    def said(self, topic: str, what: str) -> str:
+        """Say how many there are, and which is the first."""
+        one = f"1 record in {topic} is no {what} and is left out" if self.count == 1 else ""
+        return f"{one or f'{self.count:,} records in {topic} are no {what}s and are left out'}; the first: {self.first}"
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import orjson
 import pytest
 
 from streams.cli import dlq
+from streams.cli.read import Strangers
 
 
 def letter(at, reason="not_json", partition=0):
@@ -14,6 +15,21 @@ def letter(at, reason="not_json", partition=0):
         "reason": reason, "detail": "no JSON", "topic": "crm.activity", "partition": partition, "offset": at,
         "timestamp": 1_760_000_000_000 + at, "key_base64": None, "value_base64": b64encode(b"x" * 500).decode(),
     }  # fmt: skip
+
+
+# Each would have ended the command with an internal error.
+FOREIGN = [
+    {name: value for name, value in letter(3).items() if name != "detail"},
+    {**letter(3), "value_base64": "x"},
+    {**letter(3), "key_base64": "é"},
+    {**letter(3), "partition": -1},
+    {**letter(3), "reason": "timeout"},
+    [letter(3)],
+]
+
+
+def record(at, value):
+    return SimpleNamespace(topic=lambda: "crm.dead-letter", partition=lambda: 5, offset=lambda: at, value=lambda: value)
 
 
 def test_the_newest_are_kept_in_order_over_partitions():
@@ -32,8 +48,16 @@ def test_one_reason_can_be_asked_for():
 
 @pytest.fixture
 def topic(monkeypatch):
-    values = [orjson.dumps(letter(1)), b"of somebody else", b'{"reason": "timeout"}', None, orjson.dumps(letter(2))]
-    messages = [SimpleNamespace(value=lambda value=value: value) for value in values]
+    foreign = [orjson.dumps(one) for one in FOREIGN]
+    values = [
+        orjson.dumps(letter(1)),
+        b"of somebody else",
+        b'{"reason": "timeout"}',
+        None,
+        *foreign,
+        orjson.dumps(letter(2)),
+    ]
+    messages = [record(at, value) for at, value in enumerate(values)]
     monkeypatch.setattr(dlq, "every_record", lambda *_, **__: messages)
 
 
@@ -63,3 +87,25 @@ def test_programs_get_lines_and_people_a_table(run, topic):
     result = run("dlq", "list")
     assert "crm.activity/0@2" in result.stdout
     assert "2 dead letters: not_json 2" in result.stderr
+
+
+def test_records_of_others_are_counted_and_named(run, topic):
+    """So that nobody takes the list for complete."""
+    said = (
+        f"{3 + len(FOREIGN)} records in crm.dead-letter are no dead letters and are left out; the first: crm.dead-letter/5@1"
+    )
+    for options in ((), ("--json",)):
+        result = run("dlq", "list", *options)
+        assert (result.exit_code, said in result.stderr) == (0, True)
+
+
+def test_no_record_of_others_is_planned_to_be_sent(monkeypatch):
+    """Nor one of a partition that there is not: the broker would refuse it, and with it all the others."""
+    monkeypatch.setattr(
+        dlq,
+        "every_record",
+        lambda *_, **__: [record(0, orjson.dumps(one)) for one in (letter(1, partition=4), letter(2), *FOREIGN)],
+    )
+    settings, strangers = SimpleNamespace(client={}, definitions=SimpleNamespace(partitions=4)), Strangers()
+    assert [one.offset for _, one in dlq._letters(settings, strangers)] == [2]
+    assert strangers.count == 1 + len(FOREIGN)

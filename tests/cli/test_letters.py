@@ -20,7 +20,7 @@ def letter(offset=0, at=NOW // 1_000_000, *, reason="time_out_of_range", topic=A
     event = {"event_id": offset, "occurred_at": at, "deal_id": "d", "type": "call"}
     data = orjson.dumps(event) if value is None else value
     return Letter(
-        reason, topic, 3, offset, NOW // 1000 - 1000 if timestamp is None else timestamp,
+        Reason(reason), "", topic, 3, offset, NOW // 1000 - 1000 if timestamp is None else timestamp,
         b64encode(b"d").decode(), b64encode(data).decode(), **more,
     )  # fmt: skip
 
@@ -35,7 +35,9 @@ def test_it_is_the_letter_that_the_schema_describes():
         b'{"reason": "bad_time", "detail": "x", "topic": "crm.activity", "partition": 3, "offset": 7, "timestamp": 1,'
         b' "key_base64": "ZA==", "value_base64": null, "truncated": true, "replay_of": "crm.activity/3@5", "more": 1}'
     )
-    assert read == Letter("bad_time", ACTIVITY, 3, 7, 1, "ZA==", None, truncated=True, replay_of="crm.activity/3@5")
+    assert read == Letter(
+        Reason.BAD_TIME, "x", ACTIVITY, 3, 7, 1, "ZA==", None, truncated=True, replay_of="crm.activity/3@5"
+    )
 
 
 # ------------------------------------------------------------------ what can be sent
@@ -147,3 +149,8 @@ def test_the_plan_counts_and_says_what_was_wrong_first():
     assert found.by_reason == {"time_out_of_range": 2}
     assert found.skipped == {Skip.STILL_REFUSED: 2}
     assert found.first_refusal.startswith("crm.activity/3@2: not_json: ")
+
+
+def test_how_many_there_are_of_each_reason_is_plain_text():
+    """A program reads it as JSON."""
+    assert orjson.dumps(planned([letter(1), letter(2)]).by_reason) == b'{"time_out_of_range":2}'
