@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import click
+import msgspec
 import orjson
 from rich.table import Table
 
 from streams import config
 from streams.cli import wording
 from streams.cli.output import print_json, print_table, say, shown
-from streams.cli.read import last_of_every_key
+from streams.cli.read import Strangers, last_of_every_key
 from streams.cli.settings import Settings, with_settings
 from streams.kpis.catalogue import BY_ID
+from streams.panes.text import printable
 from streams.topics import KPI_LATEST
 
 Record = dict[str, Any]
+# kpi, cut, entity values, window name, start, currency.
+Key = tuple[str, str, list[str], str, str | None, str | None]
 _WINDOWS = ("now", *config.WINDOWS)
 
 
@@ -33,7 +37,8 @@ def command(settings: Settings, *, kpi: str | None, cut: str | None, window: str
     for said, known, what in ((kpi, BY_ID, "KPI"), (cut, config.CUTS, "cut"), (window, _WINDOWS, "window")):
         _refuse_unknown(said, known, what)
     rows = last_of_every_key(settings.client, KPI_LATEST, lambda key: _wanted(key, kpi, cut, window), decided=False)
-    found = in_order(orjson.loads(value) for value in rows.values())
+    strangers = Strangers()
+    found = in_order(_ours(rows, strangers))
     if as_json:
         for record in found:
             print_json(record)
@@ -41,6 +46,8 @@ def command(settings: Settings, *, kpi: str | None, cut: str | None, window: str
         print_table(as_table(found))
     if not found:
         say(_nothing(kpi, cut, window))
+    if strangers.count:
+        say(strangers.said(KPI_LATEST, "KPI record"))
 
 
 def _refuse_unknown(said: str | None, known: Iterable[str], what: str) -> None:
@@ -52,8 +59,55 @@ def _refuse_unknown(said: str | None, known: Iterable[str], what: str) -> None:
 
 
 def _wanted(key: bytes, kpi: str | None, cut: str | None, window: str | None) -> bool:
-    found = orjson.loads(key)
-    return kpi in (None, found[0]) and cut in (None, found[1]) and window in (None, found[3])
+    """Is it what was asked for, or a record of others, which is named whatever was asked for?"""
+    found = _key(key)
+    return found is None or (kpi in (None, found[0]) and cut in (None, found[1]) and window in (None, found[3]))
+
+
+def _key(key: bytes) -> Key | None:
+    try:
+        found: Key = msgspec.convert(orjson.loads(key), Key)
+    except ValueError:  # of JSON, of its form
+        return None
+    return found
+
+
+class _Window(msgspec.Struct):
+    name: str
+    start: str | None
+
+
+class _Form(msgspec.Struct):
+    """What of a KPI record is shown (schemas/kpi-record.v1.json)."""
+
+    kpi: str
+    cut: str
+    entity: dict[str, str]
+    window: _Window
+    value: float | None
+    unit: str
+    n: int
+    currency: str | None
+    previous: float | None = None
+    target: float | None = None
+
+
+def _ours(rows: Mapping[bytes, bytes], strangers: Strangers) -> Iterator[Record]:
+    """Yield the KPI records, and count what is none or does not go with its key: others may write to the topic, too."""
+    for key, value in rows.items():
+        try:
+            record: Record = orjson.loads(value)
+            form = msgspec.convert(record, _Form)
+        except ValueError:  # of JSON, of its form
+            form = None
+        if form is None or _key(key) != _key_of(form):
+            strangers.note(f"key {printable(key.decode(errors='replace'))}")
+        else:
+            yield record
+
+
+def _key_of(form: _Form) -> Key:
+    return form.kpi, form.cut, list(form.entity.values()), form.window.name, form.window.start, form.currency
 
 
 def in_order(records: Iterable[Record]) -> list[Record]:
@@ -77,11 +131,11 @@ def as_table(records: list[Record]) -> Table:
     for heading in ("value", "n", "previous", "target"):
         table.add_column(heading, justify="right")
     for record in records:
-        numbers = (wording.value(record), f"{record['n']:,}", wording.value(record, "previous"))
-        table.add_row(
-            record["kpi"], record["cut"], shown(wording.entity(record)), wording.window(record), *numbers,
-            wording.value(record, "target"),
+        cells = (
+            record["kpi"], record["cut"], wording.entity(record), wording.window(record), wording.value(record),
+            f"{record['n']:,}", wording.value(record, "previous"), wording.value(record, "target"),
         )  # fmt: skip
+        table.add_row(*map(shown, cells))
     return table
 
 

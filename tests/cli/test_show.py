@@ -23,6 +23,38 @@ def topic(monkeypatch, kpi):
     )
 
 
+@pytest.fixture
+def foreign(monkeypatch, kpi):
+    """Stand in for a topic to which others write: one record of ours among theirs, each of which ended the command."""
+    key, value = kpi("win_rate", "team", {"team": "West"}, "month", 0.5, start="2026-03-01T00:00:00+00:00")
+    told = orjson.loads(value)
+    rows = {b"not-json": value, b"[]": b"{}", b'"text"': b"1", b"\xff": b"\xff", key: value}
+    for field, wrong in (
+        ("n", None),
+        ("n", "4"),
+        ("window", "month"),
+        ("entity", ["West"]),
+        ("currency", 1),
+        ("value", "0.5"),
+    ):
+        rows[orjson.dumps(["win_rate", "team", [f"{field} {wrong}"], "month", None, None])] = orjson.dumps(
+            {**told, field: wrong}
+        )
+    monkeypatch.setattr(
+        show, "last_of_every_key", lambda _client, _topic, keep, **_: {k: v for k, v in rows.items() if keep(k)}
+    )
+    return len(rows) - 1
+
+
+@pytest.mark.parametrize("options", [(), ("--json",), ("win_rate", "--window", "month", "--json")])
+def test_records_of_others_are_counted_and_named(run, foreign, options):
+    """And the rest is shown."""
+    result = run("show", *options)
+    assert (result.exit_code, result.stdout.count("West")) == (0, 1)
+    said = f"{foreign} records in dealpulse.kpi.latest.v1 are no KPI records and are left out; the first: key not-json"
+    assert said in result.stderr
+
+
 def found(result):
     return [orjson.loads(line) for line in result.stdout.splitlines()]
 
@@ -44,6 +76,14 @@ def test_people_see_units(run, topic):
     output = run("show").stdout
     for text in ("10,005,534 USD", "63.1 %", "month 2026-03-01", "default / New"):
         assert text in output
+
+
+def test_what_others_call_a_kpi_is_no_markup(run, monkeypatch, kpi):
+    """A record of the right form is shown, whatever its names are."""
+    key, value = kpi("[/calls]", "all", {}, "[/now]", 1, unit="money", currency="[/EUR]")
+    monkeypatch.setattr(show, "last_of_every_key", lambda *_, **__: {key: value})
+    result = run("show")
+    assert (result.exit_code, all(text in result.stdout for text in ("[/calls]", "[/now]", "[/EUR]"))) == (0, True)
 
 
 @pytest.mark.parametrize(
