@@ -52,6 +52,9 @@ def today(watermark: int, zone: ZoneInfo) -> int:
     return midnight(day_of(watermark, zone), zone)
 
 
+_WATERMARKS = range(micros("9999-01-01T00:00:00+00:00"))
+
+
 def beside(record: Record, as_of: int | None, definitions: Definitions) -> Iterator[Difference]:
     """Yield (field, expected, found) for what a record says wrongly beside its number, whatever that is.
 
@@ -74,11 +77,12 @@ def beside(record: Record, as_of: int | None, definitions: Definitions) -> Itera
 
 
 def own_watermark(record: Record) -> int | None:
-    """Return the watermark that a record names, in µs; None if it names none."""
+    """Return the watermark that a record names, in µs; None if it names none of which every zone knows the day."""
     try:
-        return micros(record["watermark"])
+        at = micros(record["watermark"])
     except (KeyError, TypeError, ValueError):
         return None
+    return at if at in _WATERMARKS else None
 
 
 def share_differences(record: Record, mature: tuple[int, ...] | None, definitions: Definitions) -> Iterator[Difference]:

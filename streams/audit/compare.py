@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypedDict
 
-from streams.audit.beside import FLOAT_ERROR, Difference, Record, beside, micros, share_differences
+from streams.audit.beside import FLOAT_ERROR, Difference, Record, beside, micros, own_watermark, share_differences
 from streams.audit.recompute import Expected, Key, is_gone
 from streams.audit.tally import SHAPES, Number, Shape, age, average, durations, share, won_to_lost
 from streams.audit.windows import CALENDAR, ROLLING
@@ -70,7 +70,8 @@ def compare(
 
 def latest_watermark(records: Iterable[Record]) -> int | None:
     """Return the highest watermark that a record names."""
-    return max((micros(one["watermark"]) for one in records if one.get("watermark")), default=None)
+    said = (own_watermark(one) for one in records if key_of(one))  # what others wrote is not of our time
+    return max((at for at in said if at is not None), default=None)
 
 
 def holds(one: Expected) -> bool:
@@ -85,9 +86,12 @@ def key_of(record: Record) -> Key | None:
         if set(entity) != set(fields) or record["kpi"] not in BY_ID:
             return None
         values = tuple(entity[field] for field in fields)
-        return record["kpi"], record["cut"], values, window["name"], window["start"], record["currency"]
-    except (KeyError, TypeError):
+        key = record["kpi"], record["cut"], values, window["name"], window["start"], record["currency"]
+        hash(key)
+        between = [micros(at) for at in (window["start"], window["end"]) if at is not None]
+    except (KeyError, TypeError, ValueError):
         return None
+    return None if len(between) == 1 else key
 
 
 class Judge(NamedTuple):
@@ -102,7 +106,7 @@ class Judge(NamedTuple):
         """Count one record; return its key if its numbers were compared."""
         key = key_of(record)
         if key is None:
-            self._unexpected((record.get("kpi"), record.get("cut")), record)
+            self._unexpected((record.get("kpi", record.get("key")), record.get("cut")), record)
             return None
         differing = list(beside(record, self.watermark, self.definitions))
         one = self.expected.get(key)

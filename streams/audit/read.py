@@ -23,6 +23,7 @@ from streams.topics import ACTIVITY, KPI_HISTORY, KPI_LATEST, STAGE_CHANGE, TICK
 CALL_DEADLINE = 10.0
 SILENCE_DEADLINE = 60.0
 BATCH = 10_000
+_SHOWN = 200  # bytes of what is no record
 
 # Topic, records read, records to read (offsets, so it includes the transactions' own marks).
 Progress = Callable[[str, int, int], None]
@@ -78,14 +79,31 @@ def read_ticks(client_settings: dict[str, Any], definitions: Definitions, progre
 
 
 def read_records(client_settings: dict[str, Any], topic: str, progress: Progress) -> list[dict[str, Any]]:
-    """Return the last record of every key of a KPI topic, without the keys whose last record is a tombstone."""
-    last: dict[bytes, bytes] = {}
+    """Return the last record of every key of a KPI topic, without the keys whose last record is a tombstone.
+
+    What others wrote there, and what names no KPI, comes as its key and its text: it is no record, and counts as one too many.
+    """
+    last: dict[bytes | None, bytes] = {}
     for message in read_topic(client_settings, topic, progress):
         if message.value() is None:
             last.pop(message.key(), None)
         else:
             last[message.key()] = message.value()
-    return [orjson.loads(value) for value in last.values()]
+    return [_record(key, value) for key, value in last.items()]
+
+
+def _record(key: bytes | None, value: bytes) -> dict[str, Any]:
+    try:
+        record = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        record = None
+    if isinstance(record, dict) and "kpi" in record:
+        return record
+    return {"key": _text(key or b""), "value": _text(value)}
+
+
+def _text(data: bytes) -> str:
+    return data[:_SHOWN].decode(errors="replace")
 
 
 def read_topic(client_settings: dict[str, Any], topic: str, progress: Progress) -> Iterator[Message]:

@@ -5,7 +5,7 @@ from bisect import bisect_right
 import msgspec
 import pytest
 
-from streams.audit.compare import Comparison, differences
+from streams.audit.compare import Comparison, differences, latest_watermark
 from streams.audit.compare import compare as compare_under
 from streams.kpis.catalogue import ENTITY_FIELDS
 from tests.audit.tables import Numbers, act, change, settings, us
@@ -222,6 +222,37 @@ def test_a_record_whose_fields_make_no_key_is_a_difference():
     wrong = published(table)[0]
     strangers = [wrong | {"entity": {"rep_id": "x", "team": "y"}}, wrong | {"kpi": "luck"}, {"kpi": "calls"}]
     assert compare(table, [*published(table), *strangers])["unexpected"] == 3
+
+
+@pytest.mark.parametrize(
+    ("field", "told"),
+    [
+        ("entity", {"team": ["Central"]}),
+        ("window", {"name": "month", "start": "June", "end": "2024-07-01T00:00:00+00:00"}),
+        ("window", {"name": "month", "start": "2024-06-01T00:00:00+00:00"}),
+        ("window", {"name": "28d", "start": "2024-06-01T00:00:00+00:00", "end": None}),
+        ("window", {"name": "month", "start": "2024-06-01", "end": "2024-07-01"}),
+        ("kpi", ["revenue"]),
+        ("currency", {}),
+    ],
+)
+def test_a_record_that_no_worker_wrote_is_one_too_many(field, told):
+    """It is a difference and no end of the audit, and its watermark is not that of the others."""
+    records = expected()
+    foreign = {**find(published(records), "win_rate", "team"), field: told, "watermark": "2999-01-01T00:00:00+00:00"}
+    found = compare(records, [*published(records), foreign])
+    assert (found["different"], found["unexpected"]) == (1, 1)
+    assert latest_watermark([foreign]) is None
+
+
+@pytest.mark.parametrize("told", ["0001-01-01T00:00:00+00:00", "9999-12-31T23:59:59+00:00", "yesterday", 7, "2024-06-15"])
+def test_a_watermark_that_is_no_instant_of_ours_is_a_difference(told):
+    """Zones know no day before the first year, nor behind the last."""
+    records = expected()
+    right = published(records)
+    find(right, "win_rate", "team")["watermark"] = told
+    assert compare(records, right)["different"] == 1
+    assert latest_watermark([{**find(published(records), "revenue"), "watermark": told}]) is None
 
 
 def test_empty_record_with_facts_before_it_must_know_them():

@@ -111,6 +111,23 @@ def test_audit_of_topics(topics, request):
     assert (found["compared"], found["different"], found["missing"], found["unexpected"]) == (8, 3, 1, 1)
 
 
+def test_records_of_others_are_differences_with_their_key(topics):
+    """Whatever they are; it ended with an internal error."""
+    topics.write((STAGE_CHANGE, "d", LEAD), (ACTIVITY, "d", CALL))
+    topics.publish(*RIGHT)
+    topics.write(
+        (KPI_LATEST, b"\xff", b"of somebody else"),
+        (KPI_LATEST, "b", []),
+        (KPI_HISTORY, None, b"\xff"),
+        (KPI_LATEST, "d", {}),
+    )
+    found = run_audit(topics.client, DEFINITIONS)
+    assert (found["compared"], found["different"], found["unexpected"]) == (9, 4, 4)
+    assert {(one["key"][0], one["found"]) for one in found["examples"]} == {
+        ("\ufffd", "of somebody else"), ("b", "[]"), ("", "\ufffd"), ("d", "{}"),
+    }  # fmt: skip
+
+
 def test_where_nothing_is_told_the_clock_is_that_of_the_ticks(topics):
     """Everything has left the only window, and nothing is in latest: that is right; a tick that nobody believes is no clock."""
     definitions = settings(windows=["1h"], cuts=["all"], kpis={"leads_in_funnel": False, "active_deals": False})
