@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -19,6 +19,7 @@ from streams.rebuild.changes import alert_changes, essence, is_snapshot
 from streams.topics import shadow
 
 _UTC = ZoneInfo("UTC")
+_MOST_ROUNDS = 1 << 53  # no worker comes so far; a greater revision is of others, and no row could count from it
 
 
 @dataclass
@@ -41,7 +42,7 @@ class Switched(NamedTuple):
 
 
 class _Stamp(msgspec.Struct):
-    revision: int = 0
+    revision: Annotated[int, msgspec.Meta(ge=0, le=_MOST_ROUNDS)] = 0
     watermark: str | None = None
 
 
@@ -53,15 +54,26 @@ def ledger(client: dict[str, Any], topic: str) -> Ledger:
     found, newest = Ledger(), ""
     for message in every_record(client, topic):
         key, value = message.key(), message.value()
+        if key is None:  # written by others: nobody can take it back
+            continue
         if value is None:
             found.keys.pop(key, None)
             continue
-        stamp = _stamps.decode(value)
+        stamp = _stamp(value)
         found.revision = max(found.revision, stamp.revision)
         newest = max(newest, stamp.watermark or "")  # all in UTC and of one form
         found.keys[key] = (essence(value), (message.partition(), message.offset()))
     found.watermark = instant(newest, _UTC) if newest else None
     return found
+
+
+def _stamp(value: bytes) -> _Stamp:
+    """Return what a record says of its time; nothing for one that others wrote."""
+    try:
+        stamp = _stamps.decode(value)
+    except (ValueError, RecursionError):  # of JSON, of its form, of UTF-8; of what is nested too deeply
+        return _Stamp()
+    return _Stamp() if stamp.watermark and instant(stamp.watermark, _UTC) is None else stamp
 
 
 def switch(client: dict[str, Any], control: Control, following: StateGeneration, history: Ledger) -> Switched:

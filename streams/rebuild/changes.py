@@ -15,11 +15,17 @@ _ASIDE = ("revision", "watermark", "mature_share", "pace")
 _ROLLING = frozenset(("1h", "24h", "7d", "28d", "90d"))
 
 Record = dict[str, Any]
+_Key = tuple[str, str, list[str], str, str | None, str | None]
 
 
 def essence(value: bytes) -> bytes:
-    """Return a short mark of all of a KPI record that matters: equal marks, nothing to tell."""
-    record = msgspec.json.decode(value)
+    """Return a short mark of all of a KPI record that matters: equal marks, nothing to tell.
+
+    What others wrote has one that no record has.
+    """
+    record = _object(value)
+    if record is None:
+        return b""
     for name in _ASIDE:
         record.pop(name, None)
     return blake2b(msgspec.json.encode(record, order="sorted"), digest_size=12).digest()
@@ -27,8 +33,20 @@ def essence(value: bytes) -> bytes:
 
 def is_snapshot(key: bytes) -> bool:
     """Is it in history as a snapshot of a closed day, which is never restated?"""
-    kpi, _, _, window, *_ = msgspec.json.decode(key)
+    try:
+        kpi, _, _, window, _, _ = msgspec.convert(msgspec.json.decode(key), _Key)
+    except (ValueError, RecursionError):  # a key of others
+        return False
     return window in _ROLLING or (kpi in BY_ID and BY_ID[kpi].base == "level")
+
+
+def _object(value: bytes) -> Record | None:
+    """Return the JSON object that a record is; None for one that others wrote."""
+    try:
+        found = msgspec.json.decode(value)
+    except (ValueError, RecursionError):  # of JSON, of UTF-8; of what is nested too deeply
+        return None
+    return found if isinstance(found, dict) else None
 
 
 # ------------------------------------------------------------------ alerts
@@ -44,7 +62,7 @@ def alert_changes(
     people are not told of history.
     """
     for mark in sorted(told.keys() | judged.keys()):
-        before = msgspec.json.decode(told[mark]) if mark in told else None
+        before = _alert(told.get(mark))
         now = msgspec.json.decode(judged[mark]) if mark in judged else None
         fired_before = before is not None and before["state"] == "firing"
         if now is None:
@@ -55,6 +73,13 @@ def alert_changes(
             yield mark, judged[mark], msgspec.json.encode(event)
         else:
             yield mark, judged[mark], None
+
+
+def _alert(value: bytes | None) -> Record | None:
+    """Return an alert that readers have; None for what others wrote under its key."""
+    found = None if value is None else _object(value)
+    is_one = found is not None and isinstance(found.get("state"), str) and isinstance(found.get("entity"), dict)
+    return found if is_one else None
 
 
 def _gone(before: Record, revision: int, watermark: str) -> tuple[bytes, bytes]:

@@ -45,6 +45,20 @@ def test_snapshots_are_rolling_windows_and_levels(kpi, window, snapshot):
     assert is_snapshot(orjson.dumps([kpi, "all", [], window, "2017-06-01T00:00:00+00:00", None])) is snapshot
 
 
+FOREIGN = [b"no json", b"\xff", b"[1]", b'"text"', b"[" * 3000 + b"]" * 3000]
+
+
+@pytest.mark.parametrize("foreign", FOREIGN)
+def test_what_others_wrote_is_no_record_no_snapshot_and_no_alert(foreign):
+    """It is of a key that is gone, or another is told under it."""
+    assert essence(foreign) != essence(orjson.dumps(RECORD))
+    assert not is_snapshot(foreign)
+    for value in (foreign, b"{}", b'{"state": "firing"}'):
+        assert list(alert_changes({b"x": value}, {}, 50, AS_OF)) == [(b"x", None, None)]
+        [(_, alert, event)] = alert_changes({b"x": value}, {b"x": orjson.dumps(ALERT)}, 50, AS_OF)
+        assert (orjson.loads(alert), orjson.loads(event)["transition"]) == (ALERT, "fired")
+
+
 def changes(told: dict | None, judged: dict | None) -> tuple[dict | None, dict | None]:
     rows = [{b"drop-1": orjson.dumps(one)} if one else {} for one in (told, judged)]
     [(mark, alert, event)] = alert_changes(*rows, 50, AS_OF)
