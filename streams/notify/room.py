@@ -14,7 +14,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from confluent_kafka import Message
@@ -47,6 +47,31 @@ class Judged(msgspec.Struct):
 def greatest_told(rows: Mapping[tuple[int, bytes], bytes]) -> int:
     """Return the greatest revision that these rows of the room's state, by partition and key, say was dealt with."""
     return max((int(row) for (_, key), row in rows.items() if key.startswith(_SENT_KEY)), default=0)
+
+
+class _Form(msgspec.Struct):
+    """What of an alert event people are told, or this room goes by (schemas/alert-event.v1.json)."""
+
+    transition: Literal["fired", "resolved"]
+    fingerprint: str
+    rule: str
+    text: str
+    since: datetime
+    at: datetime
+    n: int
+    k: int
+    baseline: float | None
+    revision: int
+
+
+def alert_event(value: bytes | None) -> dict[str, Any] | None:
+    """Return the event that a record is; None for one that others wrote: it must not end one worker after the other."""
+    try:
+        event: dict[str, Any] = msgspec.json.decode(value or b"")
+        msgspec.convert(event, _Form)
+    except (ValueError, RecursionError):  # of JSON, of its form, of UTF-8; of what is nested too deeply
+        return None
+    return event
 
 
 _judged = msgspec.json.Decoder(Judged)
@@ -90,9 +115,12 @@ class NotifyRoom:
         await deal_with(record.value(), record.timestamp()[1] / 1000, self._tables[partition])
         return 0  # nothing is left to do for it
 
-    async def _take(self, value: bytes, written: float, state: StateTable) -> None:
+    async def _take(self, value: bytes | None, written: float, state: StateTable) -> None:
         """Take in an alert event, unless it is a repeat; `written` in seconds since 1970."""
-        event = msgspec.json.decode(value)
+        event = alert_event(value)
+        if event is None:
+            log.warning("a record of %s is no alert event, and is left out: others write to the topic", topics.ALERT_EVENTS)
+            return
         mark = event["fingerprint"].encode()
         told = state.get(_SENT_KEY + mark)
         if told is None or int(told) < event["revision"]:

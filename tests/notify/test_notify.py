@@ -9,6 +9,7 @@ import socket
 from datetime import timedelta
 from typing import Any
 
+import orjson
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -21,6 +22,7 @@ from streams.notify import transports
 from streams.notify.message import notice
 from streams.notify.room import LONGEST_PAUSE, NotifyRoom
 from streams.notify.transports import Bot, Log, Verdict, Webhook, transport_for
+from tests.in_memory import delivered
 from tests.notify.office import KINDS, NOW, Office, days, event, transport
 from tests.notify.slack import HOOK, TOKEN, raw, said
 
@@ -38,6 +40,24 @@ async def test_one_message_a_transition(kind, slack):
         "Conversion fired",
     ]
     assert office.waits == []
+
+
+FOREIGN = [
+    b"no json", b"\xff", b"[1]", None, b"{}", b"[" * 3000 + b"]" * 3000,
+    *(orjson.dumps(event(1) | wrong) for wrong in (
+        {"revision": "x"}, {"at": "yesterday"}, {"text": 1}, {"fingerprint": None}, {"baseline": "x"}, {"since": None},
+    )),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", FOREIGN)
+async def test_what_others_write_there_is_left_out_and_named(value, slack, caplog):
+    """It would have ended every worker, one after the other."""
+    office = Office(transport("bot", slack))
+    await office.room.deliver(0, topics.ALERT_EVENTS, delivered(value, NOW.timestamp()))
+    await office.tell(event(1))
+    assert [one["text"].split(" [")[0] for one in slack.posted] == ["Conversion fired"]
+    assert "a record of dealpulse.alert-events.v1 is no alert event" in caplog.text
 
 
 async def test_alerts_do_not_silence_each_other(slack):
