@@ -253,7 +253,7 @@ class DealsRoom:
     def _tick(self, owned: _Partition, message: Message) -> None:
         try:
             tick = _ticks.decode(message.value() or b"")
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             return  # not ours: a tick is no event, and a wrong one must not move the clock
         if tick.time is not None and 0 < tick.time <= received_at(message.timestamp()[1]) + self.limits.max_future:
             owned.watermark = max(owned.watermark, tick.time)

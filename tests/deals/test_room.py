@@ -209,6 +209,15 @@ def test_a_tick_says_what_the_worlds_clock_says():
     ]
 
 
+@pytest.mark.parametrize("value", [b"no json", b"[", b'{"time": "now"}', b'{"x": ' + b"[" * 3000 + b"]" * 3000 + b"}", None])
+def test_what_is_no_tick_moves_no_clock(value):
+    """Nor does it end the worker, and the next one after it, however deeply it is nested."""
+    room = DealsRoom(settings(), ticks=False)
+    room.open(0, StateTable())
+    room.handle(0, topics.TICKS, [Record((topics.TICKS, 0), 0, None, value, RECEIVED // 1000)])
+    assert _progress(room.drain(Moment(RECEIVED, NOTHING))) == []
+
+
 def _progress(told):
     return [delta.decode(value).progress[0] for topic, _, _, value, _ in told if topic == topics.DELTAS]
 
