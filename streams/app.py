@@ -217,9 +217,9 @@ def _start(
 
 
 def _warn_of_missing_rights(environment: Environment, topics: Sequence[Topic] | None) -> None:
-    """Say which rights are missing, before a flush or a fetch fails for want of them; some may not be needed for long."""
+    """Say which rights on topics are missing, before a flush or a fetch fails for want of them; some may not be needed for long."""
     names = [topic.name for topic in (all_topics(environment.app_id) if topics is None else topics)]
-    for denied in BrokerAdmin(environment).missing_rights(names, environment.app_id):
+    for denied in BrokerAdmin(environment).missing_rights(names):
         log.warning("%s; this worker ends where it needs to", denied)
 
 

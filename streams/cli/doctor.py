@@ -190,7 +190,9 @@ def _topics(settings: Settings) -> Finding:
 def _rights(admin: BrokerAdmin, settings: Settings) -> Finding:
     there = admin.look().topics
     app_id = settings.environment.app_id
-    denied = admin.missing_rights([topic.name for topic in all_topics(app_id) if topic.name in there], app_id)
+    denied = admin.missing_rights([topic.name for topic in all_topics(app_id) if topic.name in there])
+    if not admin.may_join(app_id):
+        denied.append(f"the credentials may not READ the group {app_id}")
     if denied:
         return Finding(
             "rights", False, "; ".join(denied), "no worker can run with them: allow that, for example with kafka-acls.sh"

@@ -19,7 +19,7 @@ from streams.environment import Environment, bootstrap, client_settings
 from streams.kafka.answers import answer_of
 from streams.kafka.embedded import CLUSTER_ID
 from streams.kafka.poll import describe
-from streams.kafka.rights import missing, unseen
+from streams.kafka.rights import may_join, missing, unseen
 from streams.kafka.transaction import KeptOutError, StartError, register
 from streams.topics import Topic, all_topics
 
@@ -121,9 +121,13 @@ class BrokerAdmin:
         """Return the topics of which the broker does not even say whether they are there."""
         return unseen(self._client, names) if names else []
 
-    def missing_rights(self, names: Sequence[str], group: str) -> list[str]:
-        """Return the rights that a worker lacks, a sentence each."""
-        return missing(self._client, names, group)
+    def missing_rights(self, names: Sequence[str]) -> list[str]:
+        """Return the rights on topics that a worker lacks, a sentence each."""
+        return missing(self._client, names)
+
+    def may_join(self, group: str) -> bool:
+        """Tell whether a worker may join the group; not for workers to ask."""
+        return may_join(self._client, group)
 
     def has_transactions(self, transactional_id: str) -> str | None:
         """Return None, or why no transaction can be begun and what to do."""

@@ -34,18 +34,25 @@ def unseen(admin: AdminClient, names: Iterable[str]) -> list[str]:
     return [name for name, operations in _of_topics(admin, names).items() if operations == frozenset()]
 
 
-def missing(admin: AdminClient, names: Iterable[str], group: str) -> list[str]:
-    """Return the rights that a worker lacks on these topics and its group, a sentence each."""
+def missing(admin: AdminClient, names: Iterable[str]) -> list[str]:
+    """Return the rights that a worker lacks on these topics, a sentence each."""
     found = []
     by_topic = _of_topics(admin, names)
     for operation, needs in ((AclOperation.READ, is_read_by_workers), (AclOperation.WRITE, is_written_by_workers)):
         denied = [name for name, may in by_topic.items() if may is not None and operation not in may and needs(name)]
         if denied:
             found.append(f"the credentials may not {operation.name} the topics {', '.join(denied)}")
-    may = _of_group(admin, group)
-    if may is not None and AclOperation.READ not in may:
-        found.append(f"the credentials may not READ the group {group}")
     return found
+
+
+def may_join(admin: AdminClient, group: str) -> bool:
+    """Tell whether a worker may join the group.
+
+    Not for workers to ask: where the connection to the group's coordinator is lost meanwhile, librdkafka ends the process
+    (its issue 4605; 2.12.1 does so when that broker freezes).
+    """
+    may = _of_group(admin, group)
+    return may is None or AclOperation.READ in may
 
 
 def _of_topics(admin: AdminClient, names: Iterable[str]) -> dict[str, frozenset[AclOperation] | None]:
