@@ -593,7 +593,7 @@ def modelled(definitions: Definitions, seed: int, broken: str = "") -> Iterator[
     def sleep(_seconds: float) -> None:
         model.workers[threading.current_thread().name].pause()
 
-    def lose_place(sentence: str, _error: BaseException | None = None) -> None:
+    def lose_place(sentence: str, _error: BaseException | None = None, **_remedy: str) -> None:
         raise Gone(sentence)
 
     def offsets(_self: Any, parts: Iterable[Part], spec: Any, level: IsolationLevel, _deadline: float) -> dict[Part, int]:

@@ -129,8 +129,8 @@ class Crew:
             if worker.code != workers.KILLED:
                 assert worker.code in (70, 1), f"exit code {worker.code}: {worker.last_words()}"
                 self.exits[f"exit {worker.code}"] += 1
-                said = worker.last_words().splitlines()
-                why = [line for line in said if "; the process ends" in line] or said  # stacks may stand behind it
+                said = worker.log.read_text(errors="replace").splitlines() or ["(it said nothing)"]
+                why = [line for line in said if "; the process ends" in line] or said  # many stacks may stand behind it
                 self.last_words.append(why[-1].rpartition("CRITICAL ")[2][:200])
         while len(self.living) < count:
             self.join(**options)
