@@ -387,6 +387,7 @@ def test_a_deal_that_can_let_go_of_nothing_costs_no_more_than_others():
     assert calls_of_the_next(backwards, TWO_HUNDRED) < 3 * calls_of_the_next(back_and_forth(80), TERMS)
 
 
+@pytest.mark.slow  # 12 s
 def test_settled_stages_are_bounded():
     """Of two hundred stages that a deal went through, the conversions of 64 are noted as settled."""
     terms = TWO_HUNDRED
