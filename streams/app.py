@@ -22,7 +22,7 @@ from faust.types import AppT, EventT, Message
 from streams.config import Definitions
 from streams.environment import Environment, bootstrap, client_settings
 from streams.kafka import transport
-from streams.kafka.admin import AdminError, BrokerAdmin, check_broker, grown_topics, is_embedded
+from streams.kafka.admin import AdminError, check_broker, grown_topics, is_embedded, missing_rights
 from streams.kafka.clients import SESSION_TIMEOUT, Connection
 from streams.kafka.edge import Edge, Options
 from streams.kafka.embedded import SecondWorkerError, claim_for_one_worker
@@ -34,7 +34,7 @@ from streams.kafka.room import Room
 from streams.kafka.signs import EdgeSigns, broker_ends
 from streams.kafka.transaction import StartError
 from streams.kafka.watchdog import Watchdog
-from streams.topics import Topic, all_topics
+from streams.topics import Topic
 
 CANNOT_START = 1
 # The producer's flush takes the interpreter's lock again and again to hear what was delivered. Python's 5 ms would let it wait
@@ -209,18 +209,12 @@ def _start(
         claim_for_one_worker(bootstrap(environment), environment.app_id)
         options = {**options, "one_worker": True}
     else:
-        _warn_of_missing_rights(environment, topics)
+        for denied in missing_rights(environment, topics):  # before a flush or a fetch fails for want of them
+            log.warning("%s; this worker ends where it needs to", denied)
     options = {"grown_topics": partial(grown_topics, environment, definitions, topics), **options}
     app = build_app(environment, definitions, rooms, **options)
     app.edge.connect()
     return app
-
-
-def _warn_of_missing_rights(environment: Environment, topics: Sequence[Topic] | None) -> None:
-    """Say which rights on topics are missing, before a flush or a fetch fails for want of them; some may not be needed for long."""
-    names = [topic.name for topic in (all_topics(environment.app_id) if topics is None else topics)]
-    for denied in BrokerAdmin(environment).missing_rights(names):
-        log.warning("%s; this worker ends where it needs to", denied)
 
 
 def or_say_why_not(work: Callable[[], T]) -> T | None:

@@ -67,19 +67,24 @@ class Letter(msgspec.Struct, frozen=True, gc=False):
 
 def fields_of(value: bytes | None) -> dict[str, Any] | None:
     """Return all that a letter says; None for a record that is no letter, since others may write to the topic, too."""
-    try:
-        found: dict[str, Any] = orjson.loads(value or b"")
-        letter = msgspec.convert(found, Letter)
-        _ = letter.key, letter.value  # its bytes can be read
-    except ValueError:  # of JSON, of its form, of base64
-        return None
-    return found
+    found = _read(value)
+    return None if found is None else found[0]
 
 
 def read_letter(value: bytes | None) -> Letter | None:
     """Return the letter that a record is; None if it is none."""
-    found = fields_of(value)
-    return None if found is None else msgspec.convert(found, Letter)
+    found = _read(value)
+    return None if found is None else found[1]
+
+
+def _read(value: bytes | None) -> tuple[dict[str, Any], Letter] | None:
+    try:
+        fields: dict[str, Any] = orjson.loads(value or b"")
+        letter = msgspec.convert(fields, Letter)
+        _ = letter.key, letter.value  # its bytes can be read
+    except ValueError:  # of JSON, of its form, of base64
+        return None
+    return fields, letter
 
 
 class Skip(StrEnum):

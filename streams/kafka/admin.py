@@ -158,14 +158,14 @@ def create_topics(environment: Environment, definitions: Definitions, topics: Se
     """Create every topic that is missing; return their names.  Raises AdminError."""
     admin = BrokerAdmin(environment)
     there = admin.look().topics
-    wanted = all_topics(environment.app_id) if topics is None else topics
+    wanted = _wanted(environment, topics)
     return admin.create([topic for topic in wanted if topic.name not in there], definitions)
 
 
 def check_topics(environment: Environment, definitions: Definitions, topics: Sequence[Topic] | None = None) -> list[str]:
     """Return what is wrong with the topics, a sentence each.  Raises AdminError."""
     admin = BrokerAdmin(environment)
-    wanted = all_topics(environment.app_id) if topics is None else topics
+    wanted = _wanted(environment, topics)
     return _problems(admin, admin.look(), definitions, wanted)
 
 
@@ -174,7 +174,7 @@ def grown_topics(environment: Environment, definitions: Definitions, topics: Seq
 
     It may not answer, or no client can be made, as in the moment in which a certificate is replaced.
     """
-    wanted = all_topics(environment.app_id) if topics is None else topics
+    wanted = _wanted(environment, topics)
     try:
         there = BrokerAdmin(environment).look().topics
     except (AdminError, KafkaException):
@@ -190,8 +190,17 @@ def grown_topics(environment: Environment, definitions: Definitions, topics: Seq
 def wrong_topics(environment: Environment, definitions: Definitions, topics: Sequence[Topic] | None = None) -> list[str]:
     """Return what is wrong with the topics that are there, a sentence each; missing ones are no matter.  Raises AdminError."""
     admin = BrokerAdmin(environment)
-    wanted = all_topics(environment.app_id) if topics is None else topics
+    wanted = _wanted(environment, topics)
     return _wrong(admin, admin.look(), definitions, wanted)
+
+
+def missing_rights(environment: Environment, topics: Sequence[Topic] | None = None) -> list[str]:
+    """Return the rights on topics that a worker lacks, a sentence each."""
+    return BrokerAdmin(environment).missing_rights([topic.name for topic in _wanted(environment, topics)])
+
+
+def _wanted(environment: Environment, topics: Sequence[Topic] | None) -> Sequence[Topic]:
+    return all_topics(environment.app_id) if topics is None else topics
 
 
 def _problems(admin: BrokerAdmin, seen: Any, definitions: Definitions, wanted: Sequence[Topic]) -> list[str]:
@@ -247,7 +256,7 @@ def check_broker(
     `transactions=False` leaves that probe to the worker's own producer.
     """
     admin = BrokerAdmin(environment)
-    wanted = all_topics(environment.app_id) if topics is None else topics
+    wanted = _wanted(environment, topics)
     try:
         problems = _problems(admin, admin.look(), definitions, wanted)
     except AdminError as error:

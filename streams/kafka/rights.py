@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import Future
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient
@@ -51,26 +53,22 @@ def may_join(admin: AdminClient, group: str) -> bool:
     Not for workers to ask: where the connection to the group's coordinator is lost meanwhile, librdkafka ends the process
     (its issue 4605; 2.12.1 does so when that broker freezes).
     """
-    may = _of_group(admin, group)
+    answers = admin.describe_consumer_groups([group], include_authorized_operations=True, request_timeout=DEADLINE)
+    may = _allowed(answers[group])
     return may is None or AclOperation.READ in may
 
 
 def _of_topics(admin: AdminClient, names: Iterable[str]) -> dict[str, frozenset[AclOperation] | None]:
     """Return what may be done with each topic: nothing with one that must not be seen, None where nobody knows."""
-    found: dict[str, frozenset[AclOperation] | None] = {}
     asked = TopicCollection(list(names))
-    for name, answer in admin.describe_topics(asked, include_authorized_operations=True, request_timeout=DEADLINE).items():
-        try:
-            # Who sees a topic may at least describe it: no operation at all is a broker that does not say.
-            found[name] = frozenset(answer_of(answer, DEADLINE).authorized_operations or ()) or None
-        except KafkaException as error:
-            found[name] = frozenset() if error.args[0].code() in DENIED else None
-    return found
+    answers = admin.describe_topics(asked, include_authorized_operations=True, request_timeout=DEADLINE)
+    return {name: _allowed(answer) for name, answer in answers.items()}
 
 
-def _of_group(admin: AdminClient, group: str) -> frozenset[AclOperation] | None:
-    answers = admin.describe_consumer_groups([group], include_authorized_operations=True, request_timeout=DEADLINE)
+def _allowed(asked: Future[Any]) -> frozenset[AclOperation] | None:
+    """Return the operations that are allowed; None where nobody knows, as of a group that is not there yet."""
     try:
-        return frozenset(answer_of(answers[group], DEADLINE).authorized_operations or ()) or None
-    except KafkaException as error:  # a group that is not there yet, among others
+        # Who sees something may at least describe it: no operation at all is a broker that does not say.
+        return frozenset(answer_of(asked, DEADLINE).authorized_operations or ()) or None
+    except KafkaException as error:
         return frozenset() if error.args[0].code() in DENIED else None

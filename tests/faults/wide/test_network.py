@@ -15,6 +15,7 @@ from streams.kafka.clients import SILENT_CONNECTION, TRANSACTION_TIMEOUT
 from tests.faults import workers
 from tests.faults.wide.crew import CAUGHT_UP, Crew
 from tests.faults.wide.dose import SEED, dose, only_heavy, patience
+from tests.faults.workers import Worker
 
 pytestmark = patience(240, 900)
 
@@ -65,6 +66,22 @@ def _rest(crew: Crew, network: Network, seconds: float, count: int = 2) -> None:
         time.sleep(0.2)
 
 
+def _near_and_far(crew: Crew, network: Network) -> Worker:
+    """Start two workers; return the one at the far end of the network."""
+    crew.join()
+    far = crew.join(environment=_far(network))
+    for worker in crew.living:
+        worker.wait_until_ready()
+    return far
+
+
+def _both_far(crew: Crew, network: Network) -> None:
+    """Start two workers at the far end of the network."""
+    crew.tend(2, environment=_far(network))
+    for worker in crew.living:
+        worker.wait_until_ready()
+
+
 def _finish(crew: Crew, network: Network, name: str, question: str) -> None:
     crew.fed_up()
     end = time.monotonic() + CAUGHT_UP
@@ -78,10 +95,7 @@ def _finish(crew: Crew, network: Network, name: str, question: str) -> None:
 def test_a_worker_that_is_cut_off_and_comes_back_is_fenced(two, wired):
     """One of two; within its session nothing happens, after it the other one goes on, and what it has sent comes to nothing."""
     _, network = wired
-    two.join()
-    far = two.join(environment=_far(network))
-    for worker in two.living:
-        worker.wait_until_ready()
+    far = _near_and_far(two, network)
     two.feed(dose("NETWORK_EVENTS", 500, 1_000), SEED + 90, RATE)
     for seconds in islice(cycle((JUST_GONE, SHORT, 15.0, 40.0, JUST_GONE)), dose("CUTS", 1, 5)):
         time.sleep(2)
@@ -108,9 +122,7 @@ def test_a_worker_that_is_cut_off_and_comes_back_is_fenced(two, wired):
 def test_all_workers_are_cut_off(two, wired):
     """Whoever ends is started again meanwhile, and finds no broker."""
     _, network = wired
-    _rest(two, network, 1)
-    for worker in two.living:
-        worker.wait_until_ready()
+    _both_far(two, network)
     two.feed(2_000, SEED + 91, RATE)
     for seconds in (SHORT, 15.0, 40.0)[: dose("CUTS_OF_ALL", 1, 3)]:
         _rest(two, network, 5)
@@ -126,9 +138,7 @@ def test_all_workers_are_cut_off(two, wired):
 def test_a_slow_network_that_breaks_connections(two, wired):
     """200 ms each way, and each second one of twenty connections is reset."""
     _, network = wired
-    _rest(two, network, 1)
-    for worker in two.living:
-        worker.wait_until_ready()
+    _both_far(two, network)
     two.feed(2_000, SEED + 92, RATE)
     _rest(two, network, 3)
     network.slow(0.2, 0.05)
@@ -142,10 +152,7 @@ def test_a_slow_network_that_breaks_connections(two, wired):
 def test_connections_that_are_forgotten(two, wired):
     """What is sent goes nowhere, and nobody says so; who connects anew is served."""
     _, network = wired
-    two.join()
-    far = two.join(environment=_far(network))
-    for worker in two.living:
-        worker.wait_until_ready()
+    far = _near_and_far(two, network)
     two.feed(2_000, SEED + 93, RATE)
     for _ in range(dose("FORGOTTEN", 1, 3)):
         time.sleep(3)
