@@ -107,14 +107,11 @@ class Verdict:
 
     def surely(self, answers: int, beats: int, signs: Signs, awake: float) -> str | None:
         """Return what is stuck in us, whatever the broker does; None when nothing is."""
-        loop = self._loop.see(answers, awake)
-        # While the loop says nothing, nobody knows whether the commit of which it spoke last has ended.
-        heard = 0.0 if loop.seconds else awake
         found = [
-            (loop, "the main loop does not answer"),
+            (self._loop.see(answers, awake), "the main loop does not answer"),
             (self._poll.see(beats, awake, waits=beats >= 0), "the poll thread does not come round"),
             (
-                self._committing.see((signs.commits, signs.generation), heard, waits=signs.committing),
+                self._committing.see((signs.commits, signs.generation), self._heard(awake), waits=signs.committing),
                 "a commit does not end",
             ),
         ]
@@ -122,21 +119,21 @@ class Verdict:
 
     def unless_the_broker_is_away(self, signs: Signs, awake: float) -> str | None:
         """Return what does not move although it could, if the broker answers."""
-        waiting = sum(signs.lag.values())
+        waiting, heard = sum(signs.lag.values()), self._heard(awake)
         found = [
             (
-                self._restore.see((signs.restored, signs.generation), awake, waits=signs.restoring),
+                self._restore.see((signs.restored, signs.generation), heard, waits=signs.restoring),
                 f"restoring state does not go on (after {signs.restored[0]:,} records)",
             ),
             (
-                self._commit.see((signs.commits, signs.generation), awake, waits=waiting > 0 and not signs.restoring),
+                self._commit.see((signs.commits, signs.generation), heard, waits=waiting > 0 and not signs.restoring),
                 f"{waiting:,} records wait and nothing is committed",
             ),
         ]
         for room, lag in signs.lag.items():
             since = self._rooms.setdefault(room, Since(self._limit))
             taken = (signs.taken.get(room), signs.generation)
-            found.append((since.see(taken, awake, waits=lag > 0), f"{lag:,} records wait for {room}, which takes none"))
+            found.append((since.see(taken, heard, waits=lag > 0), f"{lag:,} records wait for {room}, which takes none"))
         return self._first(found)
 
     def fetching(self, signs: Signs, ends: dict[TopicPart, int], awake: float) -> str | None:
@@ -153,6 +150,10 @@ class Verdict:
         """Forget how long commits, rooms, fetches and a restore have stood still: the broker was away."""
         self._commit, self._restore = Since(self._limit + self._lingers), Since(self._limit)
         self._rooms, self._fetched = {}, {}
+
+    def _heard(self, awake: float) -> float:
+        """Return the time that counts: while the loop says nothing, nobody knows whether what it spoke of last has ended."""
+        return 0.0 if self._loop.seconds else awake
 
     @staticmethod
     def _first(found: list[tuple[Since, str]]) -> str | None:

@@ -155,8 +155,11 @@ class Installation:
     # ------------------------------------------------------------------ out
 
     def audit(self) -> Comparison:
-        """Recompute everything."""
-        return run_audit(self.client, self.settings.definitions)
+        """Recompute everything; what is wrong is printed, where a test that fails shows it."""
+        found = run_audit(self.client, self.settings.definitions)
+        for example in found["examples"]:
+            print(example)
+        return found
 
     def messages(self, topic: str) -> list[Message]:
         """Return what a reader of committed records sees."""

@@ -90,6 +90,13 @@ def test_a_commit_of_which_nobody_has_heard_since():
     assert judged(looks(lambda _: commits)) == "a commit does not end for 20 s"
 
 
+def test_a_main_loop_that_falls_silent_in_a_restore():
+    """What it spoke of last may have gone on since: it is the loop that does not answer, from a moment after that on."""
+    for signs in (Signs(restoring=True), Signs(lag={"deals": 3}), Signs(lag={"deals": 3}, taken={"deals": 1}, commits=1.0)):
+        silent = [(min(second, 3), second, signs) for second in range(100)]
+        assert judged(silent) == "the main loop does not answer for 60 s"
+
+
 def test_a_commit_that_does_not_end():
     """Nothing else need wait, and not for as long: its transaction is over after 10 s; 20, or the limit where that is less."""
     stuck = looks(lambda _: Signs(committing=True, commits=1.0))
