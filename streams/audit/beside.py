@@ -68,7 +68,7 @@ def beside(record: Record, as_of: int | None, definitions: Definitions) -> Itera
         yield "revision", "a positive integer", revision
     watermark = own_watermark(record)
     if watermark is None or (as_of is not None and watermark > as_of):
-        yield "watermark", "an instant, not after that of the latest record", record.get("watermark")
+        yield "watermark", "an instant, not after that of the newest record", record.get("watermark")
         return
     end = record["window"]["end"]
     is_final = end is not None and micros(end) + round(definitions.grace * SECOND) <= watermark

@@ -38,16 +38,17 @@ class AuditError(Exception):
 def run_audit(client_settings: dict[str, Any], definitions: Definitions, progress: Progress | None = None) -> Comparison:
     """Recompute every number from the source topics and compare it with the KPI topics.  Raises AuditError.
 
-    The watermark is the highest that a record of the latest topic names; without one, since no window holds anything, the last
-    time that an event or a tick says.
+    The watermark is the highest that a record names, of history too: the clock may move, and open windows be copied into history,
+    while nothing in latest changes.  Where latest holds nothing, since no window does, it is the last time that an event or a
+    tick says.
     """
     said = progress or _silent
     events = [*read_events(client_settings, STAGE_CHANGE, definitions, said)]
     events += read_events(client_settings, ACTIVITY, definitions, said)
     latest = read_records(client_settings, KPI_LATEST, said)
     history = read_records(client_settings, KPI_HISTORY, said)
-    watermark = latest_watermark(latest)
-    if watermark is None:
+    watermark = latest_watermark([*latest, *history])
+    if latest_watermark(latest) is None:
         watermark = max([*(event.at for event in events), *read_ticks(client_settings, definitions, said)], default=0)
     said("recompute", 0, len(events))
     return compare(recompute(events, definitions, watermark), definitions, history, latest)

@@ -304,7 +304,8 @@ def _refuse_lost_events(settings: Settings, present: StateGeneration | None, off
 def _look_at_told(settings: Settings) -> tuple[int | None, Ledger, int]:
     """Return how far readers have been told, what history holds, and the greatest revision that anybody has seen."""
     latest, history, alerts = (ledger(settings.client, name) for name in SHADOWED)
-    return latest.watermark, history, max(latest.revision, history.revision, alerts.revision)
+    watermark = max((one.watermark for one in (latest, history) if one.watermark is not None), default=None)
+    return watermark, history, max(latest.revision, history.revision, alerts.revision)
 
 
 def _begin(  # noqa: PLR0913  # what a generation begins with

@@ -9,13 +9,16 @@ import time
 
 import pytest
 
+from streams.audit.compare import latest_watermark
 from streams.audit.read import read_topic
 from streams.cli.read import every_record
 from streams.cli.settle import settle
 from streams.cli.stack import WorkerProcess, observer
-from streams.topics import DELTAS, STAGE_CHANGE
+from streams.panes.calendar import FINE_US
+from streams.topics import DELTAS, KPI_HISTORY, KPI_LATEST, STAGE_CHANGE
 from tests.faults import load
-from tests.flow.installation import open_transaction
+from tests.flow.installation import Installation, open_transaction
+from tests.flow.rebuilding import CHANGED, RAW, rebuilt, redefine
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -47,6 +50,33 @@ def test_a_worker_that_has_not_told_everything_is_waited_for(embedded_broker, in
         time.sleep(STILL)
         assert worker.says() == settled
         assert installation.records() == told
+
+
+def _clocks(installation: Installation) -> list[int | None]:
+    return [latest_watermark(installation.records(topic).values()) for topic in (KPI_LATEST, KPI_HISTORY)]
+
+
+def test_history_may_be_ahead_of_latest(embedded_broker, install):
+    """The clock moves a little, no number of latest changes, and the open windows are copied into history as of now.
+
+    The audit, and a rebuild, take that for the time that it is; the audit took every such copy to be of the future.
+    """
+    ageless = {"kpis": {"oldest_waiting": False}}  # an age is told whenever the clock moves
+    installation = install(embedded_broker, RAW | ageless)
+    installation.send_all(load.records(1_000, 1))
+    at = round((load.BEGIN + 1_000 * load.STEP).timestamp() * 1_000_000) // FINE_US * FINE_US + FINE_US
+    late = {"event_id": "late", "deal_id": "late", "to_stage": "New", "occurred_at": load.BEGIN.isoformat()}
+    with installation.worker() as worker:
+        installation.process_all(worker, as_of=at)
+        installation.send_events([(STAGE_CHANGE, late)])
+        settle(installation.settings, observer([worker]))
+        installation.process_all(worker, as_of=at + 30_000_000)
+    assert _clocks(installation) == [at, at + 30_000_000]
+    assert installation.audit()["different"] == 0
+    redefine(installation, CHANGED | ageless)
+    rebuilt(installation)
+    assert _clocks(installation) == [at + 30_000_000] * 2
+    assert installation.audit()["different"] == 0
 
 
 OPEN = 8.0  # seconds; longer than anything lingers, and than all of it takes
