@@ -48,7 +48,7 @@ def run_audit(client_settings: dict[str, Any], definitions: Definitions, progres
     latest = read_records(client_settings, KPI_LATEST, said)
     history = read_records(client_settings, KPI_HISTORY, said)
     watermark = latest_watermark([*latest, *history])
-    if latest_watermark(latest) is None:
+    if watermark is None or latest_watermark(latest) is None:
         watermark = max([*(event.at for event in events), *read_ticks(client_settings, definitions, said)], default=0)
     said("recompute", 0, len(events))
     return compare(recompute(events, definitions, watermark), definitions, history, latest)
