@@ -14,9 +14,10 @@ CROWD_US = 1_000_000
 
 # Days and weeks that began longer ago are never corrected.
 DAYS_CORRECTED = 400
-# Kept behind the watermark.  The window before `24h` reaches back 48 h; the week before one that may be corrected, another 7 days.
+# Kept behind the watermark.  The window before `24h` reaches back 48 h; the week before one that may be corrected, another 7 days,
+# and one more by date where a zone left a day out, as Apia did in 2011.
 FINE_KEPT = 50 * 12
-DAYS_KEPT = DAYS_CORRECTED + 7
+DAYS_KEPT = DAYS_CORRECTED + 8
 # A fact this far behind its partition's watermark is sent by day: no reader that is current can need it finer.
 FINE_SENT = 72 * 12
 

@@ -198,6 +198,20 @@ def test_a_week_is_corrected_as_a_whole_or_not_at_all(today, weeks, restarts):
     assert compare(expected, flow.definitions, flow.history.values(), flow.latest.values())["examples"] == []
 
 
+def test_the_week_before_one_that_is_corrected_is_there_also_where_a_day_was_left_out():
+    """Apia had no 30 December 2011: from Monday 22 August, the first day of the week before, 407 days make 408 dates."""
+    flow = InMemory(settings(partitions=1, business={"zone": "Pacific/Apia"}, windows=["week"]))
+    leads = [change("e", f"2011-08-{day} 22:00", "New", deal_id=f"a{day}") for day in range(21, 31)]  # UTC: 11:00 there
+    flow.feed(leads)
+    now = us("2012-10-02 10:05")  # UTC: five minutes into the 3rd there
+    flow.feed([], tick=now)
+    late = change("e", "2011-08-30 23:00", "New", deal_id="late")
+    flow.feed([late])
+    expected = recompute([*leads, late], flow.definitions, now)
+    assert weeks_of(flow)["2011-08-29"] == (3, 7)
+    assert compare(expected, flow.definitions, flow.history.values(), flow.latest.values())["examples"] == []
+
+
 def test_what_comes_for_a_week_while_the_clock_passes_it_tells_nothing_of_what_was_let_go():
     """The clock jumps over 500 days; its round has visited the team and not yet everybody when both have another lead."""
     kpis, told = KpisRoom(settings(partitions=1, windows=["week"])), dict[str, int]()
