@@ -129,6 +129,10 @@ class Teller:
                 entity.rolled.pop(at, None)
             elif window.grain == DAY or round_.fine:
                 self._roll(entity, at, window, round_)
+            elif at in entity.head.published and entity.told(at)[0] != round_.numbers[at]:
+                # It ended all the same, and its panes may be gone before those of the present are all there.
+                self._tombstones(entity, at, round_)
+                entity.rolled[at] = (ALL, ALL)
         self._calendar_windows(entity, round_)
         self._tell_levels(entity, round_)
         if len(round_.output) > told:

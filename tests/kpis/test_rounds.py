@@ -189,6 +189,25 @@ def test_windows_of_hours_wait_while_their_partitions_are_further_apart_than_the
     assert [(topics.KPI_HISTORY, "7d") in one for one in told] == [False, False, True, False]
 
 
+def test_windows_of_hours_leave_latest_when_they_end_also_while_their_partitions_are_far_apart():
+    """Their panes went while the slower partition was a day behind, and nothing told its readers later, until another day began."""
+    room = KpisRoom(settings(partitions=2, windows=["24h"]))
+    room.open(0, StateTable())
+    at, held, latest = us("2024-03-01 10:00"), [], set[bytes]()
+    cells = [(("all",), {at // 300_000_000 << 3: {1 << 16: 1}})]
+    for look, (slow, fast) in enumerate(((0, 1), (0, 107), (87, 110), (108, 110))):
+        progress = {
+            place: delta.Progress(at + hours * 3_600_000_000, True, False) for place, hours in enumerate((slow, fast))
+        }
+        for value in delta.encode(progress, 0, [] if look else cells):
+            room.handle(0, topics.DELTAS, [delivered(value)])
+        for topic, _, key, value, _ in room.drain(Moment(10**13 * (look + 1), frozenset((0,)))):
+            if topic == topics.KPI_LATEST:
+                (latest.add if value else latest.discard)(key or b"")
+        held.append(len(latest))
+    assert held == [1, 1, 0, 0]
+
+
 def test_what_no_sliding_window_needs_any_more_leaves_the_state():
     """Panes of five minutes after some days; the day, and what is told of it, stay."""
     flow = flow_of()
