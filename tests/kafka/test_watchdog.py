@@ -336,6 +336,35 @@ def test_python_itself_hangs(embedded_broker, new_flow):
     assert "most recent call first" in worker.log()
 
 
+HANGS = """
+import ctypes, os
+from streams.kafka import watchdog
+
+class Idle:
+    def beats(self): return -1
+    def ask(self, answer): answer(watchdog.Signs())
+
+watchdog.LOOK_EVERY, watchdog.ALARM_AFTER = 0.1, 0.5
+watchdog.Watchdog(Idle(), 0.5, lambda parts: {}).start()
+ctypes.CDLL(None).usleep(300_000)  # it looks, and sets the alarm
+print(os.getpid(), flush=True)
+ctypes.PyDLL(None).sleep(10)  # gives the interpreter to nobody
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["", "the first process of a container"])
+def test_the_alarm_ends_whoever_keeps_the_interpreter(first):
+    """Also where the kernel ends a process by no signal that it does not handle."""
+    container = ["unshare", "--user", "--map-root-user", "--pid", "--fork"] if first else []
+    if first and subprocess.run([*container, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("no namespaces are to be had here")
+    done = subprocess.run([*container, sys.executable, "-c", HANGS], check=False, capture_output=True, text=True, cwd=ROOT)
+    assert (done.stdout == "1\n") is first
+    assert done.returncode == (signal.SIGALRM if first else -signal.SIGALRM), done.stderr
+    assert "most recent call first" in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.timed
 @pytest.mark.timeout(90)
