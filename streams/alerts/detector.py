@@ -57,6 +57,14 @@ def dispersion(days: int, n: int, k: int, squares: float) -> float:
     return max(1.0, (squares - k * k / n) / (k / n * (1 - k / n) * (days - 1)))
 
 
+def likeness(days: int, n: int, k: int, squares: float) -> float:
+    """Return how alike entries of one day are, from 0 to 1: days of n vary 1 + (n - 1) times it more than by chance (Williams 1982).
+
+    So days of as many entries as those it is of on average have their dispersion.
+    """
+    return min(1.0, (dispersion(days, n, k, squares) - 1) / (n / days - 1)) if n > days > 0 else 0.0
+
+
 def _log_plus_one(evidence: float) -> float:
     """Return log(exp(evidence) + 1) without overflow."""
     return evidence + log1p(exp(-evidence)) if evidence > 0 else log1p(exp(max(evidence, _FEW)))

@@ -18,6 +18,9 @@ from streams.config import Rule
 
 _LOWEST = 0.005  # of a rise's learned baselines: a share of nothing has no alternatives
 LEAST_DAYS = 14  # to learn a baseline from, however many entries they have: no Monday stands for the week
+_MOST_DAYS = (
+    91  # to learn how much days differ from: thirteen weeks say enough of it, and a share that changes later is another one
+)
 _OF_BEFORE = 20  # entries that a share stands for of which a row of an earlier version does not say
 
 
@@ -36,6 +39,7 @@ class Watch(msgspec.Struct, array_like=True):
     """
 
     day: int = 0  # the last pane taken in
+    # How much days differ is learned from them; so was a baseline, from the first of them.
     learned_n: int = 0  # 0 beside a baseline: it was configured
     learned_k: int = 0
     baseline: float | None = None
@@ -84,10 +88,12 @@ def take(watch: Watch, pane: Pane, rule: Rule) -> bool:
     null, alternatives = _recovery(watch, base, rule) if watch.firing else (base, _alternatives(base, rule))
     if len(watch.evidence) != len(alternatives):
         watch.evidence = detector.start(alternatives)
-    step, dispersion = detector.step_back if watch.firing else detector.step, _dispersion(watch)
+    step, dispersion = detector.step_back if watch.firing else detector.step, _dispersion_of(pane.n, watch)
     gains = [detector.likelihood(null, p1, bad, pane.n) / dispersion for p1 in alternatives]
     watch.evidence = [step(one, gain) for one, gain in zip(watch.evidence, gains, strict=True)]
     _count(watch, gains, bad, pane.n)
+    if watch.learned_n and watch.learned_days < _MOST_DAYS and not watch.firing:
+        _go_on_learning(watch, bad, pane.n)
     if evidence(watch) < threshold(rule) or watch.n < rule.min_events:
         return False
     _turn(watch, pane.at)
@@ -155,11 +161,7 @@ def _follow(watch: Watch, rule: Rule) -> None:
 
 def _learn(watch: Watch, bad: int, n: int, rule: Rule) -> None:
     """Set the baseline when enough was seen; the pane that completes it is not judged."""
-    watch.learned_n += n
-    watch.learned_k += bad
-    if n:
-        watch.learned_days += 1
-        watch.learned_squares += bad * bad / n
+    _add(watch, bad, n)
     if watch.learned_n >= rule.min_entries and watch.learned_days >= LEAST_DAYS:
         share = watch.learned_k / watch.learned_n
         # A learned share is uncertain: one standard error in favour of no alarm keeps the promised budget.
@@ -168,9 +170,33 @@ def _learn(watch: Watch, bad: int, n: int, rule: Rule) -> None:
         watch.baseline = min(detector.HIGHEST, share)
 
 
+def _go_on_learning(watch: Watch, bad: int, n: int) -> None:
+    """Learn how much days differ from those, too, that are judged: of two weeks with few entries little can be said of it.
+
+    The baseline stays. What is seen while an alert fires is another share, and no difference between days.
+    """
+    if not watch.learned_days and n:
+        watch.learned_n = watch.learned_k = 0  # of a row of an earlier version, which did not count days
+    _add(watch, bad, n)
+
+
+def _add(watch: Watch, bad: int, n: int) -> None:
+    watch.learned_n += n
+    watch.learned_k += bad
+    if n:
+        watch.learned_days += 1
+        watch.learned_squares += bad * bad / n
+
+
 def _dispersion(watch: Watch) -> float:
     """Return by how many times the days that were learned from varied more than by chance; 1 where none were."""
     return detector.dispersion(watch.learned_days, watch.learned_n, watch.learned_k, watch.learned_squares)
+
+
+def _dispersion_of(n: int, watch: Watch) -> float:
+    """Return the same of days with n entries: where more come in, more of how a day differs is what its entries have in common."""
+    likeness = detector.likeness(watch.learned_days, watch.learned_n, watch.learned_k, watch.learned_squares)
+    return 1 + max(0, n - 1) * likeness
 
 
 def _alternatives(base: float, rule: Rule) -> list[float]:

@@ -142,3 +142,21 @@ def test_dispersion_is_that_of_pearson(days, found):
     """The sum of squared distances from what is expected, in units of its variance, over one less than there are days."""
     n, k, squares = sum(n for n, _ in days), sum(k for _, k in days), sum(k * k / n for n, k in days)
     assert detector.dispersion(len(days), n, k, squares) == pytest.approx(found)
+
+
+@pytest.mark.parametrize(
+    ("days", "found"),
+    [
+        ([], 0.0),
+        ([(10, 2)], 0.0),
+        ([(1, 0), (1, 1), (1, 0)], 0.0),  # with one entry a day nothing can be alike
+        ([(100, 20), (200, 40), (50, 10)], 0.0),
+        ([(10, 0), (10, 10)], 1.0),
+        ([(100, 10), (100, 30)], (2 * 100 * 0.1**2 / (0.2 * 0.8) - 1) / 99),
+    ],
+    ids=str,
+)
+def test_likeness_is_that_of_williams(days, found):
+    """Days of the average size vary by their dispersion more than by chance, larger ones more."""
+    n, k, squares = sum(n for n, _ in days), sum(k for _, k in days), sum(k * k / n for n, k in days)
+    assert detector.likeness(len(days), n, k, squares) == pytest.approx(found)

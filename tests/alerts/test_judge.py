@@ -14,7 +14,7 @@ from referencing import Registry, Resource
 
 from streams import metrics, topics
 from streams.alerts.judge import Pane, threshold
-from streams.alerts.room import AlertsRoom, fingerprint
+from streams.alerts.room import AlertsRoom, fingerprint, watches
 from streams.config import Definitions, Rule
 from streams.kafka.room import Moment, StateTable
 from streams.panes.text import percent
@@ -66,6 +66,15 @@ def story(rule, *chapters, seed=7, n=20):
 def firing(rule):
     """Return how many alerts of a rule the metrics show as firing."""
     return metrics.REGISTRY.get_sample_value("dealpulse_alerts", {"rule": rule, "state": "firing"})
+
+
+MARK = fingerprint("drop", STAGE).encode()
+
+
+def watch_of(court):
+    """Return the state of the alert of STAGE."""
+    ((_, watch),) = watches(court.state)
+    return watch
 
 
 def names(turns):
@@ -228,6 +237,52 @@ def test_weekends_stay_within_the_budget(rule, weekdays, weekends, n):
         weeks = [chapter for _ in range(days // 7) for chapter in ((5, weekdays), (2, weekends))]
         false_alarms += names(Court(rule).turns(story(rule, *weeks, seed=seed, n=n))).count("fired")
     assert false_alarms <= 10 * days / rule.budget_days
+
+
+@pytest.mark.parametrize(("rule", "weekdays", "weekends"), [(DROP, 0.2, 0.12), (RISE, 0.9, 0.8)], ids=["drop", "rise"])
+def test_weekends_stay_within_the_budget_where_ever_more_come_in(rule, weekdays, weekends):
+    """From 20 a day to 500 in two years: two weeks of 20 say hardly anything of weekends, and these made up to 24 alerts."""
+    days, false_alarms = 728, 0
+    for seed in range(20):
+        rng, panes = random.Random(seed), []
+        for day in range(1, days + 1):
+            n, share = round(20 * 25 ** (day / days)), weekends if day % 7 > 4 else weekdays
+            panes.append(Pane(rule.name, ENTITY[rule.name], day, n, sum(rng.random() < share for _ in range(n)), day * DAY))
+        false_alarms += names(Court(rule).turns(panes)).count("fired")
+    assert false_alarms <= 20 * days / rule.budget_days
+
+
+def test_how_days_differ_is_learned_on_for_a_quarter_of_a_year_and_the_baseline_is_not():
+    """Two weeks of days that are alike, then 18 and 22 of 100 in turn: for a quarter of a year, and no longer."""
+    even = [Pane("drop", ENTITY["drop"], day, 100, 20, day * DAY) for day in range(1, 15)]
+    uneven = [Pane("drop", ENTITY["drop"], day, 100, 22 - 4 * (day % 2), day * DAY) for day in range(15, 365)]
+    court = Court(DROP)
+    court.judge(even)
+    before = watch_of(court)
+    assert court.judge(uneven) == []
+    after = watch_of(court)
+    assert (after.baseline, after.learned_days, after.learned_n) == (before.baseline, 91, 9_100)
+
+
+def test_what_is_seen_while_an_alert_fires_is_no_difference_between_days():
+    """It is another share."""
+    court = Court(DROP)
+    court.judge(story(DROP, (30, 0.20), (30, 0.0)))
+    before = watch_of(court)
+    court.judge(story(DROP, (30, 0.20), (60, 0.0)))
+    assert before.firing
+    assert watch_of(court).learned_days == before.learned_days
+
+
+def test_a_row_of_an_earlier_version_learns_how_days_differ_from_now_on():
+    """It kept of how many entries its baseline is, and not of how many days."""
+    panes, court = story(DROP, (60, 0.20)), Court(DROP)
+    court.judge(panes[:40])
+    row = msgspec.msgpack.decode(court.state.get(MARK))
+    court.state.put(MARK, msgspec.msgpack.encode(row[:14]))
+    court.judge(panes[40:])
+    watch = watch_of(court)
+    assert (watch.baseline, watch.learned_days, watch.learned_n) == (row[3], 20, 400)
 
 
 @pytest.mark.parametrize(("n", "bad"), [(1, 0.08), (2, 0.08), (5, 0.08), (5, 0.12), (20, 0.12)])
