@@ -159,6 +159,18 @@ def test_rules_are_printed_with_what_they_compare(run):
     assert "learned from at least 300" in run("rules", "check").stdout
 
 
+def test_what_is_said_of_a_rule_is_what_it_keeps(run, tmp_path):
+    """The budget is that of each rep, and an average; entries alone are no baseline."""
+    file = tmp_path / "dealpulse.yaml"
+    rule = "{name: drop, kind: conversion_drop, cut: rep, budget_days: %d, min_entries: %d}"
+    for number, days, entries in ((1, "1 day", "1 matured entry"), (90, "90 days", "90 matured entries")):
+        file.write_text(f"rules: [{rule % (number, number)}]\n")
+        said = " ".join(run("rules", "check", "--config", str(file)).stdout.split())
+        assert "false alarms of each, at most" in said
+        assert f"one in {days}, on average" in said
+        assert f"learned from at least {entries} and 14 days" in said
+
+
 def test_rules_that_are_not_in_force_are_not_printed(run, tmp_path):
     """A default rule whose cut is off, without a word of it."""
     file = tmp_path / "dealpulse.yaml"
