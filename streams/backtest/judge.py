@@ -7,21 +7,22 @@ is the first behind the instant at which another day's cohorts are complete.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 import msgspec
+from confluent_kafka import Message
 
 from streams import topics
-from streams.alerts.judge import Watch, can_get_worse
-from streams.alerts.room import AlertsRoom, rule_of, watches
+from streams.alerts.judge import Pane, Watch, can_get_worse
+from streams.alerts.room import AlertsRoom, fingerprint, rule_of, watches
 from streams.backtest.wired import PARTITION, Record, Wired
 from streams.config import Definitions, Rule
 from streams.deals.room import DealsRoom
 from streams.events.times import instant
-from streams.kafka.room import Moment, Output
+from streams.kafka.room import Moment, Output, StateTable
 from streams.kpis.catalogue import BY_ID, JUDGED_BY
 from streams.kpis.room import KpisRoom
 from streams.panes.calendar import DAY_US, Calendar
@@ -102,6 +103,38 @@ class Verdict:
         return _YEAR_US / DAY_US / self.rule.budget_days
 
 
+class _Court(AlertsRoom):
+    """The alerts room, which notes since when (µs) each alert has a baseline.
+
+    By the instants of the panes: the clock passes over a time without events at once, and years of judging may lie in it.
+    """
+
+    def __init__(self, definitions: Definitions) -> None:
+        super().__init__(definitions)
+        self.since: dict[str, int] = {}  # by fingerprint
+
+    def open(self, partition: int, state: StateTable) -> None:
+        """Start with a partition: there is one."""
+        super().open(partition, state)
+        self._state = state
+
+    def handle(self, partition: int, topic: str, run: Sequence[Message]) -> int:
+        """Judge a run of panes, one by one."""
+        for message in run:
+            super().handle(partition, topic, (message,))
+            self._note(msgspec.json.decode(message.value() or b"", type=Pane))
+        return 0
+
+    def _note(self, pane: Pane) -> None:
+        mark = fingerprint(pane.rule, pane.entity)
+        row = mark.encode()
+        if mark in self.since or self._state.get(row) is None:
+            return
+        [(_, watch)] = watches(self._state, [row])
+        if watch.baseline is not None:
+            self.since[mark] = pane.at
+
+
 class Backtest:
     """The rooms over a history."""
 
@@ -111,13 +144,13 @@ class Backtest:
         self._calendar = Calendar(definitions.zone)
         self._grace = round(definitions.grace * 1e6)
         self._deals = DealsRoom(narrowed, ticks=False)
-        self._wired = Wired((self._deals, KpisRoom(narrowed), AlertsRoom(narrowed)))
+        self._court = _Court(narrowed)
+        self._wired = Wired((self._deals, KpisRoom(narrowed), self._court))
         self._ended = frozenset((topic, PARTITION) for topic in self._deals.sources)
         self._clock = 0
         self._waiting: dict[str, list[Any]] = {}
         self._count = 0  # of those that wait
         self._next = 0  # when cohorts may be complete that are not yet
-        self._since: dict[str, int] = {}  # fingerprint → since when it is judged
         self.watermark = -1
         self.taken = 0
         self.late = 0  # came when the clock was more than a day ahead of them
@@ -155,7 +188,6 @@ class Backtest:
         if self.watermark >= 0:
             judged = self._calendar.day_of(self.watermark - self._grace)
             self._next = self._calendar.start_of_day(judged + 1) + self._grace
-        self._note_judged()
         for table in self._wired.tables.values():
             table.changed.clear()
 
@@ -175,13 +207,6 @@ class Backtest:
         else:
             alert = self._firing.pop(event["fingerprint"])
             alert.resolved, alert.resolved_at = event, at
-
-    def _note_judged(self) -> None:
-        """Note who has a baseline since this flush."""
-        table = self._wired.tables[AlertsRoom.name]
-        for mark, watch in watches(table, table.changed):
-            if watch.baseline is not None and mark not in self._since:
-                self._since[mark] = self.watermark
 
     # -------------------------------------------------------------- the report
 
@@ -215,5 +240,5 @@ class Backtest:
             fired=len(told),
             firing=len(told) - len(ended),
             median_seconds=median(ended) if ended else None,
-            years=sum(span.after(self._since[mark], self.watermark) for mark in judged) / _YEAR_US,
+            years=sum(span.after(self._court.since[mark], self.watermark) for mark in judged) / _YEAR_US,
         )

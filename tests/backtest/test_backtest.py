@@ -238,6 +238,22 @@ def test_alerts_are_counted_per_entity_and_year_beside_the_promise(found):
     )
 
 
+def test_the_years_behind_the_last_event_count_for_those_who_are_judged_in_them():
+    """An old export, as of a year later: its cohorts are complete after a month, and the rest of the year is judged, as by a clock that runs."""
+    maturity = {"pipelines": {"default": {"maturity_days": 28, "stages": STAGES}}}
+    definitions = definitions_from({**RAW, **maturity, "rules": RAW["rules"][:1]})
+    events = story((25, 0.6, 0.9), (15, 0.05, 0.9))
+    end = at(events[-1]) + 365 * DAY_S * 1_000_000
+    runs = backtest(events, definitions)
+    for day in range(1, 366):
+        runs.end(at(events[-1]) + day * DAY_S * 1_000_000, NOW_MS)
+    jumps = backtest(events, definitions, end)
+    (expected,), (verdict,) = runs.verdicts(Span()), jumps.verdicts(Span())
+    assert expected.fired == 1
+    assert verdict.years > 1
+    assert verdict == expected
+
+
 def test_the_clock_ends_where_it_is_told_to(found):
     """As of a week later the last cohorts are complete, too; as of the past it stands at the last event."""
     definitions = definitions_from({**RAW, "rules": RAW["rules"][:1]})
