@@ -176,7 +176,7 @@ def sentence(watch: Watch, rule: Rule, entity: dict[str, str]) -> str:
     low, high = detector.wilson(watch.k, watch.n, 2.58)
     share = percent(watch.k / watch.n if watch.n else 0.0)
     base = percent(watch.baseline or 0.0)
-    what, bound = ("converted", high) if rule.kind == "conversion_drop" else ("answered late", low)
+    what, bound = ("converted", high) if rule.kind == "conversion_drop" else ("not answered in time", low)
     counted = f"{who}: {watch.k} of {watch.n} {what}"
     if not watch.firing:
         return f"Resolved: {counted} ({share}) since the recovery most likely began; baseline {base}."

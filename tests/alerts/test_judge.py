@@ -517,12 +517,10 @@ def test_the_sentence_says_how_many_of_how_many_the_bound_and_the_baseline():
     assert f"baseline {alert['baseline']:.1%}" in alert["text"]
 
 
-def test_the_sentence_of_late_answers_says_how_many_were_late_at_least():
-    """Of those who were not answered in time, counted by those who were."""
+def test_the_sentence_of_late_answers_says_how_many_were_not_answered_in_time():
+    """Some of them may never have been answered: it does not say that they were."""
     alert = Court(GIVEN_RISE).judge(story(GIVEN_RISE, (60, 0.5)))[0][1]
-    late = (
-        f"Response time rose: team Central: {alert['k']} of {alert['n']} answered late ({percent(alert['ratio'])}, at least "
-    )
+    late = f"Response time rose: team Central: {alert['k']} of {alert['n']} not answered in time ({percent(alert['ratio'])}, at least "
     assert alert["text"].startswith(late)
     assert alert["text"].endswith("at 99 %); baseline 10.0%.")
     assert alert["ratio"] > alert["baseline"]
