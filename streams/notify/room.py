@@ -94,7 +94,7 @@ class NotifyRoom:
         self._partitions_in = definitions.partitions
         self._digest = asyncio.Lock()  # held while one is told: it speaks of all partitions
         self._asked_to_wait = asyncio.Lock()  # held for as long as Slack has asked, of whichever partition
-        self._rules = {rule.name for rule in definitions.rules}
+        self._rules = {(rule.name, rule.cut) for rule in definitions.rules}
         self._refused_until = 0.0  # seconds since 1970, as records are written: until then nothing that was refused is tried
 
     def open(self, partition: int, state: StateTable) -> None:
@@ -155,9 +155,9 @@ class NotifyRoom:
             state.delete(key)
         unheard = []
         for state, key, event in self._kept(_UNHEARD_KEY):
-            if event["rule"] in self._rules:
+            if (event["rule"], event.get("cut")) in self._rules:
                 unheard.append((state, key, event))
-            else:  # nothing judges it any more, so nobody would ever hear of its end
+            else:  # nothing judges it any more (the rule has gone, or has another cut), so nobody would ever hear of its end
                 state.delete(key)
         if unheard and not await self._tell(message.digest([event for _, _, event in unheard])):
             return False

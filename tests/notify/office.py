@@ -61,7 +61,7 @@ def event(revision: int = 1, fingerprint: str = "drop-1", **changed: Any) -> dic
     at = NOW - timedelta(hours=1)
     return {
         "transition": transition, "fingerprint": fingerprint, "rule": "drop", "kind": "conversion_drop",
-        "text": f"Conversion {transition}", "since": at.isoformat(), "at": at.isoformat(), "n": 100, "k": 10, "baseline": 0.2,
+        "cut": "stage", "text": f"Conversion {transition}", "since": at.isoformat(), "at": at.isoformat(), "n": 100, "k": 10, "baseline": 0.2,
         "revision": revision,
     } | changed  # fmt: skip
 

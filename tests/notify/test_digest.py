@@ -186,10 +186,11 @@ async def test_what_is_refused_is_tried_at_once_when_there_is_more(slack):
     assert heard(slack) == [["a"], ["b"], ["a", "b"]]
 
 
-async def test_an_alert_of_a_rule_that_was_taken_out_is_not_told(slack):
-    """Nothing judges it any more: of its end nobody would ever hear."""
+@pytest.mark.parametrize("changed", [{"rule": "gone"}, {"cut": "rep"}], ids=["taken out", "another cut"])
+async def test_an_alert_of_a_rule_that_judges_it_no_more_is_not_told(changed, slack):
+    """Of its end nobody would ever hear."""
     office = Office(transport("bot", slack))
-    await office.tell(old("a", rule="gone"), old("b"))
+    await office.tell(old("a", **changed), old("b"))
     await office.judged()
     assert heard(slack) == [["b"]]
     assert office.state.get(b"unheard:a") is None
