@@ -52,6 +52,24 @@ def test_a_drop_to_eight_percent_is_always_found_and_as_fast_as_measured():
         assert (found[RUNS // 2], found[RUNS * 9 // 10]) == (pytest.approx(median, rel=0.1), pytest.approx(p90, rel=0.1))
 
 
+def smallest_found(baseline, alternative):
+    """Return the share at which nothing speaks for either, however many come in; beyond it all does for the alternative."""
+    good, bad = (detector.likelihood(baseline, alternative, k, 1) for k in (1, 0))
+    return bad / (bad - good)
+
+
+def test_the_smallest_change_that_is_found_is_what_the_settings_page_says():
+    """By a tenth of a drop's baseline, an eighth of a rise's; of those far above a half more, 15 % at most."""
+    for percent in range(1, 95):
+        baseline = percent / 100
+        drop = max(smallest_found(baseline, p1) for p1 in detector.drops(baseline)) / baseline
+        rise = min(smallest_found(baseline, p1) for p1 in detector.rises(baseline)) / baseline
+        assert drop >= 0.896
+        assert rise <= (1.1265 if percent <= 50 else 1.152)
+    assert smallest_found(0.76, detector.rises(0.76)[0]) == pytest.approx(0.876, abs=0.001)
+    assert smallest_found(0.1, detector.rises(0.1)[0]) == pytest.approx(0.112, abs=0.001)
+
+
 def test_a_step_is_what_the_formula_says():
     """M <- (M + 1) (p1/p0)^k ((1-p1)/(1-p0))^(n-k), worked out without logarithms."""
     assert exp(detector.step(log(3), detector.likelihood(0.2, 0.1, 2, 7))) == pytest.approx(
