@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import click
 import msgspec
@@ -43,7 +44,7 @@ def command(settings: Settings, *, kpi: str | None, cut: str | None, window: str
         for record in found:
             print_json(record)
     elif found:
-        print_table(as_table(found))
+        print_table(as_table(found, settings.definitions.zone))
     if not found:
         say(_nothing(kpi, cut, window))
     if strangers.count:
@@ -125,15 +126,16 @@ def in_order(records: Iterable[Record]) -> list[Record]:
     return sorted(records, key=place)
 
 
-def as_table(records: list[Record]) -> Table:
-    """Lay the records out for people."""
+def as_table(records: list[Record], zone: ZoneInfo) -> Table:
+    """Lay the records out for people, to whom days begin in the business zone."""
     table = Table("KPI", "cut", "entity", "window", title="Current values")
     for heading in ("value", "n", "previous", "target"):
         table.add_column(heading, justify="right")
     for record in records:
         cells = (
-            record["kpi"], record["cut"], wording.entity(record), wording.window(record), wording.value(record),
-            f"{record['n']:,}", wording.value(record, "previous"), wording.value(record, "target"),
+            record["kpi"], record["cut"], wording.entity(record), wording.window(record, zone),
+            wording.value(record), f"{record['n']:,}", wording.value(record, "previous"),
+            wording.value(record, "target"),
         )  # fmt: skip
         table.add_row(*map(shown, cells))
     return table

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from streams.events.currencies import MINOR_DIGITS
 from streams.panes.text import percent
@@ -44,10 +46,17 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds >= 10 or seconds == int(seconds) else f"{seconds:.1f} s"
 
 
-def window(record: dict[str, Any]) -> str:
-    """Name the window, with its first day where it has one."""
+def window(record: dict[str, Any], zone: ZoneInfo) -> str:
+    """Name the window, with its first day where it has one: that of the business zone, in which days begin."""
     found = record["window"]
-    return f"{found['name']} {found['start'][:10]}" if found.get("start") else str(found["name"])
+    return f"{found['name']} {_day(found['start'], zone)}" if found.get("start") else str(found["name"])
+
+
+def _day(start: str, zone: ZoneInfo) -> str:
+    try:
+        return datetime.fromisoformat(start).astimezone(zone).date().isoformat()
+    except (ValueError, OverflowError):  # a record of others
+        return start[:10]
 
 
 def entity(record: dict[str, Any]) -> str:

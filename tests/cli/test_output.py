@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import sys
+from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
@@ -31,7 +32,7 @@ def printed(monkeypatch):
 def test_a_customer_cannot_speak_to_the_terminal(printed, kpi):
     """Neither in markup nor in control characters."""
     _, record = kpi("win_rate", "customer", {"customer_id": WILD})
-    assert TAME in printed(show.as_table([orjson.loads(record)]))
+    assert TAME in printed(show.as_table([orjson.loads(record)], ZoneInfo("UTC")))
 
 
 def test_a_refused_record_cannot_either(printed):

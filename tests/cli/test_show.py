@@ -71,6 +71,13 @@ def test_without_a_filter_everything_comes_in_the_catalogues_order(run, topic):
     assert [one["kpi"] for one in records] == ["active_deals", "win_rate", "win_rate", "win_rate", "revenue"]
 
 
+def test_a_window_has_the_first_day_of_the_business_zone(run, topic, tmp_path):
+    """Midnight in UTC is the evening before in New York."""
+    config = tmp_path / "dealpulse.yaml"
+    config.write_text("business: {zone: America/New_York}")
+    assert "month 2026-02-28" in run("show", "--config", str(config)).stdout
+
+
 def test_people_see_units(run, topic):
     """Money with its currency, shares in percent, the window with its first day."""
     output = run("show").stdout

@@ -1,5 +1,7 @@
 """How is a value written for people?"""
 
+from zoneinfo import ZoneInfo
+
 import pytest
 
 from streams.cli import wording
@@ -41,3 +43,21 @@ def test_a_value_is_written_in_its_unit(number, unit, currency, text):
 def test_won_to_lost_is_no_percentage():
     """1.71 deals won for each one lost."""
     assert wording.value({"kpi": "won_lost_ratio", "unit": "ratio", "value": 1.7137}) == "1.71"
+
+
+@pytest.mark.parametrize(
+    ("zone", "start", "day"),
+    [
+        ("UTC", "2026-03-01T00:00:00+00:00", "2026-03-01"),
+        ("Europe/Kyiv", "2026-02-28T22:00:00+00:00", "2026-03-01"),  # where the 28th was shown, and with it February
+        ("Pacific/Auckland", "2026-02-28T11:00:00+00:00", "2026-03-01"),
+        ("America/New_York", "2026-03-01T05:00:00+00:00", "2026-03-01"),
+        ("UTC", "a word of others", "a word of "),
+        ("Europe/Kyiv", "9999-12-31T23:00:00+00:00", "9999-12-31"),
+    ],
+)
+def test_a_window_is_named_by_its_first_day_in_the_business_zone(zone, start, day):
+    """A month that begins in Kyiv begins on the last day of another one in UTC."""
+    record = {"window": {"name": "month", "start": start}}
+    assert wording.window(record, ZoneInfo(zone)) == f"month {day}"
+    assert wording.window({"window": {"name": "all", "start": None}}, ZoneInfo(zone)) == "all"
