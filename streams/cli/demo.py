@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import click
+from rich.console import RenderableType
 from rich.live import Live
 
 from streams.cli import simulate, summary, view
@@ -149,7 +150,11 @@ def _shown(scene: view.Scene) -> Iterator[Callable[[], None]]:
     if not console.is_terminal:
         yield Lines(scene).tell
         return
-    with Live(console=console, screen=False, auto_refresh=False, get_renderable=lambda: view.picture(scene)) as live:
+
+    def picture() -> RenderableType:
+        return view.picture(scene, console.width)  # which changes with the window
+
+    with Live(console=console, screen=False, auto_refresh=False, get_renderable=picture) as live:
         yield live.refresh
 
 
