@@ -145,9 +145,9 @@ def _measure(stack: Stack, progress: view.Progress, sent: int) -> None:
 
 @contextlib.contextmanager
 def _shown(scene: view.Scene) -> Iterator[Callable[[], None]]:
-    """Show the view on a terminal, plain lines elsewhere; the block calls what it gets as often as it likes."""
+    """Show the view on a terminal that can, plain lines elsewhere; the block calls what it gets as often as it likes."""
     console = stdout()
-    if not console.is_terminal:
+    if not console.is_terminal or console.is_dumb_terminal:  # on a dumb one nothing can be drawn anew: it would stay empty
         yield Lines(scene).tell
         return
 
