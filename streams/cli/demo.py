@@ -22,7 +22,7 @@ from streams.cli.output import print_json, print_table, say, stdout
 from streams.cli.sample import NOTE, Sample, as_record, sample
 from streams.cli.send import Sender
 from streams.cli.settings import CheckError
-from streams.cli.stack import Stack, embedded_stack
+from streams.cli.stack import Stack, WorkerProcess, embedded_stack
 from streams.cli.watch import watching
 
 APP_ID = "dealpulse-demo"
@@ -120,27 +120,31 @@ class Present:
 
 
 def _follow(stack: Stack, scene: view.Scene, present: Present, show: Callable[[], None]) -> None:
-    measured, caught_up = -MEASURE, False
+    progress, looked, caught_up = scene.progress, -MEASURE, False
     while True:
         scene.watch.refresh(REFRESH)
         stack.worker.check()
-        if time.monotonic() - measured >= MEASURE:
-            measured = time.monotonic()
-            _measure(stack, scene.progress, present.sender.sent)
-            progress = scene.progress
+        if time.monotonic() - looked >= MEASURE:
+            looked = time.monotonic()
+            measure(stack.worker, progress, present.sender.sent, looked)
             caught_up = caught_up or (progress.accepted + progress.rejected >= progress.sent and not progress.waiting)
             if caught_up:  # the present begins when the past is done
                 present.happen()
         show()
 
 
-def _measure(stack: Stack, progress: view.Progress, sent: int) -> None:
-    series = stack.worker.metrics()
+def measure(worker: WorkerProcess, progress: view.Progress, sent: int, now: float) -> None:
+    """Look at what the worker has counted at `now`, in seconds; what it said last stands while it does not answer."""
+    progress.sent = sent
+    series = worker.metrics()
+    if not series:
+        return
     accepted = int(series.get(("dealpulse_events_accepted_total", ""), 0))
-    progress.rate = max(accepted - progress.accepted, 0) / MEASURE
-    progress.accepted, progress.sent = accepted, sent
+    progress.rate = max(accepted - progress.accepted, 0) / (now - progress.measured)
+    progress.accepted, progress.measured = accepted, now
     progress.rejected = rejections(series).total()
-    progress.waiting = stack.worker.lag()
+    # Of partitions that it does not own yet a worker says nothing.
+    progress.waiting = max(worker.lag(), sent - accepted - progress.rejected)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from rich.cells import cell_len
@@ -50,6 +51,7 @@ class Progress:
     rejected: int = 0
     waiting: int = 0
     rate: float = 0.0
+    measured: float = -math.inf  # when, in seconds; before the first time there is no rate
 
 
 @dataclass(frozen=True)

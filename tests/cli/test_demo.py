@@ -36,3 +36,42 @@ def test_a_terminal_on_which_nothing_is_drawn_anew_gets_lines(monkeypatch, capsy
         show()
         assert ("sent 36,534" in capsys.readouterr().out) == lines
     assert ("Funnel" in console.file.getvalue()) != lines
+
+
+class Worker:
+    """Stands in for one that says so many accepted and waiting; None: it does not answer."""
+
+    def __init__(self, *said):
+        self.said = list(said)
+
+    def metrics(self):
+        accepted, self.waiting = self.said.pop(0) or (None, 0)
+        return {} if accepted is None else {("dealpulse_events_accepted_total", ""): accepted}
+
+    def lag(self):
+        return self.waiting
+
+
+def test_what_was_sent_and_not_read_waits():
+    """Before a worker owns its partitions it knows of no lag, and nothing seemed to wait."""
+    progress = view.Progress()
+    demo.measure(Worker((0, 0)), progress, 36_534, 100.0)
+    assert (progress.sent, progress.accepted, progress.waiting, progress.rate) == (36_534, 0, 36_534, 0.0)
+
+
+def test_the_rate_is_that_of_the_time_between_two_looks():
+    """They are further apart on a busy machine."""
+    progress, worker = view.Progress(), Worker((0, 0), (4000, 10))
+    for now in (100.0, 102.0):
+        demo.measure(worker, progress, 4000, now)
+    assert (progress.rate, progress.waiting) == (2000.0, 10)
+
+
+def test_a_worker_that_does_not_answer_has_not_lost_its_count():
+    """The picture fell to nothing accepted, and told all of it as the rate of the next second."""
+    progress, worker = view.Progress(), Worker((5000, 7), None, (5010, 0))
+    rates = []
+    for now in (100.0, 101.0, 102.0):
+        demo.measure(worker, progress, 5010, now)
+        rates.append((progress.accepted, progress.rate))
+    assert rates == [(5000, 0.0), (5000, 0.0), (5010, 5.0)]
