@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from rich.cells import cell_len
 from rich.console import Group, RenderableType
@@ -187,8 +188,9 @@ def _by_entity(records: list[Record]) -> dict[str, Record]:
 
 
 def alerts(watch: Watch) -> RenderableType:
-    """Draw the last alert events."""
-    lines = [Text(alert_line(one), style="red" if is_firing(one) else "green") for one in watch.alerts[-LAST_ALERTS:]]
+    """Draw the last alert events, in the order of their times: of several partitions they come in any."""
+    last = sorted(watch.alerts, key=itemgetter("at"))[-LAST_ALERTS:]
+    lines = [Text(alert_line(one), style="red" if is_firing(one) else "green") for one in last]
     return Panel(Group(*lines) if lines else Text("none so far", style="dim"), title=f"Alerts ({len(watch.alerts)})")
 
 

@@ -135,3 +135,14 @@ def test_an_alert_is_one_line(scene):
     alert = {"at": "2026-03-01T10:00:00+00:00", "transition": "fired", "state": "firing", "rule": "r", "text": "It rose."}
     assert view.alert_line(alert) == "2026-03-01 10:00  fired  r  It rose."
     assert view.is_firing(alert)
+
+
+def test_the_last_alerts_are_those_that_happened_last(scene):
+    """They come from several partitions, one after the other."""
+    days = (7, 8, 9, 1, 2, 3, 4, 5)
+    scene.watch.alerts = [
+        {"at": f"2026-03-0{day}T01:00:00+00:00", "transition": "fired", "state": "firing", "rule": "r", "text": "It rose."}
+        for day in days
+    ]
+    lines = [line for line in drawn(scene).splitlines() if "It rose." in line]
+    assert [line[10:12] for line in lines] == ["03", "04", "05", "07", "08", "09"]
