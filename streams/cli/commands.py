@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import traceback
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 import click
 from confluent_kafka import KafkaException
@@ -19,31 +21,43 @@ from streams.kafka.embedded import EmbeddedBrokerError
 class Commands(click.Group):
     """A group whose commands end with one clear line and the right exit code."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the options; --help and --version are printed here."""
+        with _told(ctx):
+            return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; turn what it raises into a line on stderr and an exit code."""
-        try:
+        """Run the command."""
+        with _told(ctx):
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
-            raise
-        except ConfigError as error:
-            _end(ctx, USAGE, str(error))
-        except (CheckError, AdminError, EmbeddedBrokerError) as error:
-            _end(ctx, FAILED, str(error))
-        except KafkaException as error:
-            if _is_of_the_settings(error):
-                _end(ctx, USAGE, f"{_in_words(error)}; mend the DEALPULSE_SASL_ and DEALPULSE_SSL_ settings")
-            else:
-                _end(ctx, FAILED, f"the broker says: {_in_words(error)}")
-        except OSError as error:
-            _end(ctx, FAILED, f"{error.filename or 'standard output'}: {error.strerror or error}")
-        except (KeyboardInterrupt, click.Abort):
-            _end(ctx, INTERRUPTED, "stopped")
-        except Exception:  # noqa: BLE001  # a fault of ours: show all of it, and say so in the exit code
-            traceback.print_exc()
-            _end(ctx, INTERNAL, "internal error")
 
 
-def _end(ctx: click.Context, code: int, sentence: str) -> None:
+@contextmanager
+def _told(ctx: click.Context) -> Iterator[None]:
+    """Turn what the block raises into a line on stderr and an exit code."""
+    try:
+        yield
+    except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
+        raise
+    except ConfigError as error:
+        _end(ctx, USAGE, str(error))
+    except (CheckError, AdminError, EmbeddedBrokerError) as error:
+        _end(ctx, FAILED, str(error))
+    except KafkaException as error:
+        if _is_of_the_settings(error):
+            _end(ctx, USAGE, f"{_in_words(error)}; mend the DEALPULSE_SASL_ and DEALPULSE_SSL_ settings")
+        else:
+            _end(ctx, FAILED, f"the broker says: {_in_words(error)}")
+    except OSError as error:
+        _end(ctx, FAILED, f"{error.filename or 'standard output'}: {error.strerror or error}")
+    except (KeyboardInterrupt, click.Abort):
+        _end(ctx, INTERRUPTED, "stopped")
+    except Exception:  # noqa: BLE001  # a fault of ours: show all of it, and say so in the exit code
+        traceback.print_exc()
+        _end(ctx, INTERNAL, "internal error")
+
+
+def _end(ctx: click.Context, code: int, sentence: str) -> NoReturn:
     click.echo(f"dealpulse: {sentence}", err=True)
     ctx.exit(code)
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from typing import TextIO
 
-from streams.cli.exits import INTERRUPTED
+from streams.cli.exits import FAILED, INTERRUPTED
 
 
 def main() -> None:
@@ -26,7 +27,20 @@ def main() -> None:
 
     if heard:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    cli(prog_name="dealpulse")
+    try:
+        cli(prog_name="dealpulse")
+    except SystemExit as end:
+        sys.exit(end.code if _is_written(sys.stdout) or end.code else FAILED)
+
+
+def _is_written(stream: TextIO) -> bool:
+    """Write what the stream still holds; what cannot be written is let go of, or Python would try again and end with 120."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -1,7 +1,11 @@
 """How does the process begin, and end before it has begun?"""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 INTERRUPTED_WHILE_LOADING = """
 import os, signal, sys
@@ -22,3 +26,17 @@ def test_ctrl_c_while_it_loads_is_no_traceback():
     """It ends with the exit code of a Ctrl-C later, without a word."""
     done = subprocess.run([sys.executable, "-c", INTERRUPTED_WHILE_LOADING], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux only")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["kpis", "-h"], ["rules", "check"], ["rules", "check", "--json"]]
+)
+def test_a_full_disk_under_the_output_is_one_line(arguments, unbuffered):
+    """No traceback, and no second complaint of Python's about what it could not write, which ended with 120."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "streams.cli.main", *arguments]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (1, "dealpulse: standard output: No space left on device\n")
