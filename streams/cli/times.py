@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from streams.config import Definitions
+from streams.events.contract import EARLIEST
 from streams.events.times import instant
 
 
@@ -15,11 +16,13 @@ def instant_of(option: str, said: Any, definitions: Definitions) -> int | None:
     """Return µs since 1970 UTC; None when nothing was said.  Raises UsageError."""
     if said is None:
         return None
+    is_number = said.replace(".", "", 1).isdecimal()
     try:
-        found = instant(float(said) if said.replace(".", "", 1).isdecimal() else said, definitions.zone)
+        found = instant(float(said) if is_number else said, definitions.zone)
     except OverflowError:
         found = None
-    if found is None or found < 0:
+    # 2026 or 20260131 would be seconds of 1970: everything there is, where somebody meant to choose.
+    if found is None or found < (EARLIEST if is_number else 0):
         raise click.UsageError(f"{option}: {said!r} is no time; write for example 2026-01-31T12:00:00Z")
     return found
 

@@ -211,6 +211,7 @@ def test_without_rules_it_says_so(run, history, tmp_path):
         (["--topic", "crm.activity"], "--topic belongs to FILES"),
         (["-", "--from", "soon"], "--from: 'soon' is no time"),
         (["-", "--to", "soon"], "--to: 'soon' is no time"),
+        (["-", "--from", "2024"], "--from: '2024' is no time"),
         (["-", "--from", "2024-03-02", "--to", "2024-03-01"], "--from must be before --to"),
         (["-", "--from", "2024-03-01", "--to", "2024-03-01"], "--from must be before --to"),
         (["-", "--as-of", "2999-01-01"], "lies in the future"),

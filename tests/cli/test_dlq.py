@@ -68,10 +68,11 @@ def test_all_of_them_are_not_sent_without_a_question(run):
     assert "say --yes, or choose: --reason" in result.stderr
 
 
-def test_a_time_that_is_none_is_refused(run):
-    """Before anything is read."""
-    result = run("dlq", "replay", "--since", "yesterday", "--broker", "kafka://127.0.0.1:1")
-    assert (result.exit_code, "--since: 'yesterday' is no time" in result.stderr) == (2, True)
+@pytest.mark.parametrize("said", ["yesterday", "2026", "20260131", "946684799"])
+def test_a_time_that_is_none_is_refused(run, said):
+    """Before anything is read.  A year alone was taken for seconds of 1970, which is every letter, and nothing was asked."""
+    result = run("dlq", "replay", "--since", said, "--broker", "kafka://127.0.0.1:1")
+    assert (result.exit_code, f"--since: '{said}' is no time" in result.stderr) == (2, True)
 
 
 def test_a_place_that_is_none_is_refused(run):
