@@ -209,11 +209,12 @@ class Report:
     def _verdicts(self) -> Table:
         table = Table(title="Rules: how many entities they judge, and alerts in a year of one of them")
         table.add_column("rule", no_wrap=True)
+        table.add_column("by")
         for name in (
-            "by", "judged", "still learning", "cannot get worse", "fired", "firing", "median duration", "fired a year",
+            "judged", "still learning", "cannot get worse", "fired", "firing", "median duration", "fired a year",
             "false, at most",
         ):  # fmt: skip
-            table.add_column(name)
+            table.add_column(name, justify="right")
         for one in self.backtest.verdicts(self.span):
             table.add_row(
                 shown(one.rule.name), one.rule.cut, f"{one.judged:,}", f"{one.learning:,}", f"{one.hopeless:,}",

@@ -14,7 +14,7 @@ import click
 from confluent_kafka import KafkaException
 from rich.table import Table
 
-from streams.cli.output import print_json, shown, stdout
+from streams.cli.output import print_json, print_table, shown, stdout
 from streams.cli.settings import CheckError, Settings, with_options
 from streams.cli.settle import Group
 from streams.config import ConfigError, Definitions
@@ -231,7 +231,7 @@ def _print(listed: list[Variable], findings: list[Finding]) -> None:
     table = Table("variable", "value", "from", title="Settings")
     for one in listed:
         table.add_row(one.name, shown(one.value or "–"), one.source)
-    console.print(table)
+    print_table(table)
     for finding in findings:
         mark = "[green]ok   [/]" if finding.ok else "[red]wrong[/]"
         console.print(f"{mark} {finding.check}: {shown(finding.said)}")

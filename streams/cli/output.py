@@ -9,13 +9,17 @@ from typing import Any
 
 import click
 import orjson
-from rich.console import Console, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
 from streams.panes.text import printable
 
 PIPED_WIDTH = 200  # rich would cut a piped table at 80 columns
+_EDGE = 3  # columns of the terminal that each one of a table takes beside its text
+_WORDS = 4  # letters in a line are the least
 
 
 def stdout() -> Console:
@@ -47,8 +51,23 @@ def shown(text: str) -> str:
 
 
 def print_table(table: RenderableType) -> None:
-    """Print a table on stdout."""
-    stdout().print(table)
+    """Print a table, or several in a group, on stdout."""
+    console = stdout()
+    for one in table.renderables if isinstance(table, Group) else (table,):
+        console.print(fitted(one, console.width) if isinstance(one, Table) else one)
+
+
+def fitted(table: Table, width: int) -> Table:
+    """Let words go over several lines where a terminal is narrow, instead of being cut, and give way to numbers, which stay whole."""
+    numbers = [column for column in table.columns if column.justify == "right"]
+    words = [column for column in table.columns if column.justify != "right"]
+    for column in words:
+        column.overflow = "ellipsis" if column.no_wrap else "fold"
+    taken = sum(_EDGE + max(cell_len(str(text)) for text in (column.header, *column.cells)) for column in numbers)
+    if width - taken >= (_EDGE + _WORDS) * len(words):
+        for column in numbers:
+            column.no_wrap = True
+    return table
 
 
 def print_json(value: Any) -> None:
