@@ -71,8 +71,8 @@ def fitted(table: Table, width: int) -> Table:
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON value on stdout, on one line."""
-    click.echo(orjson.dumps(value).decode())
+    """Print one JSON value on stdout, on one line: in UTF-8, as JSON is, whatever the terminal's encoding is."""
+    click.echo(orjson.dumps(value))
 
 
 def say(message: str) -> None:

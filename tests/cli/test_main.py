@@ -1,5 +1,6 @@
 """How does the process begin, and end before it has begun?"""
 
+import json
 import os
 import subprocess
 import sys
@@ -40,3 +41,13 @@ def test_a_full_disk_under_the_output_is_one_line(arguments, unbuffered):
         command = [sys.executable, "-m", "streams.cli.main", *arguments]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment)
     assert (done.returncode, done.stderr) == (1, "dealpulse: standard output: No space left on device\n")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_json_is_utf_8_in_every_locale(encoding):
+    """Names came out as question marks where the locale has no such letters, and nothing was said."""
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(
+        [sys.executable, "-m", "streams.cli.main", "kpis", "--json"], capture_output=True, env=environment, check=True
+    )
+    assert json.loads(done.stdout.decode("utf-8"))[0]["names"]["uk"] == "Ліди у воронці"
