@@ -16,6 +16,7 @@ import click
 from rich.console import RenderableType
 from rich.live import Live
 
+from streams import config
 from streams.cli import simulate, summary, view
 from streams.cli.batch import process_all, rejections
 from streams.cli.output import print_json, print_table, say, stdout
@@ -29,6 +30,8 @@ APP_ID = "dealpulse-demo"
 REFRESH = 0.25  # seconds between two pictures
 MEASURE = 1.0  # seconds between two looks at the metrics, and between two live events
 TOLD = 5.0  # seconds between two plain lines
+# Of its one event a second every window is told as often as the levels, or what has entered and what is there would not go together for minutes.
+PACE = dict.fromkeys(config.PACE, config.PACE["now"])
 
 
 @click.command("demo")
@@ -46,7 +49,7 @@ def command(*, once: bool, as_json: bool, port: int | None, as_recorded: bool) -
     # The recorded year has its own clock; ticks would bring today's.
     live_clock = not once and not as_recorded
     try:
-        with embedded_stack(found.definitions, app_id=APP_ID, port=port, ticks=live_clock) as stack:
+        with embedded_stack({**found.definitions, "pace": PACE}, app_id=APP_ID, port=port, ticks=live_clock) as stack:
             if once:
                 _once(stack, found, began, as_json=as_json)
             else:

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from streams.cli import demo, view
 from streams.cli.sample import definitions
+from streams.cli.settings import CheckError
 from streams.config import definitions_from
 
 
@@ -36,6 +37,20 @@ def test_a_terminal_on_which_nothing_is_drawn_anew_gets_lines(monkeypatch, capsy
         show()
         assert ("sent 36,534" in capsys.readouterr().out) == lines
     assert ("Funnel" in console.file.getvalue()) != lines
+
+
+def test_all_numbers_of_one_picture_are_told_at_one_pace(run, monkeypatch):
+    """Leads were in a stage for up to five minutes before it was told that they had entered it."""
+    given = {}
+
+    def stack(definitions, **_):
+        given.update(definitions)
+        raise CheckError("this was all")
+
+    monkeypatch.setattr(demo, "embedded_stack", stack)
+    assert run("demo").exit_code == 1
+    windows = {"now", "all"} | {window for *_, window in (*view.TEAM_COLUMNS, *view.REP_COLUMNS)}
+    assert {definitions_from(given).told_every(window) for window in windows} == {5.0}
 
 
 class Worker:
