@@ -27,7 +27,6 @@ from streams.health import Answer, idleness, liveness, readiness
 from streams.kafka import generations
 from streams.kafka.admin import check_broker
 from streams.kafka.allocator import few_arenas
-from streams.kafka.edge import Status
 from streams.kafka.flush import FlushReport
 from streams.kafka.generations import StateGeneration, by_place
 from streams.kafka.room import Room
@@ -45,8 +44,6 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY = 1.0  # seconds
 _ANSWER_DEADLINE = 1.0
-# Looks without a place in the group before it is said, and between two times that it is: a rebalance waits for a member for 45 s.
-_NO_PLACE = 60
 # Records come and go by the hundred thousand and cycles are rare: whoever looks sooner than a flush ends visits each of them once
 # (2 of 30 µs an event with the whole catalogue). Half a million newcomers take 0.15 s, which a worker meets once in minutes.
 GC_THRESHOLDS = (500_000, 2, 50)
@@ -155,11 +152,10 @@ def _watch(app: App, environment: Environment, server: WSGIServer) -> None:
     @app.task
     async def look() -> None:
         seen: dict[str, set[tuple[str, int]]] = {"": set()}
-        generation, restored, placeless = 0, 0, 0
+        generation, restored = 0, 0
         while True:
             await asyncio.sleep(_LOOK_EVERY)
             status = app.edge.status()
-            placeless = _without_a_place(status, placeless)
             metrics.RECOVERING.set(status.recovering)
             metrics.REBALANCES.inc(status.generation - generation)
             generation = status.generation
@@ -169,18 +165,6 @@ def _watch(app: App, environment: Environment, server: WSGIServer) -> None:
             _show_lags(app, seen)
             for room, keys in app.edge.keys().items():
                 metrics.TABLE_KEYS.labels(room).set(keys)
-
-
-def _without_a_place(status: Status, before: int) -> int:
-    """Return for how many looks this worker has had no place in the group, and say so now and then: librdkafka waits in silence."""
-    looks = 0 if status.ready or status.recovering else before + 1
-    if looks and looks % _NO_PLACE == 0:
-        log.warning(
-            "no place in the group for %.0f s: no broker coordinates it (is offsets.topic.replication.factor more than there are "
-            "brokers?), or another member holds it up; see the brokers' logs, and: dealpulse doctor",
-            looks * _LOOK_EVERY,
-        )
-    return looks
 
 
 def _show_lags(app: App, seen: dict[str, set[tuple[str, int]]]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import gc
 import socket
 import tempfile
@@ -14,13 +13,8 @@ from streams import worker
 from streams.app import build_app
 from streams.config import Definitions
 from streams.environment import Environment
-from streams.kafka.edge import Status
+from streams.kafka import edge
 from streams.kafka.transaction import StartError
-
-NOWHERE = Status(
-    generation=0, assigned=0, ready=False, recovering=False, partitions=0, restored_partitions=0, restored_records=0,
-    restore_seconds=None, last_commit=None, committing=False,
-)  # fmt: skip
 
 
 @pytest.fixture
@@ -67,14 +61,15 @@ def test_a_worker_makes_no_folder(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("has_place", "said"), [({}, 2), ({"ready": True}, 0), ({"recovering": True}, 0)])
-def test_a_worker_without_a_place_in_the_group_says_so(caplog, has_place, said):
-    """Once a minute, while no broker coordinates the group: nothing else does, and the worker is alive."""
-    status = dataclasses.replace(NOWHERE, **has_place)
-    looks = 0
-    for _ in range(150):
-        looks = worker._without_a_place(status, looks)
+@pytest.mark.parametrize("has_place", [False, True])
+def test_a_worker_without_a_place_in_the_group_says_so(caplog, monkeypatch, has_place):
+    """Now and then, while no broker coordinates the group: nothing else tells, and the worker is alive."""
+    monkeypatch.setattr(edge, "LOOK_FOR_A_PLACE_EVERY", 0.001)
+    monkeypatch.setattr(edge, "NO_PLACE", 5)
+    ours = build_app(Environment(), Definitions(), []).edge
+    ours.generation = object() if has_place else None
+    with pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(ours._look_for_a_place(), 0.3))
     words = [record.getMessage() for record in caplog.records]
-    assert len(words) == said
-    assert all("no place in the group for" in one and "dealpulse doctor" in one for one in words)
-    assert worker._without_a_place(dataclasses.replace(status, ready=True), looks) == 0
+    assert bool(words) is not has_place
+    assert all(one.startswith("no place in the group for") and "dealpulse doctor" in one for one in words)

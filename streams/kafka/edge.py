@@ -42,6 +42,8 @@ LEAVE_DEADLINE = 2.0
 REVOKE_GRACE = 5.0  # for deliveries under way
 STOP_GRACE = 1.5
 LOOK_AT_TOPICS_EVERY = 15.0
+LOOK_FOR_A_PLACE_EVERY = 1.0
+NO_PLACE = 60  # looks; a rebalance waits for a member for 45 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,7 @@ class Edge:
             self._poll.start()
             self._spawn(self._flusher.run(lambda: self.generation, self.intake.patience))
             self._spawn(self._look_at_topics())
+            self._spawn(self._look_for_a_place())
             self._spawn(Packing().run(lambda: self.generation, self.intake.waiting))
         self._poll.subscribe(topics)
 
@@ -403,6 +406,19 @@ class Edge:
             grown = await in_thread(self.options.grown_topics)
             if grown:
                 raise StopError("; ".join(grown), "and a restart refuses to work; see: dealpulse topics check")
+
+    async def _look_for_a_place(self) -> None:
+        """Say once a minute that this worker has no place in the group: librdkafka waits for one in silence."""
+        looks = 0
+        while True:
+            await asyncio.sleep(LOOK_FOR_A_PLACE_EVERY)
+            looks = looks + 1 if self.generation is None else 0
+            if looks and looks % NO_PLACE == 0:
+                log.warning(
+                    "no place in the group for %.0f s: no broker coordinates it (is offsets.topic.replication.factor greater than "
+                    "the number of brokers?), or another member holds it up; see the brokers' logs, and: dealpulse doctor",
+                    looks * LOOK_FOR_A_PLACE_EVERY,
+                )
 
     def _refuse_company(self, parts: frozenset[TopicPart]) -> None:
         count = self.options.partitions
