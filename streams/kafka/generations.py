@@ -138,10 +138,10 @@ def refuse_other(present: StateGeneration, environment: Environment, definitions
         )
     refuse_other_partitions(present, definitions)
     now = meaning(definitions)
-    if present.digest != digest(now):
-        what = in_words(differences(present.meaning, now)) or "its definitions differ"
+    # A rep of whom nothing is said but who the manager is makes another digest, and no difference.
+    if present.digest != digest(now) and (what := differences(present.meaning, now)):
         raise StartError(
-            f"the numbers of this state do not go with the present definitions: {what}; set them back, or {REMEDY}"
+            f"the numbers of this state do not go with the present definitions: {in_words(what)}; set them back, or {REMEDY}"
         )
     there = identities(environment, present.topics)
     gone = sorted(name for name, known in present.topics.items() if there.get(name, known) != known)

@@ -85,6 +85,16 @@ def test_other_definitions_are_refused_by_name(embedded_broker, install):
     assert go_on(installation) == first
 
 
+def test_a_rep_of_whom_only_the_manager_is_known_is_no_difference(embedded_broker, install):
+    """No number depends on one, come or gone; it was refused, and nothing was named that could be set back."""
+    installation = install(embedded_broker, RAW)
+    first = go_on(installation)
+    redefine(installation, reps={**RAW["reps"], "newcomer": {"manager": "Olha"}})
+    assert go_on(installation) == first
+    redefine(installation, reps={**RAW["reps"], "newcomer": {"manager": "Olha", "team": "East"}})
+    assert "reps.newcomer.team was not set, is East; set them back" in refusal(lambda: go_on(installation))
+
+
 def test_another_app_id_is_refused(embedded_broker, install):
     """It would read the deltas of the other one a second time."""
     installation = install(embedded_broker, RAW)
