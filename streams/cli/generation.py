@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,6 +171,12 @@ def first_offsets(settings: Settings, places: Iterable[TopicPart]) -> dict[Topic
         consumer.close()
 
 
+def gone_before(firsts: Mapping[TopicPart, int]) -> str | None:
+    """Return which records are gone before these offsets, as the beginning of a sentence; None where none are."""
+    where = ", ".join(sorted({topic for (topic, _), first in firsts.items() if first}))
+    return f"{where}: the first {sum(firsts.values()):,} records are gone (retention?)" if where else None
+
+
 def committed(settings: Settings, name: str) -> dict[TopicPart, int]:
     """Return where a generation's group stands in its inputs."""
     inputs = (*topics.SOURCES, topics.TICKS, topics.DELTAS, topics.MATURED, topics.ALERT_EVENTS)
@@ -286,12 +292,9 @@ def _refuse_lost_events(settings: Settings, present: StateGeneration | None, off
     """Raise CheckError when events of the source are gone: let go by the broker, or deleted with their topic."""
     ends = present_ends(settings.environment, topics.SOURCES, settings.definitions.partitions, decided=False)
     firsts = first_offsets(settings, ends)
-    gone = sum(firsts.values())
+    gone = gone_before(firsts)
     if gone:
-        where = ", ".join(sorted({topic for (topic, _), first in firsts.items() if first}))
-        raise CheckError(
-            f"{where}: the first {gone:,} records are gone (retention?), so their events would be in no number any more; {_ANYWAY}"
-        )
+        raise CheckError(f"{gone}, so their events would be in no number any more; {_ANYWAY}")
     anew = _created_anew(settings, present)
     anew |= {place[0] for place, end in ends.items() if end < offsets.get(place, 0)}
     if anew:

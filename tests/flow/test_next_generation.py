@@ -329,3 +329,19 @@ def test_events_that_are_gone_from_the_source_are_not_silently_left_out(apache_k
         pass
     with generation.begun(settings, from_what_is_left=True) as one:
         assert not [place for place in one.next.told if place.startswith(topics.ACTIVITY)]  # of the topic before
+
+
+@pytest.mark.kafka
+def test_an_audit_says_when_events_are_gone_from_the_source(apache_kafka, install):
+    """What it recomputes without them differs, and nothing else says why."""
+    installation = install(apache_kafka, RAW)
+    audit = [sys.executable, "-m", "streams.cli.main", "audit"]
+    environment = {**os.environ, **variables(installation)}
+    feed(installation, 200, 1)
+    process_all(installation)
+    admin = AdminClient(installation.client)
+    for answer in admin.delete_records([TopicPartition(topics.STAGE_CHANGE, 0, 10)]).values():
+        answer.result(10)
+    done = subprocess.run(audit, env=environment, check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"{topics.STAGE_CHANGE}: the first 10 records are gone (retention?)" in done.stderr
