@@ -46,6 +46,12 @@ def test_image_is_pinned_or_built_here(name):
 
 
 @every_service
+def test_what_is_built_here_is_not_the_first_process(name):
+    """That one hears no signal that it does not handle: one that came while Python started was lost, until it was killed 30 s later."""
+    assert SERVICES[name].get("init", False) is (SERVICES[name].get("build") == ".")
+
+
+@every_service
 def test_what_a_service_waits_for_exists_and_can_come_true(name):
     waits = SERVICES[name].get("depends_on", {})
     assert set(waits) <= set(SERVICES)
