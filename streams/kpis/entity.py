@@ -386,6 +386,12 @@ class Entity:
             self._slide(rolling, window, last)
         return rolling
 
+    def may_hold(self, at: int, window: Window, last: int) -> bool:
+        """May a rolling window that ends with pane `last` hold what its totals were never asked for, ahead of the clock till now?"""
+        rolling, indexes = self.rolling.get(at), self.held[window.grain]
+        first = max(last - window.panes, rolling.last if rolling else 0) + 1
+        return bisect_left(indexes, first) < bisect_right(indexes, last)
+
     def _work_out(self, window: Window, last: int) -> Rolling:
         rolling = Rolling(window, last)
         middle = last - window.panes

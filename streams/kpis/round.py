@@ -390,12 +390,12 @@ class Teller:
             return
         closed = now_at(self._calendar, self._calendar.start_of_day(round_.now.day) - 1)
         for at, window in ROLLING:
-            # Neither told nor to be told: there is nothing in it.
-            if at not in entity.head.published and at not in entity.rolled:
-                continue
             if not self._on[at] or (window.grain == FINE and not round_.fine):
                 continue
             number = number_at(window, closed)
+            # Neither told nor to be told: there is nothing in it, unless the clock jumped over it.
+            if not (at in entity.head.published or at in entity.rolled or entity.may_hold(at, window, number)):
+                continue
             if entity.told(at)[0] <= number:
                 totals = entity.roll_to(at, window, number)
                 page = self._page(entity, self._span(at, number), round_, latest=False)

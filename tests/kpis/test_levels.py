@@ -178,6 +178,21 @@ def test_who_comes_with_the_day_that_closes_has_its_snapshots_too():
     assert {one["window"]["end"][:10] for records in told.values() for one in records.values()} == {"2024-03-02"}
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_what_the_clock_jumps_over_on_its_way_into_a_day_is_in_the_snapshots_of_the_one_that_closed(restarts):
+    """A lead after two months without one, and midnight with the next look at the clock: nothing was to be told of these windows."""
+    flow = flow_of()
+    flow.feed([lead("a", "2024-01-01 10:00")])
+    flow.feed([], tick=us("2024-03-01 12:00"))
+    if restarts:
+        flow.restart()
+    flow.feed([lead("b", "2024-03-02 23:58")], tick=us("2024-03-03 00:01"))
+    told = {window: found(flow.history, "new_leads", window) for window in ("1h", "24h", "7d")}
+    assert {(window, start, one["value"]) for window, records in told.items() for start, one in records.items()} >= {
+        ("1h", "2024-03-02 23:00", 1), ("24h", "2024-03-02 00:00", 1), ("7d", "2024-02-25 00:00", 1),
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(("closed", "final"), [("2024-03-02 00:59", False), ("2024-03-02 01:00", True)])
 def test_a_snapshot_is_final_when_the_grace_was_over_as_it_was_written(closed, final):
     """One hour, as of all that is told; and none is written twice, final or not."""
