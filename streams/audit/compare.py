@@ -46,15 +46,17 @@ def compare(
     definitions: Definitions,
     published: Iterable[Record],
     latest: Iterable[Record] | None = None,
+    as_of: int | None = None,
 ) -> Comparison:
     """Compare the last record of every key with what is expected.
 
     `published` may be of either KPI topic or both.  `latest` are records of the latest topic alone: it must hold the
-    window at the watermark, and no snapshots and no other window.
+    window at the watermark, and no snapshots and no other window.  `as_of`: that watermark, which what is expected says too,
+    unless nothing is.
     """
     found = Comparison(compared=0, different=0, missing=0, unexpected=0, examples=[])
     published = list(published)
-    as_of = next((one.as_of for one in expected.values()), None)
+    as_of = next((one.as_of for one in expected.values()), as_of)
     watermark = latest_watermark(published) if as_of is None else as_of
     judge = Judge(expected, definitions, watermark, found)
     seen = {key for record in published if (key := judge.look_at(record))}

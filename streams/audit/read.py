@@ -51,7 +51,7 @@ def run_audit(client_settings: dict[str, Any], definitions: Definitions, progres
     if watermark is None or latest_watermark(latest) is None:
         watermark = max([*(event.at for event in events), *read_ticks(client_settings, definitions, said)], default=0)
     said("recompute", 0, len(events))
-    return compare(recompute(events, definitions, watermark), definitions, history, latest)
+    return compare(recompute(events, definitions, watermark), definitions, history, latest, watermark)
 
 
 def read_events(

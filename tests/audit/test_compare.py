@@ -5,10 +5,13 @@ from bisect import bisect_right
 import msgspec
 import pytest
 
+from streams.audit import read
 from streams.audit.compare import Comparison, differences, latest_watermark
 from streams.audit.compare import compare as compare_under
 from streams.kpis.catalogue import ENTITY_FIELDS
+from streams.topics import KPI_LATEST, STAGE_CHANGE
 from tests.audit.tables import Numbers, act, change, settings, us
+from tests.in_memory import InMemory
 
 WATERMARK = "2024-06-15 12:07"
 NOON = "2024-06-15T12:07:00+00:00"
@@ -377,3 +380,23 @@ def test_counts_and_sums_are_exact_however_large(kpi, field, told, wrong):
     for said, fields in ((told, []), (wrong, [field])):
         found = differences(key, one, {**record, field: said}, in_latest=False)
         assert [name for name, *_ in found] == fields
+
+
+def test_where_every_deal_was_deleted_the_zeros_of_latest_are_of_no_future(monkeypatch):
+    """Nothing is expected then, and history is older: the last deal came, and went, on a day that has not closed."""
+    flow = InMemory(settings(partitions=1))
+    events = [
+        change("a", "2024-03-01 10:00", "New"),
+        change("b", "2024-03-02 10:00", deleted=True),
+        change("a", "2024-03-04 10:00", "New", deal_id="e"),
+        change("b", "2024-03-04 11:00", deal_id="e", deleted=True),
+    ]
+    for event in events:
+        flow.feed([event])
+    assert all(told["n"] == 0 for told in flow.latest.values())
+    assert flow.latest
+    assert flow.history
+    records = {True: flow.latest, False: flow.history}
+    monkeypatch.setattr(read, "read_events", lambda _, topic, *__: events if topic == STAGE_CHANGE else [])
+    monkeypatch.setattr(read, "read_records", lambda _, topic, __: list(records[topic == KPI_LATEST].values()))
+    assert read.run_audit({}, flow.definitions)["examples"] == []
