@@ -102,8 +102,12 @@ class Terms:
         return self._stages.get((pipeline, stage), _UNKNOWN)
 
     def maturity(self, pipeline: str) -> int:
-        """Return after how many µs a cohort's outcome counts as known."""
-        return self._maturity_of(pipeline) * DAY_US
+        """Return within how many µs a cohort's success counts for the alerts.
+
+        No later than they judge cohorts of several pipelines, which is when all that are configured are mature: what came
+        later in one that is not configured would count or not, by when the judge looks.
+        """
+        return min(self._maturity_of(pipeline), self._longest_maturity) * DAY_US
 
     def matures_apart(self, pipeline: str) -> int | None:
         """Return after how many days its cohorts are mature if it is not after the longest time that is configured."""

@@ -117,6 +117,21 @@ def test_a_cohort_is_complete_also_when_an_hour_was_lost_to_the_clocks():
     assert [(one["n"], one["k"]) for one in flow.matured] == [(1, 1)]
 
 
+@pytest.mark.parametrize("days", [1, 30])
+def test_a_win_of_a_pipeline_that_is_not_configured_is_in_time_until_the_cohort_is_judged(days):
+    """Two leads of it, won after 10 and after 20 days; all that is configured has 10: looked at daily or monthly, one counts."""
+    stages = [{"name": "New", "kind": "lead"}, {"name": "Won", "kind": "won"}]
+    rule = {"name": "drop", "kind": "conversion_drop", "cut": "all"}
+    flow = InMemory(settings(partitions=1, rules=[rule], pipelines={"default": {"maturity_days": 10, "stages": stages}}))
+    ids = {"d1": "2024-01-11 10:00", "d2": "2024-01-21 10:00"}
+    events = [change("e", "2024-01-01 10:00", "New", deal_id=deal, pipeline="unknown") for deal in ids]
+    events += [change("w", won, "Won", deal_id=deal, pipeline="default") for deal, won in ids.items()]
+    at, step = us("2024-01-01 00:00"), days * 86_400_000_000
+    for start in range(at, at + 60 * 86_400_000_000, step):
+        flow.feed([one for one in events if start <= one.at < start + step], tick=start + step)
+    assert [(one["n"], one["k"], one["at"]) for one in flow.matured] == [(2, 1, us("2024-01-12 01:00"))]
+
+
 @pytest.mark.parametrize("grace", ["0s", "1h", "6h", "30h"])
 @pytest.mark.parametrize("restarts", [False, True])
 def test_a_cohort_is_judged_at_the_instant_that_it_names(grace, restarts):
