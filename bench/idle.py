@@ -16,13 +16,14 @@ from bench import j2
 from bench.ground import SOURCES, Ground, ends, load, producer, say
 from bench.hot import sampled
 from bench.process import others, peak_memory, sample
-from bench.worker import BUSY, Committed, started
+from bench.worker import Committed, started
 from streams.cli.stack import Series, WorkerProcess
 
 RATE = 100
 SECONDS = {RATE: 300.0, 0: 60.0}  # by rate; with events as long as the widest window waits at most for its pace
 PRIMED = 100_000  # events of the day before, so that most deals are known, as in a system that has run for a while
 CALM = 5.0
+BUSY = 0.3  # of a core: above it the worker is still at the primed events
 PATIENCE = 300.0
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from bench import counts
 from bench.ground import APP, SOURCES, Ground, ends, say
@@ -29,14 +30,13 @@ from streams.topics import DELTAS, KPI_HISTORY, KPI_LATEST
 EVERY = 0.05
 PATIENCE = 1800.0
 LATE = 60.0
-BUSY = 0.3  # of a core: above it the worker is still at something
-_LOOK = 0.3  # seconds over which that is judged
+TOLD = (KPI_LATEST, KPI_HISTORY)
 
 Places = dict[tuple[str, int], int]
 
 
 class Committed:
-    """What the group has committed; asked without waiting for transactions under way."""
+    """What the group has committed, asked without waiting for transactions under way; and where the KPI topics end."""
 
     def __init__(self, ground: Ground, topics: tuple[str, ...] = (*SOURCES, DELTAS)) -> None:
         self._consumer = Consumer(
@@ -48,14 +48,19 @@ class Committed:
                 "log_level": 0,
             }
         )
-        self._asked = [TopicPartition(topic, one) for topic in topics for one in range(ground.definitions.partitions)]
+        self._admin = AdminClient({**ground.client, "log_level": 0})
+        partitions = range(ground.definitions.partitions)
+        self._asked = [TopicPartition(topic, one) for topic in topics for one in partitions]
+        self._told = {TopicPartition(topic, one): OffsetSpec.latest() for topic in TOLD for one in partitions}
         self._last: Places = {}
 
     def look(self) -> Places:
         """Return the offsets; the last known ones while the broker does not answer."""
         with contextlib.suppress(KafkaException):
             found = self._consumer.committed(self._asked, timeout=2)
-            self._last = {(one.topic, one.partition): max(0, one.offset) for one in found}
+            self._last = self._last | {(one.topic, one.partition): max(0, one.offset) for one in found}
+            for part, answer in self._admin.list_offsets(self._told, request_timeout=2).items():
+                self._last[part.topic, part.partition] = answer.result().offset
         return self._last
 
     def close(self) -> None:
@@ -167,14 +172,16 @@ def figures(samples: list[Sample], wanted: Places, last: Places, events: int) ->
 
 
 def _comes_to_rest(samples: list[Sample], committed: Sample) -> Sample:
-    """Return the sample after which the worker did no more work: all KPI records are out."""
-    rest, at = committed, samples.index(committed)
-    for place in range(at, len(samples)):
-        one = samples[place]
-        before = next((two for two in reversed(samples[at:place]) if one.at - two.at >= _LOOK), None)
-        if before is not None and (one.cpu - before.cpu) / (one.at - before.at) > BUSY:
-            rest = one
-    return rest
+    """Return the first sample at which all is committed and the KPI topics end where they end in the last one.
+
+    How busy the worker is says nothing: a last round of some hundred records takes a few hundredths of a second of CPU, and
+    comes when their pace allows.
+    """
+    return next(one for one in samples[samples.index(committed) :] if _told(one) == _told(samples[-1]))
+
+
+def _told(one: Sample) -> Places:
+    return {place: end for place, end in one.seen.items() if place[0] in TOLD}
 
 
 def differing(ground: Ground, right: counts.Counts) -> tuple[list[str], float]:
