@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from confluent_kafka import OFFSET_END, Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
 from bench import j2
 from streams import config
@@ -126,13 +126,21 @@ def produce(sender: Producer, records: Iterable[tuple[str, bytes, bytes]]) -> in
 
 
 def ends(client: dict[str, Any], topics: Iterable[str], partitions: int) -> dict[tuple[str, int], int]:
-    """Return the end offset of every partition."""
-    consumer = Consumer({**client, "group.id": "bench-ends", "log_level": 0})
+    """Return the end offset of every partition: where a reader comes to it, since the embedded broker names as end where the last batch begins."""
+    consumer = Consumer({**client, "group.id": "bench-ends", "enable.partition.eof": True, "log_level": 0})
     try:
-        return {
-            (topic, one): consumer.get_watermark_offsets(TopicPartition(topic, one, OFFSET_END), timeout=10)[1]
-            for topic in topics
-            for one in range(partitions)
-        }
+        places = [TopicPartition(topic, one) for topic in topics for one in range(partitions)]
+        for place in places:
+            place.offset = consumer.get_watermark_offsets(place, timeout=10)[1]
+        consumer.assign(places)
+        found: dict[tuple[str, int], int] = {}
+        deadline = time.monotonic() + 30
+        while len(found) < len(places):
+            for message in consumer.consume(10_000, 0.1):
+                if message.error() is not None and message.error().code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # its only name
+                    found[message.topic(), message.partition()] = message.offset()
+            if time.monotonic() > deadline:
+                raise SystemExit(f"the broker does not say where {len(places) - len(found)} partitions end")
+        return found
     finally:
         consumer.close()
