@@ -80,8 +80,8 @@ class Bench:
         file, right = self.events(self.options.events)
         with fresh(self.options.broker, j2.definitions(narrow=True)) as ground:
             load(ground.client, file)
-            worker.measure(ground, right, file.count)
-            return [synthetic, {"job": "restart", **restore.restart(ground)}]
+            before = worker.measure(ground, right, file.count)
+            return [synthetic, {"job": "restart", **restore.restart(ground), "differences": before["differences"]}]
 
     def two(self) -> list[Result]:
         """Measure one worker, then two that share the same events, each time on a broker of its own.

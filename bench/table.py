@@ -84,6 +84,7 @@ FIGURES: dict[str, tuple[Figure, ...]] = {
         Figure("seconds", "seconds to restore them", ".2f"),
         Figure("rate", "changelog records/s", ",.0f"),
         Figure("ready_seconds", "seconds from kill -9 to ready (10 s session)", ".1f"),
+        Figure("differences", "wrong numbers of the worker that was killed", ".0f", "= 0"),
     ),
     "two: 1": _SHARED,
     "two: 2": (
