@@ -9,9 +9,9 @@ import time
 import pytest
 
 from bench import counts, j2
-from bench.peers import panes, tree
+from bench.peers import panes, run, tree
 from bench.peers.ledger import Ledger, quantile
-from bench.peers.report import table
+from bench.peers.report import RAW, table
 from bench.peers.throughput import Seen, figures
 from bench.process import Sample
 from streams.topics import ACTIVITY, STAGE_CHANGE
@@ -156,3 +156,36 @@ def test_the_table_has_the_smallest_the_middle_and_the_largest():
     lines = table([*runs, missing]).splitlines()
     assert "| A | nothing | 10 | 10 / 20 / 30 | 1.0 | 2.0 | 5 | 2.5 | 0 of 3 |" in lines
     assert "| B | nothing | failed: no such version |" in lines
+
+
+def test_raw_reading_on_two_brokers_makes_no_runs_more():
+    """Ours has a broker of its own, and raw reading is measured on each."""
+    one = {"promise": "nothing", "job": "j2", "events": 10, "rate": 1.0, "cpu_per_million": 1.0, "load": 1.0}
+    systems = [{**one, "system": system} for system in (RAW, "dealpulse", RAW, "A")]
+    assert table(systems).startswith("j2, 1 run\n")
+    assert table(systems * 3).startswith("j2, 3 runs\n")
+
+
+@pytest.mark.parametrize(
+    ("system", "said", "code"),
+    [
+        ("dealpulse", {"missing": 0, "too_many": 0}, None),
+        ("dealpulse", {"missing": 1, "too_many": 0}, 1),
+        ("dealpulse", {"missing": 0, "too_many": 2}, 1),
+        ("dealpulse", {"failed": "no result came"}, 1),
+        ("bare Python loop", {"missing": 7, "too_many": 2}, None),
+    ],
+)
+def test_ours_must_lose_no_event_and_count_none_twice(monkeypatch, capsys, system, said, code):
+    """Also while only the time is measured."""
+    result = {"job": "latency", "system": system, "promise": "exactly once", **said}
+    monkeypatch.setattr(sys, "argv", ["bench.peers.run", "--job", "latency"])
+    monkeypatch.setattr(run, "_install", lambda *_: None)
+    monkeypatch.setattr(run.Peers, "results", lambda _: iter([result]))
+    if code is None:
+        run.main()
+    else:
+        with pytest.raises(SystemExit) as ended:
+            run.main()
+        assert ended.value.code == code
+    assert "latency, 1 run" in capsys.readouterr().out
