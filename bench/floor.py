@@ -36,13 +36,13 @@ def main() -> None:
     sources = _reader(connection, (STAGE_CHANGE, ACTIVITY), partitions)
     first = sources.poll(TRANSACTION_TIMEOUT)
     started, used = time.perf_counter(), raw.cpu()
-    events, _ = raw.read(sources, [first], 2 * partitions)
+    events, refused = raw.read(sources, [first], 2 * partitions)
     sources.close()
     _skim(_reader(connection, (DELTAS,), partitions), deltas)
     for at in range(0, len(written), FULL_RECORDS):
         _send(sender, written[at : at + FULL_RECORDS])
     seconds, spent = time.perf_counter() - started, raw.cpu() - used
-    print(json.dumps({"events": events, "written": len(written), "seconds": seconds, "cpu": spent}))
+    print(json.dumps({"events": events, "refused": refused, "written": len(written), "seconds": seconds, "cpu": spent}))
 
 
 def _written(client: dict[str, Any]) -> list[Output]:

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
-from bench.ground import Ground
+from bench.ground import SOURCES, Ground, ends
 from streams.events.contract import Limits, Rejection
 from streams.events.decode import decode_activity, decode_stage_change
 from streams.kafka.clients import Connection, group_consumer
@@ -26,10 +26,13 @@ _DECODE = {STAGE_CHANGE: decode_stage_change, ACTIVITY: decode_activity}
 
 
 def measure(ground: Ground, module: str = "bench.raw") -> dict[str, Any]:
-    """Return what the main() of a module took, in a process of its own."""
+    """Return what the main() of a module took, in a process of its own; it must have read and accepted all that the sources hold."""
     address = ground.client["bootstrap.servers"]
     command = [sys.executable, "-c", f"from {module} import main; main()", address, str(ground.definitions.partitions)]
     found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=600).stdout)
+    held = sum(ends(ground.client, SOURCES, ground.definitions.partitions).values())
+    if found["events"] != held or found["refused"]:
+        raise SystemExit(f"{module} read {found['events']:,} of {held:,} events and refused {found['refused']:,} of them")
     found["rate"] = found["events"] / found["seconds"]
     found["cpu_per_million"] = found["cpu"] / found["events"] * 1e6
     return found
