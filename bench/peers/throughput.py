@@ -46,6 +46,7 @@ class Offsets:
         self._task = task
         self._asked: dict[TopicPartition, OffsetSpec] = {}
         self._listed = 0.0
+        self._begun = False
 
     def topics(self) -> list[str]:
         """Return the names of those of its topics that are there."""
@@ -54,7 +55,7 @@ class Offsets:
 
     def look(self) -> Seen:
         """Return what is there now."""
-        if time.monotonic() - self._listed > TOPICS_EVERY:
+        if not self._begun or time.monotonic() - self._listed > TOPICS_EVERY:  # the first record may be in a topic just made
             self._listed = time.monotonic()
             parts = (TopicPartition(name, one) for name in self.topics() for one in range(self._task.partitions))
             self._asked = {part: OffsetSpec.latest() for part in parts}
@@ -64,6 +65,7 @@ class Offsets:
                 offset = answer.result().offset
                 total += offset
                 results += offset if part.topic == self._task.out else 0
+        self._begun = total > 0
         return Seen(results, total)
 
     def create(self, others: list[str]) -> None:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,7 +13,8 @@ from bench import counts, j2
 from bench.peers import panes, run, tree
 from bench.peers.ledger import Ledger, quantile
 from bench.peers.report import RAW, table
-from bench.peers.throughput import Seen, figures
+from bench.peers.systems import Task
+from bench.peers.throughput import Offsets, Seen, figures
 from bench.process import Sample
 from streams.topics import ACTIVITY, STAGE_CHANGE
 
@@ -129,6 +131,20 @@ def test_time_runs_from_the_last_empty_look_to_the_last_result():
     found = figures([Sample(at, cpu, cpu, seen) for at, cpu, seen in looks], 1000)
     assert (found["seconds"], found["cpu"], found["start_seconds"], found["start_cpu"]) == (2.0, 2.0, 2.0, 1.0)
     assert found["cpu_per_million"] == 2000.0
+
+
+def test_the_first_record_is_seen_also_in_a_topic_just_made():
+    """Kafka Streams and Quix Streams make topics of their own when they begin; work would be done before the clock runs."""
+    offsets = Offsets({"bootstrap.servers": "127.0.0.1:1"}, Task("", "j2", "out", "app", "", live=False, partitions=1))
+    there = dict.fromkeys(["out"], 0)
+
+    def answers(asked, **_):
+        return {part: SimpleNamespace(result=lambda part=part: SimpleNamespace(offset=there[part.topic])) for part in asked}
+
+    offsets._admin = SimpleNamespace(list_topics=lambda **_: SimpleNamespace(topics=dict(there)), list_offsets=answers)
+    assert offsets.look() == Seen(0, 0)
+    there["app-repartition"] = 5
+    assert offsets.look() == Seen(0, 5)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
