@@ -23,7 +23,7 @@ def cpu(*pids: int) -> float:
 
 
 def peak_memory(pid: int) -> float:
-    """Return the largest resident size so far, in MB."""
+    """Return the largest resident size so far, in MiB."""
     for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines():
         if line.startswith("VmHWM"):
             return int(line.split()[1]) / 1024

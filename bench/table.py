@@ -20,7 +20,7 @@ class Figure(NamedTuple):
 
 _RATE = Figure("rate", "events/s, first record to all committed", ",.0f")
 _CPU = Figure("cpu_per_million", "CPU-s per million events", ".2f")
-_MEMORY = Figure("memory", "peak RSS, MB", ".0f")
+_MEMORY = Figure("memory", "peak RSS, MiB", ".0f")
 _OTHERS = Figure("others", "cores busy beside it (broker, other work)", ".2f")
 _IDLE = (
     Figure("share", "share of a core, %", ".1f", "< 10"),

@@ -9,8 +9,8 @@ from typing import Any
 Result = dict[str, Any]
 RAW = "raw: consumer and decoding alone"  # measured on each broker, so more often than the systems
 HEAD = {
-    "throughput": ("system", "promise", "events", "events/s", "CPU-s per million", "times raw", "MB", "load", "wrong numbers"),
-    "latency": ("system", "promise", "event in a result, p50", "p99, ms", "newest event of a result, p50", "p99, ms", "core, %", "MB", "load", "lost", "too many"),
+    "throughput": ("system", "promise", "events", "events/s", "CPU-s per million", "times raw", "MiB", "load", "wrong numbers"),
+    "latency": ("system", "promise", "event in a result, p50", "p99, ms", "newest event of a result, p50", "p99, ms", "core, %", "MiB", "load", "lost", "too many"),
 }  # fmt: skip
 
 

@@ -47,7 +47,7 @@ def cpu(pid: int) -> float:
 
 
 def memory(pid: int) -> float:
-    """Return the sum of the largest resident sizes, in MB."""
+    """Return the sum of the largest resident sizes, in MiB."""
     total = 0.0
     for one in members(pid):
         with contextlib.suppress(OSError):

@@ -172,6 +172,7 @@ def test_the_table_has_the_smallest_the_middle_and_the_largest():
     lines = table([*runs, missing]).splitlines()
     assert "| A | nothing | 10 | 10 / 20 / 30 | 1.0 | 2.0 | 5 | 2.5 | 0 of 3 |" in lines
     assert "| B | nothing | failed: no such version |" in lines
+    assert "| MiB |" in lines[2]  # the kernel's KiB divided by 1,024
 
 
 def test_raw_reading_on_two_brokers_makes_no_runs_more():
