@@ -144,10 +144,13 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _install() -> None:
+def _install(slugs: Iterable[str]) -> None:
+    """Fetch and build what these systems need."""
     for slug in ("quix", "bytewax"):
-        _tried(slug, lambda slug=slug: cache.environment(slug))
-    _tried("kafka-streams", cache.kafka_streams)
+        if slug in slugs:
+            _tried(slug, lambda slug=slug: cache.environment(slug))
+    if any(slug.startswith("streams-") for slug in slugs):
+        _tried("kafka-streams", cache.kafka_streams)
 
 
 def _tried(name: str, fetch: Any) -> None:
@@ -167,7 +170,7 @@ def main() -> None:
     if options.tables:
         print(report.table(_told_before(options.tables)))
         return
-    _install()  # before anything is measured
+    _install(options.system or list(SYSTEMS))  # before anything is measured
     if options.install:
         return
     results: list[Result] = []

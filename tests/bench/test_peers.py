@@ -206,3 +206,21 @@ def test_ours_must_lose_no_event_and_count_none_twice(monkeypatch, capsys, syste
             run.main()
         assert ended.value.code == code
     assert "latency, 1 run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("asked", "fetched"),
+    [
+        (["--system", "dealpulse", "loop", "faust"], []),
+        (["--system", "quix", "streams-memory-1"], ["quix", "streams"]),
+        ([], ["quix", "bytewax", "streams"]),
+    ],
+)
+def test_only_what_is_asked_for_is_fetched(monkeypatch, asked, fetched):
+    """Whoever measures ours alone needs neither Maven nor a registry."""
+    told = []
+    monkeypatch.setattr(sys, "argv", ["bench.peers.run", "--install", *asked])
+    monkeypatch.setattr(run.cache, "environment", told.append)
+    monkeypatch.setattr(run.cache, "kafka_streams", lambda: told.append("streams"))
+    run.main()
+    assert told == fetched
