@@ -49,6 +49,11 @@ def measure(ground: Ground, profile: Path | None = None) -> list[dict[str, Any]]
                 sent = _feed(ground, stream, rate, seconds)
             last, after = sample(pid), worker.metrics()
             worker.check()
+            taken = _more("dealpulse_events_consumed_total", before, after)
+            if taken < sent - rate * CALM:  # what is under way
+                raise SystemExit(
+                    f"the worker took {taken:,.0f} of {sent:,} events: what it costs to do nothing is another question"
+                )
             found.append(
                 {
                     "job": f"idle, {rate} events/s",
