@@ -142,17 +142,18 @@ class Intake:
                 if generation.closing:
                     return
                 handover.room = key[0]
-                handled += self._next_piece(generation, lane)
+                taken = self._next_piece(generation, lane)
                 if lane.empty():
                     del handover.busy[key]
+                handled += taken
+                at_once += taken
+                if at_once >= PIECE:  # not once for all lanes: of dear events a piece of each takes a minute
+                    at_once = 0
+                    await asyncio.sleep(0)
             if generation.closing:
                 return
             generation.inbox.wanted = _wanted(handover)
-            at_once += handled
-            if at_once >= PIECE:
-                at_once = 0
-                await asyncio.sleep(0)
-            elif not handled:
+            if not handled:
                 at_once = 0
                 await _news(handover)
 

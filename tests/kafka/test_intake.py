@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -354,6 +355,20 @@ def test_whatever_comes_in_is_handed_over_once_and_in_order(bundles, turns):
         patch.setattr(lanes, "LEAST", 2)
         patch.setattr(intake_module, "LOOK", 0.001)
         asyncio.run(hand_over())
+
+
+async def test_the_main_loop_has_its_turn_behind_each_piece_however_many_lanes_there_are(monkeypatch):
+    """Where an event costs a millisecond or two, a piece of every lane would take longer than the watchdog waits."""
+    monkeypatch.setattr(lanes, "PIECE", 10)
+    monkeypatch.setattr(intake_module, "PIECE", 10)
+    room, intake, generation = pair()
+    await arrive(intake, [run(list(range(30)), topic, one) for topic in room.sources for one in (0, 1)])
+    handled = [0]
+    while handled[-1] < 120:
+        await asyncio.sleep(0)
+        handled.append(len(room.seen))
+    assert max(after - before for before, after in pairwise(handled)) == 10
+    await intake.end(generation, 0.1)
 
 
 async def test_the_time_that_a_room_takes_is_counted():
