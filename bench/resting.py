@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from bench.process import resident
-from streams.kafka.packing import PAUSE, Packing, Tables
+from streams.kafka.packing import ENOUGH, PAUSE, Packing, Tables
 from streams.kafka.room import StateTable
 
 
@@ -27,6 +27,8 @@ def pack(tables: Iterable[StateTable]) -> Packed:
 
 
 async def _pack(tables: Tables) -> Packed:
+    if (rows := sum(table.count() for table, _ in tables)) < ENOUGH:
+        raise SystemExit(f"of {rows:,} rows a worker packs none, {ENOUGH:,} are the fewest: take more deals")
     packing, now, lasts, longest = Packing(), 0.0, 0.0, 0.0
     began = time.process_time()
     while any(table.rows or resting.waiting for table, resting in tables):
