@@ -19,7 +19,7 @@ from streams.cli.feed import STDIN, Feed, Pace
 from streams.cli.lines import TOPICS
 from streams.cli.output import print_json, print_table, say
 from streams.cli.send import Sender
-from streams.cli.settings import Settings, with_settings
+from streams.cli.settings import CheckError, Settings, with_settings
 from streams.cli.stack import signals_end_it
 from streams.cli.times import end_of_clock
 
@@ -73,6 +73,8 @@ def command(  # noqa: PLR0913  # its options
     else:
         found = _into_broker(settings, files, topic, pace)
     _report(found, as_json=as_json)
+    if not found.get("sent", 1) and found["not_sent"]:
+        raise CheckError("not one line could be sent; see above why, and dealpulse replay --help for what a line is")
 
 
 def _into_broker(settings: Settings, files: tuple[str, ...], topic: str | None, pace: Pace | None) -> dict[str, Any]:

@@ -98,6 +98,16 @@ def test_replay_sends_keys_values_and_the_time_of_sending(dealpulse, client):
     assert message.value() == b'{"deal_id": 7, "amount": 1e400}'
 
 
+def test_a_replay_that_sent_nothing_does_not_end_well(dealpulse):
+    """A table as a spreadsheet writes it: whoever deletes the file after a 0 has lost it.  An empty one is no mistake."""
+    dealpulse("topics", "create")
+    result = dealpulse("replay", "-", "--json", input="deal_id,amount\n7,1\n")
+    assert result.exit_code == 1
+    assert orjson.loads(result.stdout)["not_sent"] == {"not_json": 2}
+    assert "not one line could be sent" in result.stderr
+    assert dealpulse("replay", "-", "--json", input="").exit_code == 0
+
+
 def test_keys_are_placed_as_java_clients_do(dealpulse, client):
     """Both topics of a deal meet in one partition, whoever wrote them."""
     dealpulse("topics", "create")
