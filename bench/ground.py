@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from bench import j2
 from streams import config
@@ -20,6 +20,7 @@ from streams.cli.stack import signals_end_it
 from streams.environment import Environment, client_settings
 from streams.kafka.admin import create_topics
 from streams.kafka.embedded import embedded_broker, free_port
+from streams.kafka.reading import until_end
 from streams.topics import ACTIVITY, STAGE_CHANGE
 from tests.brokers.apache import apache_kafka
 
@@ -134,13 +135,8 @@ def ends(client: dict[str, Any], topics: Iterable[str], partitions: int) -> dict
             place.offset = consumer.get_watermark_offsets(place, timeout=10)[1]
         consumer.assign(places)
         found: dict[tuple[str, int], int] = {}
-        deadline = time.monotonic() + 30
-        while len(found) < len(places):
-            for message in consumer.consume(10_000, 0.1):
-                if message.error() is not None and message.error().code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # its only name
-                    found[message.topic(), message.partition()] = message.offset()
-            if time.monotonic() > deadline:
-                raise SystemExit(f"the broker does not say where {len(places) - len(found)} partitions end")
+        for _ in until_end(consumer, len(places), decided=False, ends=found):
+            pass
         return found
     finally:
         consumer.close()
