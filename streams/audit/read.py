@@ -47,8 +47,10 @@ def run_audit(client_settings: dict[str, Any], definitions: Definitions, progres
     events += read_events(client_settings, ACTIVITY, definitions, said)
     latest = read_records(client_settings, KPI_LATEST, said)
     history = read_records(client_settings, KPI_HISTORY, said)
-    watermark = latest_watermark([*latest, *history])
-    if watermark is None or latest_watermark(latest) is None:
+    watermark = latest_watermark(latest)
+    if watermark is not None:
+        watermark = max(watermark, latest_watermark(history) or watermark)
+    else:
         watermark = max([*(event.at for event in events), *read_ticks(client_settings, definitions, said)], default=0)
     said("recompute", 0, len(events))
     return compare(recompute(events, definitions, watermark), definitions, history, latest, watermark)
