@@ -18,9 +18,8 @@ from streams.config import Rule
 
 _LOWEST = 0.005  # of a rise's learned baselines: a share of nothing has no alternatives
 LEAST_DAYS = 14  # to learn a baseline from, however many entries they have: no Monday stands for the week
-_MOST_DAYS = (
-    91  # to learn how much days differ from: thirteen weeks say enough of it, and a share that changes later is another one
-)
+# To learn how much days differ from: thirteen weeks say enough of it, and a share that changes later is another one.
+_MOST_DAYS = 91
 _OF_BEFORE = 20  # entries that a share stands for of which a row of an earlier version does not say
 
 
